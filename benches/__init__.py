@@ -1,0 +1,1 @@
+"""Benchmarks. ``rust/`` measures the crates, ``vs/`` the Python package against others."""

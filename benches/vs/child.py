@@ -1,0 +1,114 @@
+"""What runs in a fresh process: ``python -m benches.vs.child WHAT LIBRARY …`` prints JSON."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from benches.vs.cases.pools import tiny
+from benches.vs.footprint import EXACT, allocated_bytes
+from benches.vs.libraries import Factory, Library, named
+
+POINTER_BYTES = 8  # of the list that holds the objects
+# Resident pages come two MiB at a time and some lie free at the start: fill those, count many.
+RESIDENT_WARM_UP = 16 << 20
+RESIDENT_ENOUGH = 64 << 20
+RESIDENT_ITEMS = 2_000_000
+
+
+def of_objects(library: Library, kind: str, count: int) -> dict[str, float]:
+    """Bytes of one object, with all that it owns."""
+    new = maker(library.classes[kind], kind)
+    kept: list[object] = [new()]
+    if EXACT:
+        kept += [None] * count
+        before = allocated_bytes()
+        for i in range(1, count + 1):
+            kept[i] = new()
+        size = (allocated_bytes() - before) / count
+    else:
+        create(new, count, RESIDENT_WARM_UP, kept)
+        size = create(new, count, RESIDENT_ENOUGH, kept)
+    return {"bytes": size, "shallow": sys.getsizeof(kept[0])}
+
+
+def create(new: Callable[[], object], step: int, growth: int, kept: list[object]) -> float:
+    """Make objects until the process has grown so much; the bytes of one."""
+    before, made, grown = allocated_bytes(), 0, 0
+    while grown < growth:
+        objects: list[object] = [None] * step
+        kept.append(objects)
+        for i in range(step):
+            objects[i] = new()
+        made += step
+        grown = allocated_bytes() - before
+    return grown / made - POINTER_BYTES
+
+
+def maker(new: Factory, kind: str) -> Callable[[], object]:
+    if kind == "Barrier":
+        return lambda: new(2)
+    if kind == "ThreadPoolExecutor":
+        return lambda: new(2)
+    return new
+
+
+def of_items(library: Library, kind: str, count: int) -> dict[str, float]:
+    """Bytes that a queue needs for one item, beside the item itself."""
+    queues = 1 if EXACT else max(RESIDENT_ITEMS // count, 1)
+    subjects = [library.factories[kind]() for _ in range(queues)]
+    for put, get in subjects:
+        put(1)
+        get()
+    before = allocated_bytes()
+    for put, _ in subjects:
+        for _ in range(count):
+            put(1)
+    return {"bytes": (allocated_bytes() - before) / count / queues}
+
+
+def of_pending(library: Library, count: int) -> dict[str, float]:
+    """Futures whose pool is busy: bytes of one, time to submit one, time to run and fetch one."""
+    opened = threading.Event()
+    pool = library.factories["ThreadPoolExecutor"](1)
+    pool.submit(opened.wait)
+    futures: list[object] = [None] * count
+    submit = pool.submit
+    before = allocated_bytes()
+    start = time.perf_counter_ns()
+    for i in range(count):
+        futures[i] = submit(tiny, 1)
+    submitted = time.perf_counter_ns()
+    held = allocated_bytes() - before
+    resumed = time.perf_counter_ns()
+    opened.set()
+    for future in futures:
+        future.result()  # type: ignore[attr-defined]
+    fetched = time.perf_counter_ns()
+    pool.shutdown()
+    return {
+        "bytes": held / count,
+        "submit_ns": (submitted - start) / count,
+        "fetch_ns": (fetched - resumed) / count,
+    }
+
+
+def main() -> None:
+    what, library, *rest = sys.argv[1:]
+    gc.disable()
+    allocated_bytes()  # the first call allocates for itself
+    if what == "objects":
+        result = of_objects(named(library), rest[0], int(rest[1]))
+    elif what == "items":
+        result = of_items(named(library), rest[0], int(rest[1]))
+    else:
+        result = of_pending(named(library), int(rest[0]))
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

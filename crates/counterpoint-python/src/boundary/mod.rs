@@ -1,0 +1,43 @@
+//! The only place that attaches, detaches, converts, raises and visits for the collector.
+//!
+//! Rules: nothing in here or above calls Python, drops a Python reference or detaches inside
+//! [`Protected::with`]; a fast path never detaches; every park goes through [`block_on`].
+
+mod arguments;
+mod blocking;
+mod collect;
+mod observe;
+mod protected;
+mod raw;
+mod summary;
+mod task;
+mod ticket;
+
+pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
+pub use blocking::{block_for_sure, block_on, block_on_waking, wake};
+pub use collect::{traverse_waiters, truth};
+pub use observe::{Counts, Meter, is_observed, observe};
+pub use protected::Protected;
+pub use raw::{
+    NamedMethod, Spec, attached, boolean, guarded, method, new_reference, noargs, none, one,
+    raw_type, slot,
+};
+pub use summary::{Waits, seconds};
+pub use task::{TaskHandle, coming_owner, current_owner, is_task, refuse_deadlock, thread_owner};
+pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};
+
+use pyo3::prelude::*;
+
+/// Adds what the Python glue needs of the boundary to `counterpoint._core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    module.add_class::<Ticket>()?;
+    module.add_function(wrap_pyfunction!(task::resolve, module)?)?;
+    observe::register(module)?;
+    let resolve = module.getattr("resolve")?.unbind();
+    let object = py.import("builtins")?.getattr("object")?;
+    // A second module object (a reload) shares these with the first.
+    let _ = task::RESOLVE.set(py, resolve);
+    let _ = PENDING.set(py, object.call0()?.unbind());
+    module.add("PENDING", PENDING.get(py))
+}

@@ -1,0 +1,166 @@
+//! Hand-written heap types, for the few whose calls are too hot for a generated trampoline.
+//!
+//! Such a type's fast path is a bare C function that touches no pyo3; everything else goes
+//! through [`guarded`], which attaches (pyo3 then knows it may drop references) and turns a panic
+//! or a `PyErr` into a Python exception.
+
+use pyo3::ffi;
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+use std::any::Any;
+use std::ffi::{CStr, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+/// A method of a raw type.
+pub type NamedMethod = ffi::PyMethodDef;
+
+/// What a raw type is made of. The tables live as long as the process.
+pub struct Spec {
+    /// The dotted name, which `repr` and `help` show.
+    pub name: &'static CStr,
+    /// `size_of` the object's struct.
+    pub size: usize,
+    /// Beyond default, heap, GC.
+    pub flags: std::ffi::c_ulong,
+    /// Constructor, destructor and so on.
+    pub slots: Vec<ffi::PyType_Slot>,
+    /// Methods, without the terminating zero.
+    pub methods: Vec<NamedMethod>,
+    /// Members (fields that Python sees), without the terminating zero.
+    pub members: Vec<ffi::PyMemberDef>,
+    /// Computed attributes, without the terminating zero.
+    pub attributes: Vec<ffi::PyGetSetDef>,
+}
+
+/// Makes the type, a subclass of `bases` (`None`: of `object`).
+pub fn raw_type<'py>(
+    py: Python<'py>,
+    spec: Spec,
+    bases: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut slots = spec.slots;
+    slots.push(slot(ffi::Py_tp_methods, leak(spec.methods, ffi::PyMethodDef::zeroed())));
+    slots.push(slot(ffi::Py_tp_members, leak(spec.members, ffi::PyMemberDef::default())));
+    slots.push(slot(ffi::Py_tp_getset, leak(spec.attributes, ffi::PyGetSetDef::default())));
+    slots.push(ffi::PyType_Slot::default());
+    let mut definition = ffi::PyType_Spec {
+        name: spec.name.as_ptr(),
+        basicsize: spec.size as c_int,
+        itemsize: 0,
+        flags: (ffi::Py_TPFLAGS_DEFAULT | spec.flags) as std::ffi::c_uint,
+        slots: slots.as_mut_ptr(),
+    };
+    let bases = bases.map_or(ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: the spec and its slot array outlive the call, and what CPython keeps pointers to
+    // (methods, members, attributes, names) was leaked or is static.
+    unsafe {
+        let made = ffi::PyType_FromSpecWithBases(&mut definition, bases);
+        Bound::from_owned_ptr_or_err(py, made)
+    }
+}
+
+/// Types are never unloaded, so their tables need no owner.
+fn leak<T>(mut table: Vec<T>, end: T) -> *mut c_void {
+    table.push(end);
+    Box::leak(table.into_boxed_slice()).as_mut_ptr().cast()
+}
+
+/// A slot of a type.
+pub fn slot(number: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot: number, pfunc: function }
+}
+
+/// A method that takes positional and keyword arguments. `doc` begins with the signature:
+/// `name($self, …)\n--\n\n…`.
+pub fn method(
+    name: &'static CStr,
+    function: ffi::PyCFunctionFastWithKeywords,
+    doc: &'static CStr,
+) -> NamedMethod {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// A method without arguments.
+pub fn noargs(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) -> NamedMethod {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+        ml_flags: ffi::METH_NOARGS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+/// A method with exactly one positional argument.
+pub fn one(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) -> NamedMethod {
+    ffi::PyMethodDef { ml_flags: ffi::METH_O, ..noargs(name, function, doc) }
+}
+
+/// A new reference to an object that lives for ever in practice: True, False, None.
+#[inline(always)]
+pub fn new_reference(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the caller passes one of CPython's singletons.
+    unsafe { ffi::Py_INCREF(object) };
+    object
+}
+
+/// Python's True or False, as a new reference.
+#[inline(always)]
+pub fn boolean(value: bool) -> *mut ffi::PyObject {
+    // SAFETY: the singletons exist as long as the interpreter.
+    new_reference(unsafe { if value { ffi::Py_True() } else { ffi::Py_False() } })
+}
+
+/// Python's None, as a new reference.
+#[inline(always)]
+pub fn none() -> *mut ffi::PyObject {
+    // SAFETY: the singletons exist as long as the interpreter.
+    new_reference(unsafe { ffi::Py_None() })
+}
+
+/// What a raw function returns when it failed.
+pub trait Failure {
+    /// The value that tells CPython to look at the error indicator.
+    const FAILED: Self;
+}
+
+impl<T> Failure for *mut T {
+    const FAILED: Self = ptr::null_mut();
+}
+
+impl Failure for c_int {
+    const FAILED: Self = -1;
+}
+
+/// Runs the slow part of a raw function, attached as pyo3 understands it.
+#[inline(never)]
+pub fn guarded<R: Failure>(f: impl FnOnce(Python<'_>) -> PyResult<R>) -> R {
+    attached(|py| match catch_unwind(AssertUnwindSafe(|| f(py))) {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => {
+            error.restore(py);
+            R::FAILED
+        }
+        Err(panic) => {
+            PanicException::new_err(panic_text(panic.as_ref())).restore(py);
+            R::FAILED
+        }
+    })
+}
+
+/// Runs the slow part of a function that CPython called, so that pyo3 knows of the attachment.
+pub fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
+    // SAFETY: CPython calls functions attached, also while it shuts down, where `Python::attach`
+    // would refuse.
+    unsafe { Python::attach_unchecked(f) }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into())
+}

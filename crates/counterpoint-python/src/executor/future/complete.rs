@@ -1,0 +1,234 @@
+//! The changes of a future's phase: started, finished, cancelled, sent back.
+
+use super::callbacks::{News, append, invoke, share, spare, take, tell};
+use super::{FutureObject, layout::Fields, stdlib};
+use crate::boundary::TaskHandle;
+use crate::executor::reference::Ref;
+use counterpoint_sync::executor::future::{Cancel, FutureState, Phase, Start};
+use counterpoint_sync::waiter::Wakes;
+use pyo3::ffi::PyObject;
+use pyo3::intern;
+use pyo3::prelude::*;
+
+type State = FutureState<TaskHandle>;
+
+/// How a future ends.
+pub enum Ending {
+    /// With this result.
+    Result(Ref),
+    /// With this exception.
+    Exception(Ref),
+}
+
+/// Why a future could not be ended.
+pub enum Refused {
+    /// It was over, in this phase.
+    Over(Phase),
+    /// Python raised on the way.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Refused {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+/// The future's `_condition`, acquired; released on drop.
+pub struct Acquired<'py>(Bound<'py, PyAny>);
+
+impl<'py> Acquired<'py> {
+    fn new(condition: Bound<'py, PyAny>) -> PyResult<Self> {
+        condition.call_method0(intern!(condition.py(), "acquire"))?;
+        Ok(Self(condition))
+    }
+
+    fn notify_all(&self) -> PyResult<()> {
+        self.0.call_method0(intern!(self.0.py(), "notify_all")).map(drop)
+    }
+}
+
+impl Drop for Acquired<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.call_method0(intern!(self.0.py(), "release")) {
+            error.write_unraisable(self.0.py(), Some(&self.0));
+        }
+    }
+}
+
+/// Acquires the condition if there is one.
+pub fn acquire<'py>(py: Python<'py>, future: FutureObject) -> PyResult<Option<Acquired<'py>>> {
+    // SAFETY: under the lock.
+    let condition = future.with(py, |_, fields| unsafe { share(fields.condition) });
+    condition.map(|condition| Acquired::new(condition.bind(py).clone())).transpose()
+}
+
+/// Changes state and fields, holding the condition if there is one. `change` hears whether it
+/// does, as [`FutureObject::with`] does not call Python.
+fn change<'py, R>(
+    py: Python<'py>,
+    future: FutureObject,
+    mut change: impl FnMut(&mut State, &mut Fields, bool) -> R,
+) -> PyResult<(R, Option<Acquired<'py>>)> {
+    let quick = future
+        .with(py, |state, fields| fields.condition.is_null().then(|| change(state, fields, false)));
+    if let Some(result) = quick {
+        return Ok((result, None));
+    }
+    let acquired = acquire(py, future)?;
+    let result = future.with(py, |state, fields| change(state, fields, acquired.is_some()));
+    Ok((result, acquired))
+}
+
+/// Whom an end concerns. The old value of the field is dropped with it, outside the lock.
+struct Told {
+    _old: Option<Ref>,
+    observers: Option<Ref>,
+    callbacks: Option<Ref>,
+}
+
+/// Ends a future: stores the outcome, tells collectors, runs callbacks. The threads that wait for
+/// it are claimed into `wakes`, which the caller delivers.
+pub fn complete(
+    py: Python<'_>,
+    future: FutureObject,
+    ending: Ending,
+    wakes: &mut Wakes<TaskHandle>,
+) -> Result<(), Refused> {
+    let news = match ending {
+        Ending::Result(_) => News::Result,
+        Ending::Exception(_) => News::Exception,
+    };
+    let mut ending = Some(ending);
+    let (told, acquired) = change(py, future, |state, fields, held| {
+        state.finish(wakes)?;
+        // SAFETY: under the lock.
+        unsafe { Ok(store(fields, ending.take(), held)) }
+    })?;
+    let told: Told = told.map_err(Refused::Over)?;
+    if let Some(observers) = &told.observers {
+        tell(py, future, observers, news)?;
+    }
+    if let Some(acquired) = acquired {
+        acquired.notify_all()?;
+    }
+    if told.callbacks.is_some() || !future.is_exact() {
+        // A callback may take long, or wait for what one of these does next.
+        wakes.wake_all();
+        invoke(py, future, told.callbacks)?;
+    }
+    Ok(())
+}
+
+/// # Safety
+/// The caller holds the future's lock.
+#[inline(always)]
+unsafe fn store(fields: &mut Fields, ending: Option<Ending>, held: bool) -> Told {
+    let (field, value) = match ending {
+        Some(Ending::Result(value)) => (&mut fields.result, value.into_ptr()),
+        Some(Ending::Exception(value)) => (&mut fields.exception, value.into_ptr()),
+        None => unreachable!("an ending is stored once"),
+    };
+    // SAFETY: the fields are null or own what they point to.
+    unsafe {
+        let old = Ref::owned(std::mem::replace(field, value));
+        let observers = observers(fields, held);
+        Told { _old: old, observers, callbacks: share(fields.callbacks) }
+    }
+}
+
+/// Those to be told. A collector of ours is told once and forgotten; with a condition the
+/// stdlib's protocol applies, in which observers take themselves off the list.
+///
+/// # Safety
+/// The caller holds the future's lock.
+unsafe fn observers(fields: &mut Fields, held: bool) -> Option<Ref> {
+    // SAFETY: the caller's promise.
+    unsafe { if held { share(fields.observers) } else { take(&mut fields.observers) } }
+}
+
+/// A worker takes the future on; collectors hear if it had been cancelled.
+pub fn start(py: Python<'_>, future: FutureObject) -> PyResult<Start> {
+    let ((start, told), acquired) = change(py, future, |state, fields, held| {
+        let start = state.start();
+        // SAFETY: under the lock.
+        let told = (start == Start::Cancelled).then(|| unsafe { observers(fields, held) });
+        (start, told.flatten())
+    })?;
+    if let Some(observers) = told {
+        tell(py, future, &observers, News::Cancelled)?;
+    }
+    drop(acquired);
+    Ok(start)
+}
+
+/// Sends a running future back to its queue.
+pub fn restart(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
+    change(py, future, |state, _, _| state.retry()).map(|(done, _)| done)
+}
+
+/// Cancels a future that has not started.
+pub fn cancel(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
+    let mut wakes = Wakes::default();
+    let ((cancel, callbacks), acquired) = change(py, future, |state, fields, _| {
+        // SAFETY: under the lock.
+        (state.cancel(&mut wakes), unsafe { share(fields.callbacks) })
+    })?;
+    if cancel != Cancel::Now {
+        return Ok(cancel == Cancel::Before);
+    }
+    if let Some(acquired) = acquired {
+        acquired.notify_all()?;
+    }
+    wakes.wake_all();
+    invoke(py, future, callbacks)?;
+    Ok(true)
+}
+
+/// Sets the phase as `_state = …` does.
+pub fn force(py: Python<'_>, future: FutureObject, phase: Phase) {
+    let mut wakes = Wakes::default();
+    future.with(py, |state, _| state.enter(phase, &mut wakes));
+    wakes.wake_all();
+}
+
+/// Ends a future with an exception for whoever waits; nothing if it was over.
+pub fn fail(py: Python<'_>, future: FutureObject, error: PyErr) {
+    let mut wakes = Wakes::default();
+    let exception = Ref::from(error.into_value(py).into_bound(py).into_any());
+    let ended = complete(py, future, Ending::Exception(exception), &mut wakes);
+    wakes.wake_all();
+    if let Err(Refused::Raised(error)) = ended {
+        stdlib::log_critical(py, "Exception in worker", error);
+    }
+}
+
+/// `Some(failed)` if the future is settled; otherwise `observer` will be told.
+pub fn settled_or_watch(
+    py: Python<'_>,
+    future: FutureObject,
+    observer: *mut PyObject,
+) -> PyResult<Option<bool>> {
+    let mut spare = spare(py, future, |fields| fields.observers);
+    let (settled, _acquired) = change(py, future, |state, fields, _| {
+        if state.phase().is_settled() {
+            return Some(Some(!fields.exception.is_null()));
+        }
+        append(&mut fields.observers, &mut spare, observer).then_some(None)
+    })?;
+    settled.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// Takes an observer off a future that it does not care for any more.
+pub fn unwatch(py: Python<'_>, future: FutureObject, observer: &Bound<'_, PyAny>) -> PyResult<()> {
+    let _acquired = acquire(py, future)?;
+    // SAFETY: under the lock.
+    let list = future.with(py, |_, fields| unsafe { share(fields.observers) });
+    if let Some(list) = list {
+        let list = list.bind(py);
+        if list.contains(observer)? {
+            list.call_method1(intern!(py, "remove"), (observer,))?;
+        }
+    }
+    Ok(())
+}

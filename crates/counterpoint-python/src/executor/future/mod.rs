@@ -1,0 +1,40 @@
+//! `counterpoint._core.Future`: a native object that *is* a `concurrent.futures.Future`.
+//!
+//! A heap type whose base is the stdlib's Python class. Its memory is the base's (dictionary,
+//! weak references, GC header) plus a [`Tail`] of our own. The collector's traversal, `tp_clear`
+//! and deallocation are inherited from the base: they visit and clear the fields of the tail
+//! because those are declared as object members; a `tp_dealloc` or `tp_traverse` of our own would
+//! recurse for ever through a Python base. So nothing in the tail but references may need
+//! freeing when the object dies: the list of waiting threads is empty then, since every thread
+//! that waits holds a reference, and an empty list is given back at once.
+//!
+//! # The stdlib's view
+//!
+//! The stdlib's functions work on `_condition`, `_waiters`, `_state`, `_result`, `_exception` and
+//! `_done_callbacks`. All but the first are computed from the tail. Once somebody has touched
+//! `_condition`, it exists and is obeyed: every change of state acquires it and notifies it,
+//! every reader acquires it, as in the stdlib. Until then a change is a few stores under
+//! [`Protected`](crate::boundary::Protected).
+
+mod attributes;
+mod callbacks;
+mod complete;
+mod layout;
+mod methods;
+mod stdlib;
+mod waiting;
+
+pub use complete::{Ending, Refused, complete, fail, restart, settled_or_watch, start, unwatch};
+pub use layout::{FutureObject, new_future};
+pub use methods::unexpected;
+pub use stdlib::{CANCELLED_ERROR, log_critical};
+
+use pyo3::prelude::*;
+
+/// Makes the type and adds it to `counterpoint._core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = module.py();
+    let class = layout::make(py)?;
+    module.add("Future", class)?;
+    module.add_function(wrap_pyfunction!(waiting::pop_result, module)?)
+}

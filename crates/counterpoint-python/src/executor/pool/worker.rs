@@ -1,0 +1,278 @@
+//! A worker's loop: attached while there are tasks, detached only to sleep.
+
+use super::blocked::Working;
+use super::measures::Measures;
+use super::native::Pool;
+use super::task::Task;
+use crate::boundary::{TaskHandle, thread_owner};
+use crate::executor::future::{
+    Ending, FutureObject, Refused, complete, log_critical, restart, start,
+};
+use crate::executor::reference::Ref;
+use crate::executor::timer::{Limit, set_limit};
+use crate::executor::token::CancellationToken;
+use counterpoint_sync::Arc;
+use counterpoint_sync::clock;
+use counterpoint_sync::executor::future::Start;
+use counterpoint_sync::executor::pool::{Next, Outcome};
+use counterpoint_sync::wait::deliver;
+use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
+use pyo3::ffi;
+use pyo3::prelude::*;
+
+/// An extra worker that slept this long (one second) leaves.
+const EXTRA_SLEEP: u64 = 1_000_000_000;
+
+/// A worker looks whether others want to attach after this long (one millisecond): tasks in C
+/// never pass the interpreter's own check.
+const TURN: u64 = 1_000_000;
+
+/// One worker's own data.
+struct Worker<'a, 'py> {
+    py: Python<'py>,
+    pool: &'a Pool,
+    working: &'a Working,
+    extra: bool,
+    /// Threads that wait for a future that this worker ended. They are woken when the worker
+    /// goes to sleep, after it detached: then they find the interpreter free. With another task
+    /// at hand they are woken first.
+    wakes: Wakes<TaskHandle>,
+    /// Whether the pool counts this worker as arriving.
+    arriving: bool,
+    /// The latest reading of the clock.
+    now: u64,
+    /// What was measured and not yet recorded.
+    measures: Measures,
+    /// When it last let others attach.
+    turn: u64,
+    /// A function of Python that does nothing.
+    nothing: Bound<'py, PyAny>,
+}
+
+/// Runs tasks in this thread until the pool lets it go.
+pub fn work(pool: &Bound<'_, Pool>, extra: bool) -> PyResult<()> {
+    let (py, pool) = (pool.py(), pool.get());
+    Working::scope(pool, |working| {
+        let now = clock::now();
+        let wakes = Wakes::default();
+        let measures = Measures::new(now);
+        let nothing = py.eval(c"lambda: None", None, None)?;
+        let (arriving, turn) = (true, now);
+        Worker { py, pool, working, extra, wakes, arriving, now, measures, turn, nothing }.serve()
+    })
+}
+
+impl Worker<'_, '_> {
+    fn serve(&mut self) -> PyResult<()> {
+        let mut waiter = Waiter::thread(thread_owner(), 0);
+        loop {
+            let next = self.next(&waiter);
+            match next {
+                Next::Run(task, call) => {
+                    self.deliver();
+                    self.pool.carry_out(self.py, call)?;
+                    self.run(task);
+                }
+                Next::Sleep => {
+                    self.record();
+                    if !self.sleep(&waiter) {
+                        return Ok(());
+                    }
+                    waiter = Waiter::thread(thread_owner(), 0);
+                }
+                Next::Leave(call) => {
+                    self.record();
+                    self.wakes.wake_all();
+                    return self.pool.carry_out(self.py, call);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn next(&mut self, waiter: &Arc<Waiter<TaskHandle>>) -> Next<Task, TaskHandle> {
+        let (extra, arriving) = (self.extra, std::mem::take(&mut self.arriving));
+        let (wakes, now) = (&mut self.wakes, self.now);
+        self.pool.state.with(self.py, |state| {
+            if state.is_foreign() {
+                // A task forked, and this is the child: its pool has no workers.
+                return Next::Leave(counterpoint_sync::executor::pool::Call::Nobody);
+            }
+            state.next(extra, arriving, now, waiter, wakes)
+        })
+    }
+
+    /// Wakes whom this worker claimed. Room that was meant for a task whose event loop is closed
+    /// goes to the next who waits for it.
+    #[inline(always)]
+    fn deliver(&mut self) {
+        if !self.wakes.is_empty() {
+            deliver(&self.pool.state.held(self.py), std::mem::take(&mut self.wakes));
+        }
+    }
+
+    /// Sleeps until called; `false` if nobody called an extra worker for long and it may leave.
+    fn sleep(&mut self, waiter: &Arc<Waiter<TaskHandle>>) -> bool {
+        let deadline = self.extra.then(|| clock::now() + EXTRA_SLEEP);
+        let wakes = &mut self.wakes;
+        let parked = self.py.detach(|| {
+            wakes.wake_all();
+            loop {
+                match waiter.park(deadline) {
+                    // Signals are handled by the main thread.
+                    Parked::Interrupted => {}
+                    parked => {
+                        // Whoever woke this worker is about to let go of the interpreter: to wait
+                        // for the result. Asking for it too soon would cost both a sleep more.
+                        #[cfg(not(Py_GIL_DISABLED))]
+                        std::thread::yield_now();
+                        return parked;
+                    }
+                }
+            }
+        });
+        self.now = clock::now();
+        self.turn = self.now;
+        if parked == Parked::TimedOut {
+            let (extra, wakes) = (self.extra, &mut self.wakes);
+            let left = self.pool.state.with(self.py, |s| s.give_up(waiter, extra, wakes));
+            if left {
+                return false;
+            }
+        }
+        self.arriving = true;
+        true
+    }
+
+    fn run(&mut self, mut task: Task) {
+        let future = task.future();
+        match start(self.py, future) {
+            Ok(Start::Run) => {}
+            started => return self.skip(future, started),
+        }
+        if task.options.is_some()
+            && let Err(error) = self.limit(&task)
+        {
+            log_critical(self.py, "Exception in worker", error);
+        }
+        let result = task.call();
+        self.working.set_token(None);
+        self.end(task, future, result);
+        if self.now - self.turn > TURN {
+            self.give_way();
+            self.turn = clock::now();
+        }
+    }
+
+    /// Lets others attach who asked for it: the interpreter looks for that where a function of
+    /// Python begins, which tasks written in C never do. Merely detaching and attaching would win
+    /// against those who wait, and start their patience anew.
+    #[cold]
+    fn give_way(&self) {
+        if let Err(raised) = self.nothing.call0() {
+            // Sent to this thread from outside; no task is running that it could be for.
+            raised.write_unraisable(self.py, None);
+        }
+    }
+
+    /// Sets the task's time limit, and the token that hears of it.
+    #[cold]
+    fn limit(&mut self, task: &Task) -> PyResult<()> {
+        let Some(seconds) = task.options.as_ref().and_then(|options| options.timeout) else {
+            return Ok(());
+        };
+        let token = Py::new(self.py, CancellationToken::default())?;
+        self.working.set_token(Some(token.clone_ref(self.py)));
+        let Some(at) = clock::deadline_in(seconds) else { return Ok(()) };
+        set_limit(self.py, at, Limit { future: task.share_future(), token, seconds })
+    }
+
+    /// Counts the task and ends its future.
+    #[inline(always)]
+    fn end(&mut self, mut task: Task, future: FutureObject, result: Option<Ref>) {
+        let begun = self.now;
+        if !self.measures.may_skip() || self.pool.state.with(self.py, |state| state.queued() == 0) {
+            self.now = clock::now();
+        }
+        let ending = match result {
+            Some(result) => Ending::Result(result),
+            None => {
+                let exception = raised(self.py);
+                if task.options.is_some() && self.wants_retry(&mut task, future, &exception) {
+                    return self.retry(task, begun);
+                }
+                Ending::Exception(exception)
+            }
+        };
+        let outcome =
+            if matches!(ending, Ending::Result(_)) { Outcome::Done } else { Outcome::Failed };
+        // Callbacks may take long, so with callbacks nothing is promised.
+        self.arriving = future
+            .with(self.py, |_, fields| fields.callbacks.is_null() && fields.condition.is_null());
+        let full = self.measures.add(begun.saturating_sub(task.submitted), begun, self.now);
+        self.pool.state.with(self.py, |state| state.ended(outcome, begun, self.arriving));
+        if full {
+            self.record();
+        }
+        if let Err(Refused::Raised(error)) = complete(self.py, future, ending, &mut self.wakes) {
+            log_critical(self.py, "Exception in worker", error);
+        }
+    }
+
+    /// Whether this failure is one of those for which the task is tried again.
+    #[cold]
+    fn wants_retry(&self, task: &mut Task, future: FutureObject, exception: &Ref) -> bool {
+        let Some(options) = task.options.as_mut().filter(|options| options.retries > 0) else {
+            return false;
+        };
+        // SAFETY: live objects; `retry_on` was checked to be a class or a tuple of classes.
+        let matches = unsafe {
+            ffi::PyErr_GivenExceptionMatches(exception.as_ptr(), options.retry_on.as_ptr()) != 0
+        };
+        options.retries -= u32::from(matches);
+        // A future whose time is over is not started again.
+        matches && restart(self.py, future).unwrap_or(false)
+    }
+
+    #[cold]
+    fn retry(&mut self, mut task: Task, begun: u64) {
+        task.submitted = self.now;
+        let priority = task.options.as_ref().map_or(0, |options| options.priority);
+        let mut task = Some(task);
+        let call = self.pool.state.with(self.py, |state| {
+            state.ended(Outcome::Retried, begun, true);
+            task.take().map(|task| state.push(task, priority))
+        });
+        self.arriving = true;
+        if let Some(call) = call
+            && let Err(error) = self.pool.carry_out(self.py, call)
+        {
+            log_critical(self.py, "Exception in worker", error);
+        }
+    }
+
+    /// Hands what was measured to the pool.
+    #[inline(never)]
+    fn record(&mut self) {
+        let (measures, now) = (&mut self.measures, self.now);
+        self.pool.state.with(self.py, |state| measures.record(state, now));
+    }
+
+    /// A task that is not to be run: cancelled, or started by somebody else.
+    #[cold]
+    fn skip(&mut self, future: FutureObject, started: PyResult<Start>) {
+        self.pool.state.with(self.py, |state| state.ended(Outcome::Cancelled, self.now, false));
+        let error = match started {
+            Ok(Start::Cancelled | Start::Run) => return,
+            Ok(Start::Unexpected) => crate::executor::future::unexpected(self.py, future),
+            Err(error) => Ok(error),
+        };
+        log_critical(self.py, "Exception in worker", error.unwrap_or_else(|error| error));
+    }
+}
+
+/// The exception that a task raised.
+#[cold]
+fn raised(py: Python<'_>) -> Ref {
+    Ref::from(PyErr::fetch(py).into_value(py).into_bound(py).into_any())
+}

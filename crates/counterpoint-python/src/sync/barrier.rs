@@ -1,0 +1,137 @@
+//! `counterpoint._core.Barrier`: parties that wait for each other.
+
+use crate::boundary::{
+    Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on, observe,
+    optional_timeout, seconds, traverse_waiters, wake,
+};
+use counterpoint_sync::clock;
+use counterpoint_sync::lock::barrier::{BarrierState, Broken, Pass, Passage};
+use counterpoint_sync::wait::Wait;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+/// A cyclic barrier. A passage is told to Python as (index, whether to run the action), a broken
+/// barrier as None, a timeout as PENDING.
+#[pyclass(frozen, subclass, module = "counterpoint._core")]
+pub struct Barrier {
+    state: Protected<BarrierState<TaskHandle>>,
+}
+
+type Outcome = Option<(usize, bool)>;
+
+fn outcome(passage: Result<Passage, Broken>) -> Outcome {
+    match passage {
+        Ok(Passage::Go(index)) => Some((index, false)),
+        Ok(Passage::Act(index)) => Some((index, true)),
+        Err(Broken) => None,
+    }
+}
+
+#[pymethods]
+impl Barrier {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { state: Protected::new(BarrierState::new(1, false)) }
+    }
+
+    fn _set(slf: &Bound<'_, Self>, parties: usize, acts: bool) -> PyResult<()> {
+        let new = BarrierState::new(parties, acts);
+        drop(slf.get().state.with(slf.py(), |state| std::mem::replace(state, new)));
+        observe(slf)
+    }
+
+    /// Arrives and waits; None if the barrier is or becomes broken, also by this timeout.
+    fn _pass(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Outcome> {
+        let timeout = optional_timeout(timeout)?;
+        let mut wait = Wait::new(Pass::default());
+        // The stdlib waits with a deadline that has passed already where the timeout is zero.
+        let deadline =
+            if timeout == Timeout::Now { Some(clock::now()) } else { timeout.deadline() };
+        let passage = block_on(py, &self.state, &mut wait, deadline)?;
+        Ok(passage.and_then(outcome))
+    }
+
+    /// The action is over; False if the barrier was broken meanwhile.
+    fn _finish(&self, py: Python<'_>, succeeded: bool) -> bool {
+        wake(py, &self.state, |state, wakes| state.finish(succeeded, wakes)).is_ok()
+    }
+
+    /// Breaks the barrier: everyone who waits, or comes, gets BrokenBarrierError.
+    fn abort(&self, py: Python<'_>) {
+        wake(py, &self.state, BarrierState::abort);
+    }
+
+    /// Sends away those who wait, with BrokenBarrierError, and makes the barrier whole.
+    fn reset(&self, py: Python<'_>) {
+        wake(py, &self.state, BarrierState::reset);
+    }
+
+    /// How many have to arrive.
+    #[getter]
+    fn parties(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.parties())
+    }
+
+    /// How many have arrived.
+    #[getter]
+    fn n_waiting(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.waiting())
+    }
+
+    /// Whether the barrier is broken.
+    #[getter]
+    fn broken(&self, py: Python<'_>) -> bool {
+        self.state.with(py, |state| state.is_broken())
+    }
+
+    /// How many threads and tasks wait.
+    #[getter]
+    fn waiters(&self, py: Python<'_>) -> usize {
+        self.state.with(py, |state| state.lists().into_iter().map(|list| list.len()).sum())
+    }
+
+    #[getter]
+    fn _meter(&self, py: Python<'_>) -> Meter {
+        Meter::of_lock(self.state.with(py, |state| state.waits.share()))
+    }
+
+    fn _waits(&self, py: Python<'_>) -> Waits {
+        seconds(self.state.with(py, |state| state.waits.summary()))
+    }
+
+    fn _ticket(slf: &Bound<'_, Self>) -> Ticket {
+        Ticket::new(Pending {
+            place: BarrierPlace(slf.clone().unbind()),
+            wait: Wait::new(Pass::default()),
+            finish: |py, _, passage| Ok(outcome(passage).into_pyobject(py)?.into_any().unbind()),
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: called by the collector.
+        let lists = unsafe { self.state.peek() }.lists();
+        lists.into_iter().try_for_each(|list| traverse_waiters(list, &visit))
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector calls this attached.
+        let py = unsafe { Python::assume_attached() };
+        drop(self.state.with(py, BarrierState::forget));
+    }
+}
+
+struct BarrierPlace(Py<Barrier>);
+
+impl Place for BarrierPlace {
+    type State = BarrierState<TaskHandle>;
+
+    fn protected(&self) -> &Protected<Self::State> {
+        &self.0.get().state
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}

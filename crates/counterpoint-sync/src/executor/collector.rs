@@ -1,0 +1,88 @@
+//! [`CollectorState`]: what `wait` and `as_completed` wait on: how many futures have settled.
+//!
+//! One collector is told by many futures; one or more threads or tasks wait for it. What settled
+//! is kept in order by the binding, beside this state and under the same lock.
+
+use crate::wait::{Source, State};
+use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};
+
+/// What settled, how much of that is awaited, and who waits for it.
+pub struct CollectorState<T, N> {
+    settled: Vec<T>,
+    /// How many must have settled before anybody is woken.
+    needed: usize,
+    /// Somebody said that this is enough, whatever the count.
+    enough: bool,
+    waiters: WaitList<N>,
+}
+
+impl<T, N> Default for CollectorState<T, N> {
+    fn default() -> Self {
+        Self { settled: Vec::new(), needed: usize::MAX, enough: false, waiters: WaitList::new() }
+    }
+}
+
+impl<T, N> CollectorState<T, N> {
+    /// One more settled; `enough` ends the waiting whatever the count.
+    pub fn tell(&mut self, item: T, enough: bool, wakes: &mut Wakes<N>) {
+        self.settled.push(item);
+        self.enough |= enough;
+        if self.is_ready() {
+            self.waiters.claim_all(Claim::Permission, wakes);
+        }
+    }
+
+    /// From now on, waits until so many have settled.
+    pub fn need(&mut self, needed: usize) {
+        self.needed = needed;
+    }
+
+    /// Whether enough have settled.
+    pub fn is_ready(&self) -> bool {
+        self.enough || self.settled.len() >= self.needed
+    }
+
+    /// Takes what settled so far, in order.
+    pub fn take(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// What settled and was not taken.
+    pub fn settled(&self) -> &[T] {
+        &self.settled
+    }
+
+    /// Who waits.
+    pub fn waiters(&self) -> &WaitList<N> {
+        &self.waiters
+    }
+}
+
+impl<T, N: Notify> State for CollectorState<T, N> {
+    type Notify = N;
+
+    // Everybody who waits was told; there is nothing to pass on.
+    fn unclaimed(&mut self, _: &Waiter<N>, _: &mut Wakes<N>) {}
+}
+
+/// Waiting until enough futures have settled.
+pub struct Ready<T, N>(std::marker::PhantomData<fn(T, N)>);
+
+impl<T, N> Default for Ready<T, N> {
+    fn default() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T, N: Notify> Source for Ready<T, N> {
+    type State = CollectorState<T, N>;
+    type Output = ();
+
+    fn take(&mut self, state: &mut Self::State, _: Claim, _: &mut Wakes<N>) -> Option<()> {
+        state.is_ready().then_some(())
+    }
+
+    fn list<'s>(&self, state: &'s mut Self::State) -> &'s mut WaitList<N> {
+        &mut state.waiters
+    }
+}

@@ -1,0 +1,9 @@
+//! The locks: plain state machines, one a file, and the sources that wait for them.
+
+pub mod barrier;
+pub mod condition;
+pub mod limiter;
+pub mod mutex;
+pub mod reentrant;
+pub mod rwlock;
+pub mod semaphore;

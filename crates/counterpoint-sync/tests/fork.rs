@@ -1,0 +1,48 @@
+//! What is left of a line after a fork. In a file, and so a process, of its own: the generation
+//! is the process's.
+#![cfg(not(loom))]
+
+mod kit;
+
+use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
+use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState, Who};
+use counterpoint_sync::wait::{Attempt, Source, State, Wait};
+use counterpoint_sync::waiter::{Waiter, fork};
+use kit::{Guarded, NoTask};
+
+fn attempt<O>(wait: &mut Wait<O>, shared: &Guarded<O::State>, owner: usize) -> Option<O::Output>
+where
+    O: Source,
+    O::State: State<Notify = NoTask>,
+{
+    match wait.attempt(shared, || owner as u64, |since| Waiter::thread(owner, since)) {
+        Attempt::Done(output) => Some(output),
+        Attempt::Pending(_) => None,
+    }
+}
+
+#[test]
+fn the_gone_are_passed_over_and_the_one_who_forked_inside_its_wait_is_not() {
+    let condition = Guarded::new(SignalState::default());
+    let mut gone = Wait::new(AwaitSignal::default());
+    let mut forking = Wait::new(AwaitSignal::default());
+    assert!(attempt(&mut gone, &condition, 1).is_none());
+    assert!(attempt(&mut forking, &condition, 2).is_none());
+
+    let lock = Guarded::new(RwLockState::new(Mode::Fair));
+    let mut reader = Wait::new(AcquireRead(Who::thread(3)));
+    assert_eq!(attempt(&mut reader, &lock, 3), Some(Ok(())));
+    let mut writer = Wait::new(AcquireWrite(Who::thread(4)));
+    assert!(attempt(&mut writer, &lock, 4).is_none());
+
+    fork::forked();
+
+    // A signal handler forked; in the child the interrupted wait is attempted again.
+    assert!(attempt(&mut forking, &condition, 2).is_none());
+    assert_eq!(condition.change(|state, wakes| state.notify(1, wakes)), 1);
+    assert_eq!(attempt(&mut forking, &condition, 2), Some(()));
+
+    // A writer that no longer exists keeps nobody out.
+    let mut child = Wait::new(AcquireRead(Who::thread(5)));
+    assert_eq!(attempt(&mut child, &lock, 5), Some(Ok(())));
+}

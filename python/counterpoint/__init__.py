@@ -1,0 +1,106 @@
+"""Python's concurrency toolkit with a Rust core.
+
+The modules carry the names of what they replace: `counterpoint.threading`, `counterpoint.queue`,
+`counterpoint.futures`. The names that people type most are here as well, and are looked up on
+first use, so that importing the package costs next to nothing.
+
+`install()` puts our classes in place of the standard library's; `counterpoint run PROGRAM` does
+that before a program's first line and says at the end what its locks, queues and pools did.
+
+>>> import counterpoint
+>>> with counterpoint.ThreadPoolExecutor(2) as pool:
+...     list(pool.map(abs, [-1, 2]))
+[1, 2]
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from counterpoint._install import install, uninstall
+    from counterpoint.futures import Future, ThreadPoolExecutor, as_completed, wait
+    from counterpoint.queue import (
+        Empty,
+        Full,
+        LifoQueue,
+        PriorityQueue,
+        Queue,
+        ShutDown,
+        SimpleQueue,
+    )
+    from counterpoint.threading import (
+        Barrier,
+        BoundedSemaphore,
+        CapacityLimiter,
+        Condition,
+        DeadlockError,
+        Event,
+        Lock,
+        RLock,
+        RWLock,
+        Semaphore,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "_install": ("install", "uninstall"),
+    "futures": ("Future", "ThreadPoolExecutor", "as_completed", "wait"),
+    "queue": ("Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"),
+    "threading": (
+        "Barrier",
+        "BoundedSemaphore",
+        "CapacityLimiter",
+        "Condition",
+        "DeadlockError",
+        "Event",
+        "Lock",
+        "RLock",
+        "RWLock",
+        "Semaphore",
+    ),
+}
+_MODULES = ("futures", "queue", "threading")
+
+__all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "CapacityLimiter",
+    "Condition",
+    "DeadlockError",
+    "Empty",
+    "Event",
+    "Full",
+    "Future",
+    "LifoQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "RLock",
+    "RWLock",
+    "Semaphore",
+    "ShutDown",
+    "SimpleQueue",
+    "ThreadPoolExecutor",
+    "as_completed",
+    "install",
+    "uninstall",
+    "wait",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"counterpoint.{name}")
+    for module, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"counterpoint.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'counterpoint' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -1,0 +1,39 @@
+"""Futures and collectors in asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from counterpoint._core import resolve
+
+if TYPE_CHECKING:
+    from counterpoint._core import Future
+
+__all__ = ["wait_in_task"]
+
+T = TypeVar("T")
+
+
+async def wait_in_task(future: Future[T]) -> T:
+    """What `await future` does: waits in the running loop, then returns the result.
+
+    A cancellation of the awaiting task ends the waiting and nothing else; the call goes on.
+    """
+    if not future.done():
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+
+        def wake(_: object) -> None:
+            try:
+                loop.call_soon_threadsafe(resolve, done)
+            except RuntimeError:
+                pass  # The loop was closed: its task will never ask again.
+
+        future.add_done_callback(wake)
+        try:
+            await done
+        except BaseException:
+            future._remove_done_callback(wake)
+            raise
+    return future.result()

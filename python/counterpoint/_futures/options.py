@@ -1,0 +1,108 @@
+"""Task options: the same pool, seen through a set of options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+
+from counterpoint._core import Future
+
+from .mapping import map_calls
+
+if TYPE_CHECKING:
+    from .pool import ThreadPoolExecutor
+
+__all__ = ["TaskOptions"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Chosen(NamedTuple):
+    timeout: float | None
+    retries: int
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    priority: int
+    name: str | None
+
+
+class TaskOptions:
+    """A pool for tasks with certain options; made by `ThreadPoolExecutor.options`.
+
+    >>> from counterpoint.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor() as pool:
+    ...     urgent = pool.options(priority=10, name="urgent")
+    ...     urgent.submit(abs, -3).result()
+    3
+    """
+
+    __slots__ = ("_chosen", "_executor")
+
+    def __init__(
+        self,
+        executor: ThreadPoolExecutor,
+        timeout: float | None,
+        retries: int,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...],
+        priority: int,
+        name: str | None,
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be None or greater than 0, not {timeout}")
+        if retries < 0:
+            raise ValueError(f"retries must not be negative: {retries}")
+        classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+        for one in classes:
+            known: object = one
+            if not (isinstance(known, type) and issubclass(known, BaseException)):
+                raise TypeError(
+                    f"retry_on must be an exception class or a tuple of them, not {one!r}"
+                )
+        self._executor = executor
+        self._chosen = _Chosen(timeout, retries, retry_on, priority, name)
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{key}={value!r}" for key, value in self._chosen._asdict().items())
+        return f"<options({chosen}) of {self._executor!r}>"
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """`ThreadPoolExecutor.submit`, with the options.
+
+        >>> from counterpoint.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor() as pool:
+        ...     pool.options(timeout=5.0).submit(int, "7").result()
+        7
+        """
+        chosen, executor = self._chosen, self._executor
+        future: Future[T] = executor._pool.submit_with(
+            executor,
+            fn,
+            (*args, *kwargs.values()),
+            tuple(kwargs),
+            chosen.priority,
+            chosen.timeout,
+            chosen.retries,
+            chosen.retry_on,
+        )
+        if chosen.name is not None:
+            future.name = chosen.name
+        return future
+
+    async def async_submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """`ThreadPoolExecutor.async_submit`, with the options."""
+        return await self._executor._submit_in_room(self.submit, fn, *args, **kwargs)
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[T]:
+        """`ThreadPoolExecutor.map`, with the options; `timeout` here is for all results."""
+        return map_calls(self, fn, iterables, timeout, buffersize, ordered, progress)

@@ -1,0 +1,177 @@
+"""Worker threads: how they are started, what they run, and how they end with the interpreter."""
+
+from __future__ import annotations
+
+import _thread
+import concurrent.futures._base as _base
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from counterpoint._core import (
+    Pool,
+    _after_fork,
+    _close_pools,
+    _forget_timers,
+    _prepare_timers,
+    _serve_timers,
+    _sweep_timers,
+)
+
+if TYPE_CHECKING:
+    from .pool import ThreadPoolExecutor
+
+__all__ = ["Starter", "start_timers"]
+
+# Which pool a living worker thread serves. As in the stdlib, workers are no daemons: the
+# interpreter ends after they did.
+_pools: weakref.WeakKeyDictionary[threading.Thread, Pool] = weakref.WeakKeyDictionary()
+
+# Whether the interpreter has begun to end.
+_ending = False
+
+
+class Starter:
+    """Starts the threads of one pool. The pool holds it; it holds neither pool nor executor."""
+
+    def __init__(
+        self,
+        prefix: str,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[Any, ...],
+    ) -> None:
+        self.threads: set[threading.Thread] = set()
+        self.extra_threads: set[threading.Thread] = set()
+        self.prefix = prefix
+        self.initializer = initializer
+        self.initargs = initargs
+        self.pid = os.getpid()
+        # Held while a thread starts. Reentrant, for a signal handler that submits meanwhile; the
+        # interpreter's own, which no observer is shown.
+        self.starting = _thread.RLock()
+        self.executor: weakref.ref[ThreadPoolExecutor] | None = None
+        self.pool: weakref.ref[Pool] | None = None
+
+    def bind(self, executor: ThreadPoolExecutor, pool: Pool) -> None:
+        """Makes the pool close when the executor is gone."""
+
+        def close(_: object, pool: Pool = pool) -> None:
+            pool.close()
+
+        self.executor = weakref.ref(executor, close)
+        self.pool = weakref.ref(pool)
+
+    def __call__(self, extra: bool) -> None:
+        """Starts one thread; an extra one stands in for a worker that waits for its own pool."""
+        self._forget_parent()
+        pool = self.pool() if self.pool is not None else None
+        assert pool is not None
+        threads = self.extra_threads if extra else self.threads
+        with self.starting:
+            name = f"{self.prefix}_{'extra_' if extra else ''}{len(threads)}"
+            thread = threading.Thread(name=name, target=_work, args=(pool, self, extra))
+            thread.start()
+            threads.add(thread)
+        _pools[thread] = pool
+        if _ending:
+            # `_end` may have looked before this thread could be seen.
+            pool.close()
+
+    def _forget_parent(self) -> None:
+        # In a forked child: its parent's threads are not here, one that held the lock included.
+        if self.pid != os.getpid():
+            self.pid = os.getpid()
+            self.starting = _thread.RLock()
+            self.threads.clear()
+            self.extra_threads.clear()
+
+    def join(self) -> None:
+        """Waits until every thread has ended, those included that start meanwhile."""
+        self._forget_parent()
+        joined: set[threading.Thread] = set()
+        while True:
+            with self.starting:
+                threads = {*self.threads, *self.extra_threads} - joined
+            if not threads:
+                return
+            for thread in threads:
+                thread.join()
+            joined |= threads
+
+
+def _work(pool: Pool, starter: Starter, extra: bool) -> None:
+    if starter.initializer is not None and not _initialize(pool, starter, extra):
+        return
+    try:
+        pool.work(extra)
+    except BaseException:
+        _base.LOGGER.critical("Exception in worker", exc_info=True)
+    finally:
+        if extra:
+            with starter.starting:
+                starter.extra_threads.discard(threading.current_thread())
+
+
+def _initialize(pool: Pool, starter: Starter, extra: bool) -> bool:
+    assert starter.initializer is not None
+    try:
+        starter.initializer(*starter.initargs)
+    except BaseException:
+        _base.LOGGER.critical("Exception in initializer:", exc_info=True)
+        pool.not_started(extra)
+        executor = starter.executor() if starter.executor is not None else None
+        if executor is not None:
+            executor._initializer_failed()
+        return False
+    return True
+
+
+_timers: list[threading.Thread] = []
+
+
+def start_timers() -> None:
+    """Starts the thread that enforces time limits; it ends when there are none."""
+    thread = threading.Thread(name="counterpoint-timers", target=_serve_timers)
+    try:
+        thread.start()
+    except RuntimeError:
+        # An interpreter that ends starts no threads from Python 3.12 on. What is queued still
+        # runs, as in the stdlib, but nothing limits it any more.
+        if not _ending:
+            raise
+    else:
+        _timers[:] = [thread]
+
+
+def _end() -> None:
+    """Runs before the interpreter joins its threads: what is queued still runs."""
+    global _ending
+    _ending = True
+    _close_pools()
+    # A copy made in one step: threads may be added meanwhile.
+    threads = [thread for each in _pools.keyrefs() if (thread := each()) is not None]
+    pools = [(thread, pool) for thread in threads if (pool := _pools.get(thread)) is not None]
+    for _, pool in pools:
+        pool.close()
+    for thread, _ in pools:
+        thread.join()
+    # Every task is over, and so is every time limit.
+    _sweep_timers()
+    for thread in _timers:
+        thread.join()
+
+
+def _forked() -> None:
+    # The threads stayed with the parent. counterpoint.threading, which says so too, may not be
+    # imported; it does no harm to say it twice.
+    _after_fork()
+    _pools.clear()
+    _timers.clear()
+    _forget_timers()
+
+
+threading._register_atexit(_end)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_forked)
+_prepare_timers()

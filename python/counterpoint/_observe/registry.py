@@ -1,0 +1,295 @@
+"""The registry: which locks, queues and executors were made, where, and what they counted.
+
+While enabled, every constructor of ours calls `created(obj)`. The registry keeps a weak reference
+to the object and a strong one to its *meter*, a small native object that holds the counts and
+outlives what it measures. Records are grouped by kind and creation site: the innermost line outside
+this package and outside the stdlib's threading, queue and concurrent modules. The meters of dead
+objects are merged into one per group, so a program that makes a million locks on one line costs one
+record and those that are alive.
+
+What is needed from the native core
+-----------------------------------
+`_core.set_observer(callable | None)`
+    While set, Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier, RWLock,
+    CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue and ThreadPoolExecutor call it
+    with the new object, once, at the end of the constructor that makes `_meter` valid, without any
+    core lock held. An object made inside another of ours (a Condition's own lock) is not reported,
+    nor is a future. What the observer raises (only KeyboardInterrupt and the like can come out of
+    it) is raised by the constructor.
+`obj._meter`
+    A `_core.Meter`, the same one at each access; made at the latest when first asked for. It has
+    `name` (an executor's `thread_name_prefix`, else None), `counts()`, and `waits(which)`, which
+    raises KeyError for a name that its family lacks.
+`_core.merge_meters(list[Meter]) -> Meter`
+    A new, independent meter: histograms merged, each count added up, except that of a count whose
+    name starts with `max` the largest is taken. Its name is the first one's.
+
+The counts by family, all of them int; a missing one reads as 0:
+
+- locks: none; waits `waits`;
+- queues: `puts`, `gets`, `max_size`, `maxsize` (the bound); waits `put_waits`, `get_waits`;
+- executors: `done`, `failed`, `cancelled`, `max_workers`, `busy_ns` (spent in tasks), `capacity_ns`
+  (max_workers × life, until the shutdown was complete); waits `queue_delay`, `run_time`.
+
+What only a living object can tell (size, waiters, running) is taken from its `statistics()`.
+
+Reentrancy: `created` may be called from a `__del__`, a weakref callback or a signal handler while
+this thread is already in here. So a record only ever goes onto a deque (atomic on every build), and
+the sweep that sorts records into groups runs under a lock that is tried, never awaited.
+"""
+
+from __future__ import annotations
+
+import _thread
+import functools
+import os
+import sys
+import threading
+import weakref
+from collections import deque
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from counterpoint import _core
+from counterpoint._observe.rows import KINDS, LOCKS, Measured, Row, Statistics, combine
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+    from counterpoint._core import Meter
+
+__all__ = [
+    "Cost",
+    "Measured",
+    "Meter",
+    "Row",
+    "clear",
+    "cost",
+    "created",
+    "disable",
+    "enable",
+    "snapshot",
+]
+
+
+class Cost(NamedTuple):
+    """What observing itself cost."""
+
+    seconds: float
+    """Time spent in `created`."""
+    unobserved: int
+    """Objects left out: most often because observing them all would have cost more than 1 %."""
+
+
+# Kind, file and line of creation.
+_Key: TypeAlias = tuple[str, str, int]
+# Plain tuples: one is made for each object, and a named one takes twice as long.
+_Record: TypeAlias = "tuple[weakref.ref[Measured], Meter]"
+
+
+class _Group:
+    """All records of one kind and site."""
+
+    __slots__ = ("alive", "dead", "objects")
+
+    def __init__(self) -> None:
+        self.alive: list[_Record] = []
+        self.dead: Meter | None = None
+        self.objects = 0
+
+    def meters(self) -> list[Meter]:
+        kept = [self.dead] if self.dead is not None else []
+        for reference, meter in self.alive:
+            # Asking a living object for its meter brings the meter's counts up to date.
+            measured = reference()
+            kept.append(meter if measured is None else measured._meter)
+        return kept
+
+    def fold(self) -> None:
+        """Merge what the dead counted into one meter."""
+        dead = [self.dead] if self.dead is not None else []
+        alive = []
+        for record in self.alive:  # once only: an object may die at any moment
+            if record[0]() is None:
+                dead.append(record[1])
+            else:
+                alive.append(record)
+        self.alive = alive
+        if dead:
+            self.dead = dead[0] if len(dead) == 1 else _core.merge_meters(dead)
+
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+# The stdlib's modules that make our objects on a caller's behalf; their callers are the sites.
+_GO_BETWEEN = (
+    _PACKAGE,
+    *(
+        os.path.join(os.path.dirname(os.__file__), name)
+        for name in ("threading.py", "queue.py", "concurrent" + os.sep)
+    ),
+)
+_THREAD_INIT: CodeType = threading.Thread.__init__.__code__
+_SWEEP_AT_LEAST = 256
+# What observing may cost: 50 ms, and then 1 % of the run (3 % for queues and executors).
+_FREE_NS = 50_000_000
+_SHARE = 100
+_LARGER_SHARE = 33
+
+
+class _State:
+    """Everything that changes, so that a forked child can start afresh by one assignment."""
+
+    def __init__(self) -> None:
+        self.incoming: deque[tuple[_Key, _Record]] = deque()
+        self.groups: dict[_Key, _Group] = {}
+        self.sweeping = _thread.allocate_lock()
+        self.sweep_at = _SWEEP_AT_LEAST
+        self.since = perf_counter_ns()
+        self.spent_ns = 0
+        self.unobserved = 0
+
+
+_state = _State()
+
+
+def enable() -> None:
+    """Observe every object made from now on. Enabling twice is the same as once."""
+    _state.since = perf_counter_ns()
+    _core.set_observer(created)
+
+
+def disable() -> None:
+    """Observe no further object; what is known stays, and objects already known go on counting."""
+    _core.set_observer(None)
+
+
+def clear() -> None:
+    """Forget everything observed so far."""
+    global _state
+    _state = _State()
+
+
+def cost() -> Cost:
+    """What observing has cost so far."""
+    return Cost(_state.spent_ns / 1e9, _state.unobserved)
+
+
+def created(obj: Measured) -> None:
+    """Take note of a new object. Our constructors call this, nobody else."""
+    state = _state
+    begin = perf_counter_ns()
+    kind = _kind(type(obj))
+    share = _SHARE if kind in LOCKS else _LARGER_SHARE
+    if state.spent_ns > _FREE_NS + (begin - state.since) // share:
+        state.unobserved += 1
+        return
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back  # a constructor of ours in Python
+    if frame is not None and frame.f_code is _THREAD_INIT:
+        return  # Thread._started: one per thread, of no interest to anybody
+    file, line = _site(frame)
+    try:
+        record = weakref.ref(obj), obj._meter
+    except (AttributeError, TypeError):  # a subclass that hides `_meter` or forbids weak references
+        state.unobserved += 1
+        return
+    state.incoming.append(((kind, file, line), record))
+    if len(state.incoming) >= state.sweep_at and state.sweeping.acquire(blocking=False):
+        try:
+            _sweep(state)
+        finally:
+            state.sweeping.release()
+    # Unlocked: on a free-threaded build a lost update makes the estimate lower, nothing worse.
+    state.spent_ns += perf_counter_ns() - begin
+
+
+def snapshot() -> list[Row]:
+    """What every kind and site has counted until now, in order of first creation.
+
+    Raises:
+        RuntimeError: when a signal handler or finalizer that interrupted the registry calls it.
+    """
+    state = _state
+    if not state.sweeping.acquire(timeout=5.0):
+        raise RuntimeError("the registry is busy: call snapshot() outside finalizers and signals")
+    try:
+        _sweep(state)
+        return [_row(*key, group) for key, group in state.groups.items()]
+    finally:
+        state.sweeping.release()
+
+
+def _site(frame: FrameType | None) -> tuple[str, int]:
+    """The innermost line that is neither ours nor a go-between's, in a file if there is one.
+
+    Code without a file is generated (a dataclass's ``__init__``) or the program itself (``-c``).
+    """
+    generated = "?", 0
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if not _is_go_between(file):
+            if not file.startswith("<"):
+                return file, frame.f_lineno
+            if generated[1] == 0:
+                generated = file, frame.f_lineno
+        frame = frame.f_back
+    return generated
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_go_between(file: str) -> bool:
+    return file.startswith(_GO_BETWEEN)
+
+
+def _kind(cls: type) -> str:
+    """The class of ours that it is, or that the program derived it from."""
+    for base in cls.__mro__:
+        if base.__name__ in KINDS:
+            return base.__name__
+    return cls.__name__
+
+
+def _sweep(state: _State) -> None:
+    """Sort new records into groups and fold the dead. The caller holds `sweeping`."""
+    while state.incoming:
+        key, record = state.incoming.popleft()
+        group = state.groups.setdefault(key, _Group())
+        group.alive.append(record)
+        group.objects += 1
+    for group in state.groups.values():
+        group.fold()
+    # Next time when as many came as there are to look through: a sweep costs O(1) for each object
+    # made.
+    alive = sum(len(group.alive) for group in state.groups.values())
+    state.sweep_at = max(_SWEEP_AT_LEAST, alive)
+
+
+def _row(kind: str, file: str, line: int, group: _Group) -> Row:
+    meters = group.meters()
+    names = {meter.name for meter in meters}
+    name = names.pop() if len(names) == 1 else None
+    meter = meters[0] if len(meters) == 1 else _core.merge_meters(meters)
+    now = [current for record in group.alive if (current := _now(record)) is not None]
+    statistics = combine(kind, name, meter, now)
+    return Row(kind, name, f"{file}:{line}", group.objects, statistics)
+
+
+def _now(record: _Record) -> Statistics | None:
+    obj = record[0]()
+    if obj is None:
+        return None
+    try:
+        statistics = obj.statistics()
+    except Exception:  # a subclass may override it with anything
+        return None
+    return statistics if isinstance(statistics, Statistics) else None
+
+
+def _after_fork() -> None:
+    # The summary is that of the process that was started; a child stops observing and pays nothing.
+    disable()
+    clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,115 @@
+"""What the registry needs of objects and their meters, and the records that it makes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+
+from counterpoint._statistics import (
+    ExecutorStatistics,
+    LockStatistics,
+    QueueStatistics,
+)
+
+if TYPE_CHECKING:
+    from counterpoint._core import Meter
+
+__all__ = [
+    "EXECUTORS",
+    "KINDS",
+    "LOCKS",
+    "QUEUES",
+    "Measured",
+    "Row",
+    "Statistics",
+    "combine",
+]
+
+EXECUTORS = frozenset({"ThreadPoolExecutor"})
+QUEUES = frozenset({"Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"})
+LOCKS = frozenset(
+    {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
+    | {"RWLock", "CapacityLimiter"}
+)
+KINDS = EXECUTORS | QUEUES | LOCKS
+
+Statistics: TypeAlias = LockStatistics | QueueStatistics | ExecutorStatistics
+
+
+class Measured(Protocol):
+    """What the registry asks of an object that it observes."""
+
+    @property
+    def _meter(self) -> Meter: ...
+
+    def statistics(self) -> object:
+        """The object's own record, for what it holds now; a subclass may return anything."""
+
+
+class Row(NamedTuple):
+    """What all objects of one kind, made on one line, did together."""
+
+    kind: str
+    """The class's name: `Lock`, `Queue`, `ThreadPoolExecutor`, …"""
+    name: str | None
+    """Their name, where they share one."""
+    site: str
+    """`file:line` of their creation."""
+    objects: int
+    """How many were made there."""
+    statistics: Statistics
+    """Counts and waits of all of them, dead or alive; gauges (size, waiters, …) of those alive."""
+
+
+def combine(kind: str, name: str | None, meter: Meter, now: list[Statistics]) -> Statistics:
+    """One record for many objects.
+
+    Args:
+        kind: their class.
+        meter: what all of them counted, dead or alive.
+        now: the own records of those alive, for what they hold now.
+    """
+    build = _executor if kind in EXECUTORS else _queue if kind in QUEUES else _lock
+    return build(name, meter, now)
+
+
+def _sum(now: list[Statistics], gauge: str) -> int:
+    return sum(getattr(statistics, gauge, 0) for statistics in now)
+
+
+def _lock(name: str | None, meter: Meter, now: list[Statistics]) -> LockStatistics:
+    return LockStatistics(name, None, _sum(now, "waiters"), meter.waits("waits"))
+
+
+def _queue(name: str | None, meter: Meter, now: list[Statistics]) -> QueueStatistics:
+    counts = meter.counts()
+    return QueueStatistics(
+        name=name,
+        size=_sum(now, "size"),
+        maxsize=counts.get("maxsize", 0),
+        unfinished=_sum(now, "unfinished"),
+        puts=counts.get("puts", 0),
+        gets=counts.get("gets", 0),
+        max_size=counts.get("max_size", 0),
+        put_waits=meter.waits("put_waits"),
+        get_waits=meter.waits("get_waits"),
+        putters=_sum(now, "putters"),
+        getters=_sum(now, "getters"),
+    )
+
+
+def _executor(name: str | None, meter: Meter, now: list[Statistics]) -> ExecutorStatistics:
+    counts = meter.counts()
+    capacity = counts.get("capacity_ns", 0)
+    return ExecutorStatistics(
+        name=name,
+        max_workers=counts.get("max_workers", 0),
+        workers=_sum(now, "workers"),
+        queued=_sum(now, "queued"),
+        running=_sum(now, "running"),
+        done=counts.get("done", 0),
+        failed=counts.get("failed", 0),
+        cancelled=counts.get("cancelled", 0),
+        queue_delay=meter.waits("queue_delay"),
+        run_time=meter.waits("run_time"),
+        utilisation=min(1.0, counts.get("busy_ns", 0) / capacity) if capacity else 0.0,
+    )

@@ -1,0 +1,1 @@
+"""What the queues need in Python; `counterpoint.queue` is their public home."""

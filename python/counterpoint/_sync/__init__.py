@@ -1,0 +1,1 @@
+"""The locks, one class a file; `counterpoint.threading` is their public home."""

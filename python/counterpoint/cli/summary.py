@@ -1,0 +1,144 @@
+"""The summary at the end of `counterpoint run`, as text for people or JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import NamedTuple, TextIO, TypeVar
+
+from counterpoint._observe.registry import Cost, Row
+from counterpoint._observe.rows import Statistics
+from counterpoint._statistics import (
+    ExecutorStatistics,
+    LockStatistics,
+    QueueStatistics,
+    WaitStatistics,
+)
+
+__all__ = ["Report", "document", "render"]
+
+_S = TypeVar("_S", ExecutorStatistics, QueueStatistics, LockStatistics)
+
+
+class Report(NamedTuple):
+    """All that a summary tells."""
+
+    program: str
+    """The command as it was given."""
+    wall: float
+    """Seconds from before the program's first line to after its last."""
+    rows: list[Row]
+    """What the registry saw."""
+    cost: Cost
+    """What seeing it cost."""
+
+
+class Totals(NamedTuple):
+    """Everything added up."""
+
+    objects: int
+    tasks_done: int
+    tasks_failed: int
+    tasks_cancelled: int
+    puts: int
+    gets: int
+    queue_waits: int
+    queue_wait_seconds: float
+    lock_waits: int
+    lock_wait_seconds: float
+
+
+def render(report: Report, form: str, stream: TextIO | None) -> str:
+    """The whole summary, ending in a newline.
+
+    Args:
+        form: `text` or `json`.
+        stream: where it will be written; decides on width, colour and characters.
+    """
+    if form == "json":
+        return json.dumps(document(report)) + "\n"
+    return _text(report, stream)
+
+
+def document(report: Report) -> dict[str, object]:
+    """The JSON form: every row that was observed, waits in seconds, and the totals."""
+    return {
+        "version": 1,
+        "program": report.program,
+        "wall_seconds": report.wall,
+        "rows": [{**row._asdict(), "statistics": _as_json(row.statistics)} for row in report.rows],
+        "totals": totals(report.rows)._asdict(),
+        "observation": report.cost._asdict(),
+    }
+
+
+def _as_json(statistics: Statistics) -> dict[str, object]:
+    return {
+        key: value._asdict() if isinstance(value, WaitStatistics) else value
+        for key, value in statistics._asdict().items()
+        if key != "owner"  # a row stands for many objects
+    }
+
+
+def totals(rows: Iterable[Row]) -> Totals:
+    """Add up all rows."""
+    rows = list(rows)
+    pools = [pool for _, pool in _of(rows, ExecutorStatistics)]
+    queues = [queue for _, queue in _of(rows, QueueStatistics)]
+    locks = [lock.waits for _, lock in _of(rows, LockStatistics)]
+    moves = [waits for queue in queues for waits in (queue.put_waits, queue.get_waits)]
+    return Totals(
+        objects=sum(row.objects for row in rows),
+        tasks_done=sum(pool.done for pool in pools),
+        tasks_failed=sum(pool.failed for pool in pools),
+        tasks_cancelled=sum(pool.cancelled for pool in pools),
+        puts=sum(queue.puts for queue in queues),
+        gets=sum(queue.gets for queue in queues),
+        queue_waits=sum(waits.count for waits in moves),
+        queue_wait_seconds=sum(waits.total for waits in moves),
+        lock_waits=sum(waits.count for waits in locks),
+        lock_wait_seconds=sum(waits.total for waits in locks),
+    )
+
+
+def _of(rows: Iterable[Row], record: type[_S]) -> list[tuple[Row, _S]]:
+    return [(row, row.statistics) for row in rows if isinstance(row.statistics, record)]
+
+
+def _text(report: Report, stream: TextIO | None) -> str:
+    from counterpoint.cli import tables  # rich is imported when there is something to draw with it
+
+    pools = _of(report.rows, ExecutorStatistics)
+    queues = [(row, queue) for row, queue in _of(report.rows, QueueStatistics) if _used(queue)]
+    locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if lock.waits.count]
+    head = f"counterpoint run {report.program}"
+    if not (pools or queues or locks):
+        nothing = "no executor, no queue in use and no contended lock"
+        return f"{head}: {nothing} in {tables.duration(report.wall)}\n"
+    page = tables.Page(stream)
+    page.line(f"{head}: {tables.duration(report.wall)}", style="bold")
+    page.executors(pools)
+    page.queues(queues)
+    page.locks(locks)
+    page.line(_foot(report))
+    return page.text()
+
+
+def _used(queue: QueueStatistics) -> bool:
+    return bool(queue.puts or queue.get_waits.count or queue.getters)
+
+
+def _foot(report: Report) -> str:
+    from counterpoint.cli.tables import duration
+
+    total = totals(report.rows)
+    parts = [f"waited {duration(total.lock_wait_seconds)} for locks"]
+    if total.puts:
+        waited = f"waited {duration(total.queue_wait_seconds)} for queues"
+        parts = [f"{total.puts} puts, {total.gets} gets", waited, *parts]
+    if any(isinstance(row.statistics, ExecutorStatistics) for row in report.rows):
+        parts.insert(0, f"{total.tasks_done} tasks done, {total.tasks_failed} failed")
+    seen = f"{total.objects} objects observed, which took {duration(report.cost.seconds)}"
+    if report.cost.unobserved:
+        seen += f"; {report.cost.unobserved} more left out to keep that short"
+    return f"\ntotal: {'; '.join(parts)}\n{seen}"

@@ -1,0 +1,185 @@
+"""The command line: one function for each target of the Makefile."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+
+from . import build, docs, interpreters, prerequisites, pytests, python_checks, rust, venvs
+from .common import BUILD, IN_CI, ROOT, TARGET, Trouble, check, run, say
+from .demo import demo
+from .interpreters import Found, Interpreter
+from .steps import Runner
+from .wheel import DIST, wheels
+
+
+def develop() -> int:
+    prerequisites.check_all()
+    for interpreter in _chosen():
+        say(f"{interpreter}: {build.develop(interpreter, 'test')}")
+    return 0
+
+
+def _chosen() -> list[Interpreter]:
+    """PYTHON's interpreter, or with PYTHON=all every one found."""
+    if os.environ.get("PYTHON") == "all":
+        return list(interpreters.discover().chosen.values())
+    return [interpreters.one()]
+
+
+def test() -> int:
+    return _test(everything=False)
+
+
+def test_all() -> int:
+    return _test(everything=True)
+
+
+def _test(*, everything: bool) -> int:
+    prerequisites.check_all()
+    prerequisites.check_rust_tools()
+    started = time.monotonic()
+    found = interpreters.discover()
+    primary = found.primary()
+    runner = Runner()
+    say(f"interpreters: {' '.join(found.chosen)}; lint, types and docs on {primary.tag}")
+    pytests.coverage(runner, found)
+    rust.fmt(runner)
+    python_checks.ruff(runner, primary)
+    python_checks.style(runner)
+    built = pytests.builds(runner, found)
+    _static(runner, found, primary)
+    rust.tests(runner)
+    rust.loom(runner)
+    rust.tsan(runner)
+    for interpreter in built:
+        is_primary = interpreter == primary
+        pytests.everything_on(runner, interpreter, everything=everything, primary=is_primary)
+    docs.docs(runner, primary)
+    if everything or IN_CI:
+        wheels(runner, [primary])
+    minutes = (time.monotonic() - started) / 60
+    return runner.finish([*pytests.report(found, built), f"{minutes:.1f} minutes"])
+
+
+def _static(runner: Runner, found: Found, primary: Interpreter) -> None:
+    """What judges the sources with the compilers' help; the binding has been built by now."""
+    python_checks.mypy(runner, primary)
+    python_checks.stubtest(runner, primary)
+    rust.clippy(runner, found)
+
+
+def lint() -> int:
+    prerequisites.check_all()
+    prerequisites.check_rust_tools()
+    found = interpreters.discover()
+    primary = found.primary()
+    runner = Runner()
+    rust.fmt(runner)
+    python_checks.ruff(runner, primary)
+    python_checks.style(runner)
+    pytests.builds(runner, Found({primary.tag: primary}))
+    _static(runner, found, primary)
+    return runner.finish()
+
+
+def fmt() -> int:
+    prerequisites.check_rust_tools()
+    check(["cargo", "fmt", "--all"], "cargo fmt")
+    ruff = venvs.ensure(interpreters.discover().primary(), "test", "lint").with_name("ruff")
+    check([ruff, "check", "--no-cache", "--select", "I", "--fix", *python_checks.sources()], "ruff")
+    check([ruff, "format", "--no-cache", *python_checks.sources()], "ruff format")
+    return 0
+
+
+def _checker(step: Callable[[Runner], None]) -> Callable[[], int]:
+    """A command that is one step which needs Rust only."""
+
+    def command() -> int:
+        prerequisites.check_rust()
+        runner = Runner()
+        step(runner)
+        return runner.finish()
+
+    return command
+
+
+def make_docs() -> int:
+    prerequisites.check_all()
+    primary = interpreters.discover().primary()
+    build.develop(primary, "test", "docs")
+    runner = Runner()
+    docs.docs(runner, primary)
+    return runner.finish([f"built: {docs.SITE / 'index.html'}"])
+
+
+def wheel() -> int:
+    prerequisites.check_all()
+    chosen = list(interpreters.discover().chosen.values())
+    runner = Runner()
+    wheels(runner, chosen)
+    return runner.finish([f"wheels are in {DIST}"])
+
+
+def bench() -> int:
+    """On PYTHON or, without it, on the versions with targets and a free-threaded one."""
+    prerequisites.check_all()
+    if os.environ.get("PYTHON"):
+        chosen = _chosen()
+    else:
+        found = interpreters.discover().chosen
+        tags = [tag for tag in ("cp311", "cp313", "cp315t") if tag in found]
+        chosen = [found[tag] for tag in tags or list(found)[:1]]
+    status = 0
+    for interpreter in chosen:
+        say(f"\n{interpreter}")
+        python = build.develop(interpreter, "test", "bench")
+        arguments = shlex.split(os.environ.get("BENCH_ARGS", ""))
+        status |= run([python, "-m", "benches.vs", *arguments], limit=7200)
+    return status
+
+
+def clean() -> int:
+    for directory in (BUILD, TARGET, DIST):
+        shutil.rmtree(directory, ignore_errors=True)
+    for module in (ROOT / "python").rglob("*.so"):
+        module.unlink()
+    return 0
+
+
+COMMANDS: dict[str, Callable[[], int]] = {
+    "bench": bench,
+    "clean": clean,
+    "demo": demo,
+    "develop": develop,
+    "docs": make_docs,
+    "fmt": fmt,
+    "lint": lint,
+    "loom": _checker(rust.loom),
+    "miri": _checker(rust.miri),
+    "test": test,
+    "test-all": test_all,
+    "tsan": _checker(rust.tsan),
+    "wheel": wheel,
+}
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="scripts/dev", description=__doc__)
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("--python", help="the interpreter to use (the same as PYTHON=…)")
+    given = parser.parse_args(arguments)
+    if given.python:
+        os.environ["PYTHON"] = given.python
+    try:
+        return COMMANDS[given.command]()
+    except Trouble as trouble:
+        print(trouble, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

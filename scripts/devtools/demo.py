@@ -1,0 +1,50 @@
+"""`make demo`: the example plain and on Counterpoint's classes, with the same answer."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from . import build, interpreters, prerequisites
+from .common import ROOT, environment, fail, say
+
+EXAMPLE = "examples/identifiers.py"
+LIMIT = 300
+
+
+def demo() -> int:
+    prerequisites.check_all()
+    interpreter = interpreters.one()
+    say(f"building for {interpreter} …")
+    python = build.develop(interpreter)
+    say(f"\n$ python {EXAMPLE}")
+    plain = _output([python, EXAMPLE])
+    say(plain)
+    say(f"$ counterpoint run {EXAMPLE}")
+    ours = _output([python.with_name("counterpoint"), "run", EXAMPLE])
+    if ours != plain:
+        say(ours)
+        fail(f"{EXAMPLE} printed something else under `counterpoint run`: see above")
+    say("\nthe same output, plain and under `counterpoint run`; the summary is above")
+    return 0
+
+
+def _output(command: list[str | Path]) -> str:
+    """Standard output of a run; its standard error, where the summary goes, is the user's."""
+    started = time.monotonic()
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        fail(f"{command[0]} … {EXAMPLE} did not end within {LIMIT} s")
+    if done.returncode:
+        fail(f"{command[0]} … {EXAMPLE} ended with status {done.returncode}")
+    say(f"({time.monotonic() - started:.1f} s)")
+    return done.stdout

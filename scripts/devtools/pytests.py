@@ -1,0 +1,99 @@
+"""The steps that build for each interpreter and run there what is meaningful on it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+from . import build, venvs
+from .common import IN_CI, ROOT
+from .interpreters import TAGS, Found, Interpreter
+from .steps import Runner
+
+# The long suites say much the same on neighbouring versions: these three run them each time, all
+# of them in test-all.
+LONG_TAGS = ("cp311", "cp313", "cp315")
+
+SUITES = ("unit", "typing", "faults", "stress")
+
+# A module that cannot be imported is an error, and the others still run.
+PYTEST = ["--durations=5", "--continue-on-collection-errors"]
+
+# Any warning is an error here: the interpreter warns when an import turns the GIL on.
+GIL_STAYS_OFF = """
+import sys, counterpoint, counterpoint._core
+import counterpoint.threading, counterpoint.queue, counterpoint.futures
+sys.exit("the import turned the GIL on" if sys._is_gil_enabled() else 0)
+"""
+
+
+def coverage(runner: Runner, found: Found) -> None:
+    """In CI every interpreter has to be there; elsewhere one is enough."""
+    lost = [f"{tag}: {why}" for tag, why in found.missing.items() if why != "left out by TAGS"]
+    if IN_CI and lost:
+        runner.failed_because("all interpreters", "; ".join(lost))
+
+
+def builds(runner: Runner, found: Found) -> list[Interpreter]:
+    """Sets up and builds for each; those where that worked."""
+    return [
+        interpreter
+        for interpreter in found.chosen.values()
+        if runner.call(f"build {interpreter.tag}", partial(_build, interpreter))
+    ]
+
+
+def _build(interpreter: Interpreter, output: IO[str]) -> int:
+    build.develop(interpreter, "test", output=output)
+    return 0
+
+
+def everything_on(
+    runner: Runner, interpreter: Interpreter, *, everything: bool, primary: bool
+) -> None:
+    tag = interpreter.tag
+    if interpreter.free_threaded:
+        python = venvs.python_in(venvs.VENVS / tag)
+        runner.commands(f"GIL stays off {tag}", [[python, "-W", "error", "-c", GIL_STAYS_OFF]])
+    options = [] if everything or tag in LONG_TAGS else ["-m", "not long"]
+    # The typing suite needs mypy, which is installed for one interpreter.
+    wanted = [name for name in SUITES if primary or name != "typing"]
+    if paths := _existing(wanted):
+        runner.commands(
+            f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=900, counts=True
+        )
+    _conformance(runner, interpreter, options)
+
+
+def _conformance(runner: Runner, interpreter: Interpreter, options: list[str]) -> None:
+    name = f"conformance {interpreter.tag}"
+    if not (paths := _existing(["conformance"])):
+        return
+    if interpreter.free_threaded:
+        runner.not_run(name, "CPython's suites are run on builds with the GIL")
+    elif not interpreter.has_suite:
+        runner.not_run(name, f"{interpreter.path} is installed without CPython's test package")
+    else:
+        runner.commands(name, [_pytest(interpreter, *options, *paths)], limit=1200, counts=True)
+
+
+def _existing(names: list[str]) -> list[str]:
+    return [f"tests/{name}" for name in names if any((ROOT / "tests" / name).rglob("test_*.py"))]
+
+
+def _pytest(interpreter: Interpreter, *arguments: str) -> list[str | Path]:
+    python = venvs.python_in(venvs.VENVS / interpreter.tag)
+    cache = f"cache_dir=build/pytest/{interpreter.tag}"
+    return [python, "-m", "pytest", "-q", "-o", cache, *PYTEST, *arguments]
+
+
+def report(found: Found, built: list[Interpreter]) -> list[str]:
+    """Which of the supported interpreters this run covered, and why not the others."""
+    lines = ["", "interpreters covered:"]
+    lines += [f"  {i.tag:8}{i.version:10}{i.path}" for i in built]
+    lost = dict(found.missing)
+    lost.update({tag: "its build failed" for tag, i in found.chosen.items() if i not in built})
+    if lost:
+        lines += ["not covered:", *(f"  {tag:8}{lost[tag]}" for tag in TAGS if tag in lost)]
+    return lines

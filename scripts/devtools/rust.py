@@ -1,0 +1,128 @@
+"""The steps that need cargo: formatting, clippy, tests, loom, ThreadSanitizer and Miri."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .build import cargo_env
+from .common import CORE_CRATES, ROOT, TARGET, Command, ask
+from .interpreters import Found, Interpreter
+from .steps import Runner
+
+DENY = ["--", "-D", "warnings"]
+
+# Backtraces need lines only; less to write and to link.
+LEAN = {"CARGO_PROFILE_DEV_DEBUG": "line-tables-only"}
+
+# A checker that slows each step down a hundredfold is worth compiling for; assertions stay on.
+OPTIMISED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "2"}
+
+# Schedules grow steeply with the number of preemptions; three find nearly all that more would.
+LOOM_BOUNDS = {"LOOM_MAX_PREEMPTIONS": "3", "LOOM_MAX_DURATION": "60", "LOOM_MAX_BRANCHES": "10000"}
+LOOM_LIMIT = 600
+
+BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "tools" / "tsan"
+
+
+def env_of(directory: str, flags: str = "") -> dict[str, str]:
+    """A target directory for each set of flags: in one, each turn would rebuild everything."""
+    env = {"CARGO_TARGET_DIR": str(TARGET / directory), **LEAN}
+    if flags:
+        env["RUSTFLAGS"] = f"{os.environ.get('RUSTFLAGS', '')} {flags}".strip()
+    return env
+
+
+def loom_env() -> dict[str, str]:
+    bounds = {name: os.environ.get(name) or bound for name, bound in LOOM_BOUNDS.items()}
+    return env_of("loom", "--cfg loom") | OPTIMISED | bounds
+
+
+def fmt(runner: Runner) -> None:
+    runner.commands("cargo fmt", [["cargo", "fmt", "--all", "--check"]])
+
+
+def clippy(runner: Runner, found: Found) -> None:
+    """The core crates as built, the same under loom, and the binding with the GIL and without."""
+    command = ["cargo", "clippy", "--all-targets"]
+    runner.commands("clippy", [[*command, *CORE_CRATES, *DENY]], env=env_of("core"))
+    runner.commands("clippy, loom", [[*command, *CORE_CRATES, *DENY]], env=loom_env())
+    for interpreter in _one_of_each_kind(found):
+        binding = [*command, "--package", "counterpoint-python", *DENY]
+        runner.commands(f"clippy, binding {interpreter.tag}", [binding], env=cargo_env(interpreter))
+
+
+def _one_of_each_kind(found: Found) -> list[Interpreter]:
+    primary = found.primary()
+    free_threaded = [i for i in found.chosen.values() if i.free_threaded and i != primary]
+    return [primary, *free_threaded[:1]]
+
+
+def test_command() -> list[str]:
+    """nextest where it is installed: a process for each test, and one that hangs is killed."""
+    if ask(["cargo", "nextest", "--version"]) is not None:
+        return ["cargo", "nextest", "run", "--no-tests=fail"]
+    return ["cargo", "test", "--no-fail-fast"]
+
+
+def tests(runner: Runner) -> None:
+    env = env_of("core")
+    command = [*test_command(), *CORE_CRATES, "--lib", "--bins", "--tests"]
+    runner.commands("rust tests", [command], env=env, counts=True)
+    # nextest cannot run the examples in the documentation.
+    runner.commands("rust doctests", [["cargo", "test", "--doc", *CORE_CRATES]], env=env)
+
+
+def rustdoc(runner: Runner) -> None:
+    command = ["cargo", "doc", "--no-deps", "--document-private-items", *CORE_CRATES]
+    runner.commands("rustdoc", [command], env=env_of("core") | {"RUSTDOCFLAGS": "-D warnings"})
+
+
+def loom(runner: Runner) -> None:
+    """Every schedule within the bounds, which the environment may set otherwise."""
+    command = test_command()
+    if "nextest" in command:
+        command += ["--profile", "loom"]
+    command += [*CORE_CRATES, "--lib", "--tests"]
+    runner.commands("loom", [command], env=loom_env(), limit=LOOM_LIMIT, counts=True)
+
+
+def tsan(runner: Runner) -> None:
+    """With a stand-in for cargo that instruments std too ($TSAN), or a nightly with rust-src."""
+    given = [Path(os.environ["TSAN"])] if os.environ.get("TSAN") else []
+    tools = [path for path in [*given, BESIDE_THE_CHECKOUT] if path.exists()]
+    if tools:
+        # The stand-in appends a directory of its own to this one.
+        command: Command = [tools[0], "test"]
+        env = env_of(".")
+    elif has_nightly_source():
+        command = ["cargo", "+nightly", "test", "-Zbuild-std", "--target", host()]
+        env = env_of("tsan", "-Zsanitizer=thread")
+    else:
+        why = "needs `rustup toolchain install nightly -c rust-src`, or TSAN=tool"
+        runner.not_run("ThreadSanitizer", why)
+        return
+    env |= OPTIMISED | {"TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"}
+    whole = [*command, *CORE_CRATES, "--lib", "--tests"]
+    runner.commands("ThreadSanitizer", [whole], env=env, limit=900, counts=True)
+
+
+def has_nightly_source() -> bool:
+    sysroot = ask(["rustc", "+nightly", "--print", "sysroot"])
+    return bool(sysroot) and Path(str(sysroot), "lib/rustlib/src/rust/library/std").is_dir()
+
+
+def host() -> str:
+    told = ask(["rustc", "-vV"]) or ""
+    return next(line.split()[1] for line in told.splitlines() if line.startswith("host:"))
+
+
+def miri(runner: Runner) -> None:
+    if ask(["cargo", "+nightly", "miri", "--version"]) is None:
+        why = "needs `rustup toolchain install nightly -c miri,rust-src`"
+        runner.not_run("miri", why)
+        return
+    command = ["cargo", "+nightly", "miri", "test", *CORE_CRATES, "--lib", "--tests"]
+    # Time and the file system are the host's: waits with a timeout need the clock.
+    env = env_of("miri") | {"MIRIFLAGS": os.environ.get("MIRIFLAGS") or "-Zmiri-disable-isolation"}
+    runner.commands("miri", [command], env=env, limit=3600, counts=True)

@@ -1,0 +1,144 @@
+"""Runs named steps one after another, each into a log, and ends with a table of what happened."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from .common import LOGS, ROOT, Command, Trouble, run, say
+
+TAIL = 80
+
+# The last line of a pytest, nextest or cargo test run holds its counts, each in its own words.
+COUNT = re.compile(r"(\d+) (passed|failed|errors?|skipped|ignored)\b")
+SUMMARY = re.compile(
+    r"^(=*\s*\d+ (passed|failed|skipped|error).* in [\d.]+|\s*Summary \[|test result:)",
+    re.MULTILINE,
+)
+
+
+@dataclass
+class Result:
+    """What became of one step. A step that counts no tests is itself one that passed or failed."""
+
+    name: str
+    state: str
+    seconds: float = 0.0
+    note: str = ""
+    passed: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Runner:
+    """Collects results; `finish` prints them and says how the run went."""
+
+    results: list[Result] = field(default_factory=list)
+
+    def call(self, name: str, action: Callable[[IO[str]], int], *, counts: bool = False) -> bool:
+        """Runs `action(log)`, which returns an exit status. Returns whether the step passed."""
+        LOGS.mkdir(parents=True, exist_ok=True)
+        log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
+        started = time.monotonic()
+        with open(log, "w", encoding="utf-8") as output:
+            try:
+                status = action(output)
+            except Trouble as trouble:
+                print(trouble, file=output, flush=True)
+                status = 1
+        text = log.read_text(encoding="utf-8", errors="replace")
+        result = judge(name, status, text, counts)
+        result.seconds = time.monotonic() - started
+        self.add(result)
+        if result.state == "FAILED":
+            say(f"---- the end of {log.relative_to(ROOT)}:")
+            say("\n".join(text.splitlines()[-TAIL:]))
+            say("----")
+        return result.state == "ok"
+
+    def commands(
+        self,
+        name: str,
+        commands: Sequence[Command],
+        *,
+        env: Mapping[str, str] | None = None,
+        limit: float = 900,
+        counts: bool = False,
+    ) -> bool:
+        """Runs commands until one fails, within one time limit for all of them."""
+
+        def action(output: IO[str]) -> int:
+            end = time.monotonic() + limit
+            for command in commands:
+                print("$", *command, file=output, flush=True)
+                status = run(
+                    command, env=env, limit=max(1.0, end - time.monotonic()), output=output
+                )
+                if status:
+                    if status == 124:
+                        print(f"killed at its time limit of {limit:.0f} s", file=output, flush=True)
+                    return status
+            return 0
+
+        return self.call(name, action, counts=counts)
+
+    def not_run(self, name: str, why: str) -> None:
+        self.add(Result(name, "not run", note=why))
+
+    def failed_because(self, name: str, why: str) -> None:
+        self.add(Result(name, "FAILED", note=why, failed=1))
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        say(line(result))
+
+    @property
+    def passed(self) -> int:
+        return sum(r.passed for r in self.results)
+
+    @property
+    def failed(self) -> int:
+        return sum(r.failed for r in self.results)
+
+    def finish(self, more: Sequence[str] = ()) -> int:
+        """The table, what else there is to say, and the count; the exit status."""
+        if len(self.results) > 1:
+            say("\n" + "\n".join(map(line, self.results)))
+        say("\n".join(more))
+        say(f"\n{self.passed} passed, {self.failed} failed")
+        return 1 if self.failed else 0
+
+
+def line(result: Result) -> str:
+    return f"{result.state:8}{result.name:34}{result.seconds:7.1f} s  {result.note}".rstrip()
+
+
+def judge(name: str, status: int, text: str, counts: bool) -> Result:
+    """A bad status is a failure even where every counted test passed; so is a run of no tests."""
+    totals = count(text) if counts else {}
+    passed, failed = totals.get("passed", 0), totals.get("failed", 0) + totals.get("error", 0)
+    note = ", ".join(f"{number} {word}" for word, number in totals.items())
+    if counts and not passed and status == 0:
+        return Result(name, "FAILED", note="it ran no tests", failed=1)
+    if status == 0:
+        return Result(name, "ok", note=note, passed=passed or 1)
+    if status == 124:
+        note = f"killed at its time limit {note}"
+    return Result(
+        name, "FAILED", note=note or f"status {status}", passed=passed, failed=failed or 1
+    )
+
+
+def count(text: str) -> dict[str, int]:
+    """Sums the counts of every summary line: a run may hold several test binaries."""
+    totals: dict[str, int] = {}
+    for found in text.splitlines():
+        if SUMMARY.match(found):
+            for number, word in COUNT.findall(found):
+                word = {"errors": "error", "ignored": "skipped"}.get(word, word)
+                if int(number):
+                    totals[word] = totals.get(word, 0) + int(number)
+    return totals

@@ -1,0 +1,89 @@
+"""The one place that says what is not run or not passed, and why; the docs' table comes from it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import sys
+import sysconfig
+from dataclasses import dataclass
+
+FREE_THREADED_VARIABLE = "COUNTERPOINT_CONFORMANCE_FREE_THREADED"
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A test of CPython's that our classes are not meant to pass."""
+
+    suite: str
+    test: str
+    reason: str
+    since: tuple[int, int] = (3, 11)
+
+
+@dataclass(frozen=True)
+class OwnSkip:
+    """A test that CPython's suite may skip by itself, and part of the reason that it gives."""
+
+    suite: str
+    test: str
+    reason: str
+
+
+DEVIATIONS: tuple[Deviation, ...] = (
+    Deviation(
+        "SimpleQueue",
+        "test_simplequeue_sizeof",
+        "asserts the size of CPython's C struct; ours is of another shape",
+        since=(3, 15),
+    ),
+)
+
+OWN_SKIPS: tuple[OwnSkip, ...] = (
+    # On free-threaded builds.
+    OwnSkip("ThreadPool", "test_idle_thread_reuse", "test is flaky without the GIL"),
+)
+
+
+def deviation(suite: str, test: str) -> Deviation | None:
+    """The entry for a test on this interpreter, or None."""
+    for entry in DEVIATIONS:
+        if (entry.suite, entry.test) == (suite, test) and sys.version_info >= entry.since:
+            return entry
+    return None
+
+
+def own_skip(suite: str, test: str, reason: str) -> bool:
+    """Whether the table knows that CPython's suite skips this test for this reason."""
+    return any((e.suite, e.test) == (suite, test) and e.reason in reason for e in OWN_SKIPS)
+
+
+def absent(module: str) -> str:
+    """Why this interpreter has no such test module."""
+    release = platform.python_version()
+    package = ".".join(module.split(".")[:2])
+    if importlib.util.find_spec("test.lock_tests") is None:
+        return f"Python {release} is installed without {package}: its distributor packs it apart"
+    return f"`make install` of CPython {release} leaves {package} out"
+
+
+def interpreter_excluded() -> str | None:
+    """Why the suites do not run on this interpreter at all, or None."""
+    if not sysconfig.get_config_var("Py_GIL_DISABLED") or os.environ.get(FREE_THREADED_VARIABLE):
+        return None
+    return "the suites run on builds with the GIL; --conformance-free-threaded runs them here too"
+
+
+def deviations_markdown() -> str:
+    """The table of the documentation."""
+    head = "| suite | test | Python | why ours does not follow |\n|---|---|---|---|\n"
+    rows = (
+        f"| {e.suite} | `{e.test}` | {e.since[0]}.{e.since[1]}+ | {e.reason} |\n"
+        for e in DEVIATIONS
+    )
+    return head + "".join(rows)
+
+
+if __name__ == "__main__":
+    print(deviations_markdown(), end="")

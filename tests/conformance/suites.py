@@ -1,0 +1,141 @@
+"""Which of CPython's suites are bound, and to which attribute each takes its class."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+
+from tests.conformance.targets import Target, futures_views, lock_views
+
+Attributes = Callable[[Target], Mapping[str, object]]
+Views = Callable[[Target], Mapping[str, ModuleType]]
+
+
+def _nothing(_: Target) -> Mapping[str, object]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One class of CPython's suites and how our classes get into it."""
+
+    name: str
+    group: str
+    module: str
+    case: str
+    views: Views
+    attributes: Attributes = _nothing
+    # Only these tests of the class concern ours; () means all.
+    only: tuple[str, ...] = ()
+    # CPython's own binding replaces these by a skip: they cannot apply to the class.
+    without: tuple[str, ...] = ()
+    long: bool = False
+    timeout: int = 60
+
+
+def _threading(attribute: str, name: str) -> Attributes:
+    return lambda chosen: {attribute: staticmethod(getattr(chosen.threading, name))}
+
+
+def _no_views(_: Target) -> Mapping[str, ModuleType]:
+    return {}
+
+
+def _lock(name: str, attribute: str, case: str, cls: str, **more: object) -> Suite:
+    views = more.pop("views", lock_views)
+    attributes = _threading(attribute, cls)
+    return Suite(name, "locks", "test.lock_tests", case, views, attributes, long=True, **more)
+
+
+# A condition exports its lock's methods, `_recursion_count` not among them, and has a parameter.
+NOT_OF_CONDITION = ("test_recursion_count", "test_constructor_noargs")
+
+LOCKS = (
+    _lock("Lock", "locktype", "LockTests", "Lock"),
+    _lock("RLock", "locktype", "RLockTests", "RLock"),
+    _lock("Condition", "condtype", "ConditionTests", "Condition"),
+    # The suite's `threading.Lock()` stays the standard library's: a condition takes any lock.
+    _lock("ConditionOverAnyLock", "condtype", "ConditionTests", "Condition", views=_no_views),
+    _lock("ConditionAsRLock", "locktype", "RLockTests", "Condition", without=NOT_OF_CONDITION),
+    _lock("Semaphore", "semtype", "SemaphoreTests", "Semaphore"),
+    _lock("BoundedSemaphore", "semtype", "BoundedSemaphoreTests", "BoundedSemaphore"),
+    _lock("Event", "eventtype", "EventTests", "Event"),
+    _lock("Barrier", "barriertype", "BarrierTests", "Barrier"),
+)
+
+
+def _piece(name: str, module: str, case: str, only: tuple[str, ...]) -> Suite:
+    return Suite(name, "threads", module, case, lock_views, only=only)
+
+
+# What test_threading and test_threadsignals say about locks; the rest is about threads.
+THREADS = (
+    _piece(
+        "Threads",
+        "test.test_threading",
+        "ThreadTests",
+        (
+            "test_lock_no_args",
+            "test_lock_no_subclass",
+            "test_lock_or_none",
+            "test_various_ops",
+            "test_BoundedSemaphore_limit",
+        ),
+    ),
+    _piece(
+        "ThreadingExceptions",
+        "test.test_threading",
+        "ThreadingExceptionTests",
+        ("test_releasing_unacquired_lock",),
+    ),
+    _piece("RLockSignature", "test.test_threading", "CRLockTests", ("test_signature",)),
+    _piece(
+        "LockSignals",
+        "test.test_threadsignals",
+        "ThreadSignals",
+        (
+            "test_lock_acquire_interruption",
+            "test_rlock_acquire_interruption",
+            "test_lock_acquire_retries_on_intr",
+            "test_rlock_acquire_retries_on_intr",
+            "test_interrupted_timed_acquire",
+        ),
+    ),
+)
+
+
+def _queue(name: str) -> Suite:
+    attributes: Attributes = lambda chosen: {"queue": chosen.queue}  # noqa: E731
+    # The suite tests two implementations, Py and C; the tests of C contain those of Py.
+    return Suite(name, "queues", "test.test_queue", f"C{name}Test", _no_views, attributes)
+
+
+QUEUES = tuple(
+    _queue(name) for name in ("Queue", "LifoQueue", "PriorityQueue", "FailingQueue", "SimpleQueue")
+)
+
+
+def _futures(name: str, module: str, case: str, **more: object) -> Suite:
+    full = f"test.test_concurrent_futures.{module}"
+    return Suite(name, "futures", full, case, futures_views, timeout=120, **more)
+
+
+FUTURES = (
+    _futures("Future", "test_future", "FutureTests"),
+    _futures("ThreadPool", "test_thread_pool", "ThreadPoolExecutorTest", long=True),
+    _futures("Wait", "test_wait", "ThreadPoolWaitTests", long=True),
+    _futures("AsCompleted", "test_as_completed", "ThreadPoolAsCompletedTest"),
+    _futures("Initializer", "test_init", "ThreadPoolInitializerTest"),
+    _futures("FailingInitializer", "test_init", "ThreadPoolFailingInitializerTest"),
+    _futures("Shutdown", "test_shutdown", "ThreadPoolShutdownTest", long=True),
+)
+
+SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES)
+BY_NAME = {suite.name: suite for suite in SUITES}
+
+
+def names_in(case: type[unittest.TestCase]) -> list[str]:
+    """The names that unittest and pytest collect from `case`."""
+    return list(unittest.TestLoader().getTestCaseNames(case))

@@ -1,0 +1,27 @@
+"""What the tests of the thread pool share."""
+
+from __future__ import annotations
+
+import threading
+
+from counterpoint.futures import ThreadPoolExecutor
+from tests.support import DEADLINE
+
+
+class Busy:
+    """Keeps a pool's only worker busy until told otherwise."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.future = pool.submit(self._run)
+        assert self.begun.wait(DEADLINE)
+
+    def _run(self) -> None:
+        self.begun.set()
+        assert self.go_on.wait(DEADLINE)
+
+    def __enter__(self) -> Busy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()

@@ -1,0 +1,198 @@
+"""The benchmarks run on ours and on the standard library, judge rightly, and write their page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from benches.vs import cli, memory
+from benches.vs.case import Case, Demand, Sample
+from benches.vs.cases import ALL
+from benches.vs.crowds import CROSSINGS, Patience, cross, start_busy
+from benches.vs.documents import README_END, README_START, write_page, write_readme
+from benches.vs.growth import fill_and_empty, sharing_pool
+from benches.vs.imports import import_ns
+from benches.vs.libraries import OURS, STDLIB, Factory, Library, named
+from benches.vs.measure import Column, Effort, Row, contenders, measure, rounded
+from benches.vs.results import Results, load
+from benches.vs.series import Series
+
+BRIEF = Effort(rounds=2, cpu_ms=0.01, wall_ms=0.01)
+BOTH = [STDLIB, "ours"]
+
+
+def row_of(ours: list[float], stdlib: list[float], times: float = 2.0) -> Row:
+    columns = {OURS: Column(n=1, samples=ours), STDLIB: Column(n=1, samples=stdlib)}
+    return Row("name", "title", "cpu", (Demand(times),), columns)
+
+
+@pytest.mark.parametrize("library", BOTH)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+def test_every_case_runs(case: Case, library: str) -> None:
+    factory = named(library).factories[case.kind]
+    sample = case.run(factory, rounded(20, case.step))
+    assert sample.wall > 0
+
+
+@pytest.mark.parametrize("library", BOTH)
+@pytest.mark.parametrize("kind", CROSSINGS)
+def test_threads_cross_each_object(kind: str, library: str) -> None:
+    assert min(cross(CROSSINGS[kind](named(library), 5), 5)) > 0
+    assert min(cross(CROSSINGS[kind](named(library), 5), 5, busy=True)) > 0
+
+
+@pytest.mark.parametrize("library", BOTH)
+def test_threads_start_on_the_library_s_event(library: str) -> None:
+    assert start_busy(named(library), 5) > 0
+
+
+def test_patience_predicts_squares() -> None:
+    series = Series("name", "title", "threads", "ns")
+    patience = Patience(series)
+    assert patience.lasts(STDLIB, 100)
+    series.add(STDLIB, 100, 20e6)  # two seconds for all
+    assert patience.seconds(STDLIB, 200) == pytest.approx(8)
+    assert patience.lasts(STDLIB, 200)
+    assert not patience.lasts(STDLIB, 900)
+    assert series.notes == ["stdlib at 900: would take 162 s"]
+
+
+@pytest.mark.parametrize("library", BOTH)
+def test_growth_runs(library: str) -> None:
+    factories = named(library).factories
+    assert fill_and_empty(factories["PriorityQueue"], 100) > 0
+    assert sharing_pool(2)(factories["ThreadPoolExecutor"], 10).wall > 0
+
+
+def test_children_count_bytes() -> None:
+    """A thousand futures of the standard library hold at least a condition each."""
+    assert memory.child("objects", STDLIB, "Future", 1000, exact=True)["bytes"] > 200
+    assert 7 < memory.child("items", STDLIB, "Queue", 10_000, exact=True)["bytes"] < 12
+    assert memory.child("pending", STDLIB, 100, exact=False)["submit_ns"] > 0
+    assert memory.child_column("objects", STDLIB, "Teapot", 1).error.startswith("KeyError")
+
+
+def test_import_is_timed() -> None:
+    assert import_ns("import queue") > 0
+
+
+def test_measure_takes_rounds_and_keeps_errors() -> None:
+    def run(factory: Factory, n: int) -> Sample:
+        return Sample(1000 * n * factory(), 500 * n)
+
+    def fail() -> int:
+        raise OSError("out of tea")
+
+    libraries = [
+        Library(OURS, "1", {"Tea": lambda: 1}, {}),
+        Library(STDLIB, "2", {"Tea": lambda: 3}, {}),
+        Library("peer", "3", {"Tea": fail}, {}),
+        Library("other", "4", {}, {}),
+    ]
+    case = Case("tea", "Tea", "Tea", run, (Demand(3),))
+    row = measure(case, libraries, BRIEF)
+    assert list(row.columns) == [OURS, STDLIB, "peer"]
+    assert row.ratios(STDLIB) == [3.0, 3.0]
+    assert row.verdict(case.demands[0]) == "pass"
+    assert row.columns["peer"].error == "OSError: out of tea"
+    assert row.columns[OURS].cpu_samples == [500, 500]
+
+
+@pytest.mark.parametrize(
+    ("ours", "stdlib", "verdict"),
+    [
+        ([10.0, 10.0], [20.0, 20.0], "pass"),
+        ([10.0, 10.0], [19.7, 19.7], "close"),
+        ([10.0, 10.0], [19.0, 19.0], "FAIL"),
+        ([10.0, 10.0, 10.0], [15.0, 19.0, 23.0], "close"),
+        ([10.0, 10.0, 10.0], [5.0, 15.0, 30.0], "FAIL"),
+        ([], [20.0, 20.0], "absent"),
+    ],
+)
+def test_verdicts(ours: list[float], stdlib: list[float], verdict: str) -> None:
+    row = row_of(ours, stdlib)
+    assert row.verdict(row.demands[0]) == verdict
+
+
+def test_losses_are_named() -> None:
+    assert row_of([10.0], [5.0]).losses() == [(STDLIB, 2.0)]
+    assert row_of([10.0], [10.0]).losses() == []
+
+
+def test_contenders_include_the_extra_columns() -> None:
+    case = next(case for case in ALL if case.name == "queue-1t")
+    assert list(contenders(case, [named(STDLIB)])) == [STDLIB, "C SimpleQueue"]
+
+
+def results() -> Results:
+    series = Series("items", "Queue: put & get", "items", "ns")
+    for x in (100, 1000):
+        series.add(OURS, x, 10.0 * x)
+        series.add(STDLIB, x, 30.0 * x)
+    meta = {
+        "tag": "cp313",
+        "python": "3.13.0",
+        "machine": "abacus",
+        "cpus": 2,
+        "load": 0.5,
+        "time": "2026-01-01 00:00 UTC",
+        "mode": "full",
+        "libraries": {STDLIB: "3.13.0"},
+        "notes": ["janus is left out: gone"],
+    }
+    rows = [row_of([10.0], [30.0]), row_of([10.0], [8.0])]
+    rows[1].name = rows[1].title = "lost"
+    return Results(meta, rows, [series])
+
+
+def test_results_survive_being_kept(tmp_path: Path) -> None:
+    path = tmp_path / "kept" / "cp313.json"
+    results().save(path)
+    assert load(path) == results()
+    assert json.loads(path.read_text())["rows"][0]["columns"][OURS]["samples"] == [10.0]
+
+
+def test_page_shows_misses_losses_and_charts(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    write_page(page, [results()])
+    text = page.read_text()
+    assert "| title | ≥ 2.00× | 3.00× |" in text
+    assert "| lost | ≥ 2.00× | **0.80× (missed)** |" in text
+    assert "- lost: stdlib is 1.25× faster." in text
+    assert "janus is left out: gone" in text
+    assert "| 1,000 | 10 µs | 30 µs | 3.00× |" in text
+    chart = tmp_path / "benchmarks-charts" / "cp313-items.svg"
+    assert f"({chart.parent.name}/{chart.name})" in text
+    drawn = ElementTree.fromstring(chart.read_text())
+    assert len(drawn.findall("{http://www.w3.org/2000/svg}polyline")) == 2
+
+
+def test_readme_table_is_replaced(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{README_START}\nold\n{README_END}\nafter\n")
+    write_readme(readme, [results()])
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| title | ≥ 2.00× | 3.00× |" in text
+    readme.write_text("no markers")
+    with pytest.raises(ValueError, match="has no lines"):
+        write_readme(readme, [results()])
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--one", "lock", "--impl", "stdlib", "--rounds", "100"]) == 0
+    assert "lock, stdlib" in capsys.readouterr().out
+    assert cli.main(["--one", "nothing"]) == 2
+    assert cli.main(["--list"]) == 0
+    assert "queue-1t" in capsys.readouterr().out
+    kept = tmp_path / "kept.json"
+    chosen = ["--quick", "--groups", "speed", "--only", "lock-w*", "--output", str(kept)]
+    assert cli.main([*chosen, "--without", "culsans", "aiologic", "janus"]) == 0
+    assert "with Lock" in capsys.readouterr().out
+    assert cli.main(["--show", str(kept)]) == 0
+    assert "with Lock" in capsys.readouterr().out
