@@ -262,11 +262,16 @@ class TestOptions:
             attempts.append(1)
             raise OSError
 
-        with Busy(one):
+        first, second = Busy(one), Busy(one)
+        with first:
             future = one.options(retries=10**6).submit(fail)
-        eventually(lambda: len(attempts) > 5)
-        eventually(future.cancel)
+            with second:
+                # The first attempt comes before the second task, all others after it.
+                first.release()
+                eventually(second.running)
+                assert future.cancel()
         assert future.cancelled()
+        assert len(attempts) == 1
 
     def test_names_show(self, one: ThreadPoolExecutor) -> None:
         future = one.options(name="parse").submit(abs, -1)
