@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["DeadlockError"]
+from concurrent.futures._base import Error as _FutureError
+
+__all__ = ["DeadlockError", "TaskKilled"]
 
 
 class DeadlockError(RuntimeError):
@@ -10,3 +12,7 @@ class DeadlockError(RuntimeError):
 
     Raised instead of waiting, so nothing was acquired and nothing is lost.
     """
+
+
+class TaskKilled(_FutureError):
+    """The process that ran this task was killed by `future.kill()`."""

@@ -12,6 +12,7 @@
 
 mod boundary;
 mod executor;
+mod process;
 mod queue;
 mod sync;
 
@@ -30,5 +31,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     executor::register(module)?;
     sync::register(module)?;
     queue::register(module)?;
+    process::register(module)?;
     module.add_function(wrap_pyfunction!(_after_fork, module)?)
 }

@@ -36,6 +36,34 @@ pub fn block_on_waking<O>(
     py: Python<'_>,
     state: &Protected<O::State>,
     wait: &mut Wait<O>,
+    deadline: Option<u64>,
+    threads: Vec<Arc<Waiter<TaskHandle>>>,
+) -> PyResult<Option<O::Output>>
+where
+    O: Source,
+    O::State: State<Notify = TaskHandle> + Send,
+{
+    drive(py, &state.held(py), wait, deadline, threads)
+}
+
+/// [`block_on`] for a state with a lock of its own, which threads take that are not attached.
+pub fn block_on_shared<O>(
+    py: Python<'_>,
+    shared: &impl Shared<State = O::State>,
+    wait: &mut Wait<O>,
+    deadline: Option<u64>,
+) -> PyResult<Option<O::Output>>
+where
+    O: Source,
+    O::State: State<Notify = TaskHandle> + Send,
+{
+    drive(py, shared, wait, deadline, Vec::new())
+}
+
+fn drive<O>(
+    py: Python<'_>,
+    held: &impl Shared<State = O::State>,
+    wait: &mut Wait<O>,
     mut deadline: Option<u64>,
     threads: Vec<Arc<Waiter<TaskHandle>>>,
 ) -> PyResult<Option<O::Output>>
@@ -44,16 +72,15 @@ where
     O::State: State<Notify = TaskHandle> + Send,
 {
     let mut threads = Reminded(threads);
-    let held = state.held(py);
     let glances = runs_signal_handlers();
     if !O::STAYS_IN_LINE
-        && let Some(task) = first_of_own_loop(py, &held, wait)?
+        && let Some(task) = first_of_own_loop(py, held, wait)?
     {
         wait.precede(task.since());
     }
     loop {
         let make = |since| Waiter::thread(thread_owner(), since);
-        let waiter = match wait.attempt(&held, clock::now, make) {
+        let waiter = match wait.attempt(held, clock::now, make) {
             Attempt::Done(output) => return Ok(Some(output)),
             Attempt::Pending(waiter) => waiter,
         };
@@ -65,7 +92,7 @@ where
         match py.detach(park) {
             Parked::Woken => {}
             Parked::TimedOut if until == deadline => {
-                let output = wait.expire(&held, clock::now);
+                let output = wait.expire(held, clock::now);
                 if output.is_some() || !wait.is_queued() {
                     return Ok(output);
                 }
@@ -73,7 +100,7 @@ where
             }
             // Claimed in the same moment: the interpreter runs the handlers soon after.
             _ if !waiter.is_waiting() => {}
-            Parked::TimedOut | Parked::Interrupted => handle_signals(py, &held, wait)?,
+            Parked::TimedOut | Parked::Interrupted => handle_signals(py, held, wait)?,
         }
     }
 }

@@ -14,7 +14,7 @@ mod task;
 mod ticket;
 
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
-pub use blocking::{block_for_sure, block_on, block_on_waking, wake};
+pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use protected::Protected;

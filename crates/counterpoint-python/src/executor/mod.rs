@@ -2,9 +2,9 @@
 //! `counterpoint_sync::executor`.
 
 mod collector;
-mod future;
+pub mod future;
 mod pool;
-mod reference;
+pub mod reference;
 mod timer;
 mod token;
 

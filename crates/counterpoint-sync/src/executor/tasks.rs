@@ -42,6 +42,15 @@ impl<T> TaskQueue<T> {
         self.others_len += 1;
     }
 
+    /// Queues one before all of its priority.
+    pub fn push_front(&mut self, task: T, priority: i64) {
+        if priority == 0 {
+            return self.plain.push_front(task);
+        }
+        self.others.entry(Reverse(priority)).or_default().push_front(task);
+        self.others_len += 1;
+    }
+
     /// Takes the next.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {

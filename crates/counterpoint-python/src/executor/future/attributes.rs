@@ -2,7 +2,7 @@
 
 use super::callbacks::{share, take};
 use super::complete::{acquire, force};
-use super::{FutureObject, layout::Fields, stdlib};
+use super::{FutureObject, layout::Fields, remote, stdlib};
 use crate::boundary::guarded;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::Phase;
@@ -46,6 +46,8 @@ pub unsafe extern "C" fn repr(object: *mut PyObject) -> *mut PyObject {
 
 /// The future in the stdlib's words.
 pub fn describe(py: Python<'_>, future: FutureObject) -> PyResult<String> {
+    remote::refresh(future);
+    remote::settle(py, future)?;
     let acquired = acquire(py, future)?;
     let (phase, exception, result) = future.with(py, |state, fields| {
         // SAFETY: under the lock.
@@ -72,7 +74,9 @@ fn class_name(object: &Bound<'_, PyAny>) -> PyResult<String> {
 unsafe extern "C" fn get_state(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of an attribute.
-        let phase = unsafe { FutureObject::from_ptr(object) }.with(py, |state, _| state.phase());
+        let future = unsafe { FutureObject::from_ptr(object) };
+        remote::refresh(future);
+        let phase = future.with(py, |state, _| state.phase());
         Ok(pyo3::types::PyString::intern(py, phase_name(phase)).into_ptr().cast())
     })
 }
@@ -119,9 +123,11 @@ fn set(object: *mut PyObject, value: *mut PyObject, field: Field) -> c_int {
 /// Reads a field; what is not there is None.
 fn get(object: *mut PyObject, field: Field) -> *mut PyObject {
     guarded(|py| {
-        // SAFETY: the receiver of an attribute; under the lock.
-        let value = unsafe { FutureObject::from_ptr(object) }
-            .with(py, |_, fields| unsafe { share(*field(fields)) });
+        // SAFETY: the receiver of an attribute.
+        let future = unsafe { FutureObject::from_ptr(object) };
+        remote::settle(py, future)?;
+        // SAFETY: under the lock.
+        let value = future.with(py, |_, fields| unsafe { share(*field(fields)) });
         Ok(value.map_or_else(|| py.None().into_ptr(), Ref::into_ptr))
     })
 }

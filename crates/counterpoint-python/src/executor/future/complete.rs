@@ -1,7 +1,7 @@
 //! The changes of a future's phase: started, finished, cancelled, sent back.
 
 use super::callbacks::{News, append, invoke, share, spare, take, tell};
-use super::{FutureObject, layout::Fields, stdlib};
+use super::{FutureObject, layout::Fields, remote, stdlib};
 use crate::boundary::TaskHandle;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::{Cancel, FutureState, Phase, Start};
@@ -80,6 +80,30 @@ fn change<'py, R>(
     Ok((result, acquired))
 }
 
+/// Tells everybody of an end that is in the future already, and that nobody was told of.
+pub fn announce(py: Python<'_>, future: FutureObject) -> PyResult<()> {
+    let ((news, told), acquired) = change(py, future, |state, fields, held| {
+        let news = match (state.phase().is_cancelled(), fields.exception.is_null()) {
+            (true, _) => News::Cancelled,
+            (_, true) => News::Result,
+            (_, false) => News::Exception,
+        };
+        // SAFETY: under the lock.
+        let told = unsafe {
+            let observers = observers(fields, held);
+            Told { _old: None, observers, callbacks: share(fields.callbacks) }
+        };
+        (news, told)
+    })?;
+    if let Some(observers) = &told.observers {
+        tell(py, future, observers, news)?;
+    }
+    if let Some(acquired) = acquired {
+        acquired.notify_all()?;
+    }
+    invoke(py, future, told.callbacks)
+}
+
 /// Whom an end concerns. The old value of the field is dropped with it, outside the lock.
 struct Told {
     _old: Option<Ref>,
@@ -116,6 +140,9 @@ pub fn complete(
         // A callback may take long, or wait for what one of these does next.
         wakes.wake_all();
         invoke(py, future, told.callbacks)?;
+    }
+    if future.is_remote() {
+        remote::release(future);
     }
     Ok(())
 }
@@ -169,6 +196,17 @@ pub fn restart(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
 
 /// Cancels a future that has not started.
 pub fn cancel(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
+    let withdrawn = remote::withdraw(future);
+    let cancelled = cancel_here(py, future)?;
+    if withdrawn && cancelled {
+        // Nobody else will: it is in no queue any more.
+        let _ = start(py, future)?;
+        remote::release(future);
+    }
+    Ok(cancelled)
+}
+
+fn cancel_here(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
     let mut wakes = Wakes::default();
     let ((cancel, callbacks), acquired) = change(py, future, |state, fields, _| {
         // SAFETY: under the lock.
@@ -209,6 +247,7 @@ pub fn settled_or_watch(
     future: FutureObject,
     observer: *mut PyObject,
 ) -> PyResult<Option<bool>> {
+    remote::settle(py, future)?;
     let mut spare = spare(py, future, |fields| fields.observers);
     let (settled, _acquired) = change(py, future, |state, fields, _| {
         if state.phase().is_settled() {

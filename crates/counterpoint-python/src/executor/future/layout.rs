@@ -1,5 +1,6 @@
 //! The memory of a Future and how one is made.
 
+use super::remote::RemoteJob;
 use crate::boundary::{Protected, Spec, TaskHandle, raw_type, slot};
 use counterpoint_sync::executor::future::FutureState;
 use pyo3::exceptions::PyTypeError;
@@ -8,7 +9,7 @@ use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// What ours has beyond the base. Zeroed memory is a pending future.
 #[repr(C)]
@@ -23,8 +24,12 @@ pub struct Tail {
     pub observers: *mut PyObject,
     /// A `threading.Condition`, once somebody asked for it.
     pub condition: *mut PyObject,
-    /// The phase, the waiting threads, and the lock for all of this.
+    /// The phase, the waiting threads, and the lock for all of this; unless `remote` has them.
     pub state: Protected<FutureState<TaskHandle>>,
+    /// The job of a process pool whose outcome this is, owned; null for any other future.
+    pub remote: *const RemoteJob,
+    /// Whether the outcome of `remote` is in the fields above, or never will be.
+    pub settled: AtomicBool,
 }
 
 /// Where the tail begins: the base's size, which differs between versions of CPython.
@@ -75,11 +80,12 @@ impl FutureObject {
         unsafe { Bound::from_borrowed_ptr(py, self.0) }
     }
 
-    /// Whether its class is ours and not one derived from it.
+    /// Whether its class is one of ours and not one derived from it.
     #[inline(always)]
     pub fn is_exact(self) -> bool {
         // SAFETY: alive by `from_ptr`'s contract.
-        unsafe { ffi::Py_TYPE(self.0) == future_type() }
+        let class = unsafe { ffi::Py_TYPE(self.0) };
+        class == future_type() || class == super::remote::remote_type()
     }
 
     /// The tail, as raw memory.
@@ -97,6 +103,16 @@ impl FutureObject {
         unsafe { &(*self.tail()).state }
     }
 
+    /// The references at the head of the tail.
+    ///
+    /// # Safety
+    /// The caller holds the lock that protects them.
+    #[inline(always)]
+    pub unsafe fn fields<'a>(self) -> &'a mut Fields {
+        // SAFETY: `Fields` is a prefix of `Tail`; exclusive by the caller's promise.
+        unsafe { &mut *self.tail().cast::<Fields>() }
+    }
+
     /// Runs `f` on the state and the fields that the same lock protects. As in
     /// [`Protected::with`], `f` neither calls Python nor drops a reference.
     #[inline(always)]
@@ -105,6 +121,9 @@ impl FutureObject {
         py: Python<'_>,
         f: impl FnOnce(&mut FutureState<TaskHandle>, &mut Fields) -> R,
     ) -> R {
+        if self.is_remote() {
+            return self.with_remote(f);
+        }
         self.state().with(py, |state| {
             // SAFETY: `Fields` is a prefix of `Tail` that does not overlap the state, and only
             // the holder of this lock forms a reference to it.

@@ -230,6 +230,8 @@ unsafe extern "C" fn cancelled(object: *mut PyObject, _: *mut PyObject) -> *mut 
 
 unsafe extern "C" fn running(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: the receiver of a method.
+    super::remote::refresh(unsafe { FutureObject::from_ptr(object) });
+    // SAFETY: the receiver of a method.
     unsafe { ask(object, |phase| phase == Phase::Running) }
 }
 
@@ -258,6 +260,7 @@ unsafe extern "C" fn snapshot(object: *mut PyObject, _: *mut PyObject) -> *mut P
     guarded(|py| {
         // SAFETY: the receiver of a method.
         let future = unsafe { FutureObject::from_ptr(object) };
+        super::remote::settle(py, future)?;
         let _acquired = acquire(py, future)?;
         let (phase, result, exception) = future.with(py, |state, fields| {
             // SAFETY: under the lock.

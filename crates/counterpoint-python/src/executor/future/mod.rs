@@ -21,10 +21,11 @@ mod callbacks;
 mod complete;
 mod layout;
 mod methods;
+pub mod remote;
 mod stdlib;
 mod waiting;
 
-pub use complete::{Ending, Refused, complete, fail, restart, settled_or_watch, start, unwatch};
+pub use complete::{Ending, Refused, announce, complete, fail, restart, settled_or_watch, start, unwatch};
 pub use layout::{FutureObject, new_future};
 pub use methods::unexpected;
 pub use stdlib::{CANCELLED_ERROR, log_critical};
@@ -35,6 +36,7 @@ use pyo3::prelude::*;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     let class = layout::make(py)?;
+    module.add("ProcessFuture", remote::make(py, &class)?)?;
     module.add("Future", class)?;
     module.add_function(wrap_pyfunction!(waiting::pop_result, module)?)
 }

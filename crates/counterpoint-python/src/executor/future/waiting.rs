@@ -2,6 +2,7 @@
 
 use super::callbacks::share;
 use super::complete::{acquire, cancel};
+use super::remote::{self, settle};
 use super::{FutureObject, stdlib};
 use crate::boundary::{Timeout, block_on, guarded};
 use crate::executor::reference::Ref;
@@ -46,6 +47,9 @@ fn read(py: Python<'_>, future: FutureObject) -> Outcome {
 /// `result()` that is taken a million times; touches no pyo3 but the lock.
 #[inline(always)]
 pub fn quick_result(py: Python<'_>, future: FutureObject) -> Option<*mut PyObject> {
+    if future.is_unsettled() {
+        return None;
+    }
     future.with(py, |state, fields| {
         let plain = state.phase() == Phase::Finished
             && fields.exception.is_null()
@@ -72,12 +76,16 @@ pub fn outcome(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResu
 }
 
 fn read_obediently(py: Python<'_>, future: FutureObject) -> PyResult<Outcome> {
+    settle(py, future)?;
     let _acquired = acquire(py, future)?;
     Ok(read(py, future))
 }
 
 fn park(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResult<()> {
     let _blocked = crate::executor::pool::Blocked::enter(py)?;
+    if let Some(job) = future.remote() {
+        return remote::park(py, &job, timeout);
+    }
     let state = future.state();
     let ended = block_on(py, state, &mut Wait::new(Done::default()), timeout.deadline());
     drop(state.with(py, |state| state.tidy()));

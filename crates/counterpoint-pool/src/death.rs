@@ -1,0 +1,42 @@
+//! A worker's death, and what it costs: the jobs it had begun.
+
+use crate::job::Place;
+use crate::mailbox::News;
+use crate::state::PoolState;
+use counterpoint_sync::waiter::Notify;
+
+impl<N: Notify, K> PoolState<N, K> {
+    /// The process of this station is gone.
+    pub(crate) fn died(&mut self, id: u32) {
+        let Some(at) = self.stations.iter().position(|station| station.id() == id) else { return };
+        // Results that were published before the end count.
+        self.drain_last(at);
+        let mut station = self.stations.remove(at);
+        let (begun, unstarted) = station.leftover();
+        // In reverse, so that the oldest ends up first.
+        for job in unstarted.into_iter().rev() {
+            self.put_back(job);
+        }
+        begun.iter().for_each(|job| job.lock().place = Place::Over);
+        let report = station.report();
+        if !report.expected {
+            self.counts.crashes += 1;
+        }
+        if !report.was_ready {
+            self.stillborn += 1;
+        }
+        self.news.push(News::Died(report, begun));
+    }
+
+    fn drain_last(&mut self, at: usize) {
+        let stage = self.stations[at].stage;
+        self.drain_station(at);
+        // Nonsense at the end changes nothing about how it ended.
+        self.stations[at].stage = stage;
+    }
+
+    /// Workers that died in a row before they were set up.
+    pub fn stillborn(&self) -> usize {
+        self.stillborn
+    }
+}

@@ -1,0 +1,62 @@
+//! [`run`]: the thread that serves a pool's lanes. It never attaches to an interpreter.
+//!
+//! # Sleeping
+//!
+//! A worker that is busy holds its results back for a while (`counterpoint_shm::lane`). So the
+//! dispatcher, before it sleeps, asks each lane until when that may be so, and sleeps no longer; a
+//! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
+
+use crate::mailbox::News;
+use crate::shared::{DEATH, POKE, Shared};
+use crate::state::PoolState;
+use counterpoint_shm::clock;
+use counterpoint_sync::waiter::Notify;
+
+/// Serves the pool until it is over.
+pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
+    let mut dead = Vec::new();
+    loop {
+        let sleep = shared.with(|state| {
+            dead.drain(..).for_each(|id| state.died(id));
+            state.turn()
+        });
+        let Some(until) = sleep else { break };
+        let timeout = (until != u64::MAX).then(|| until.saturating_sub(clock::now()));
+        shared.poller.wait(timeout, |token| {
+            if token == POKE {
+                shared.silence();
+            } else if token & DEATH != 0 {
+                dead.push(token as u32);
+            }
+        });
+    }
+    shared.mailbox.post([News::Over]);
+}
+
+impl<N: Notify, K> PoolState<N, K> {
+    /// One round. Until when to sleep; `None`: the pool is over.
+    fn turn(&mut self) -> Option<u64> {
+        loop {
+            self.drain();
+            let now = clock::now();
+            let alarm = self.enforce_limits(now);
+            self.refill_all();
+            let balance = self.balance(now);
+            self.dismiss();
+            self.admit();
+            if self.is_over() {
+                return None;
+            }
+            let held_back = self.prepare_sleep();
+            if !self.stations.iter().any(|station| station.end.pending()) {
+                let until = [alarm, balance, held_back].into_iter().flatten().min();
+                self.asleep_until = until.unwrap_or(u64::MAX);
+                return Some(self.asleep_until);
+            }
+        }
+    }
+
+    fn prepare_sleep(&mut self) -> Option<u64> {
+        self.stations.iter_mut().filter_map(|station| station.end.prepare_sleep()).min()
+    }
+}

@@ -1,0 +1,324 @@
+//! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
+
+use crate::job::{Content, Job, Place};
+use crate::mailbox::News;
+use crate::station::{Stage, Station};
+use counterpoint_sync::executor::future::Cancel;
+use counterpoint_sync::executor::tasks::TaskQueue;
+use counterpoint_sync::waiter::{Claim, Notify, WaitList, Wakes};
+use counterpoint_trace::Durations;
+use std::sync::Arc;
+
+/// Gives the definition of a function by its number.
+pub type Definitions = Box<dyn Fn(u32) -> Option<Arc<[u8]>> + Send>;
+
+/// How large a pool may get.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most workers.
+    pub workers: usize,
+    /// The most jobs that wait.
+    pub pending: usize,
+    /// After so many tasks a worker leaves and is replaced.
+    pub tasks_per_worker: u64,
+    /// Whether the jobs of a dead worker are all that its death costs.
+    pub isolate: bool,
+}
+
+/// Why a job was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The pool was shut down.
+    Closed,
+    /// The pool is broken.
+    Broken,
+    /// As many jobs wait as may.
+    Full,
+}
+
+/// What became of a job that was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Pushed {
+    /// A worker is to be launched, and is already counted.
+    pub launch: bool,
+    /// The dispatcher must look at its lanes.
+    pub poke: bool,
+}
+
+/// How many jobs went which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Returned.
+    pub done: u64,
+    /// Raised, or were stopped.
+    pub failed: u64,
+    /// Were cancelled before they ran.
+    pub cancelled: u64,
+    /// Workers that died without being asked to.
+    pub crashes: u64,
+    /// Nanoseconds that tasks have run.
+    pub busy: u64,
+}
+
+/// A pool's plain data.
+pub struct PoolState<N, K> {
+    pub(crate) queue: TaskQueue<Arc<Job<N, K>>>,
+    pub(crate) stations: Vec<Station<N, K>>,
+    pub(crate) limits: Limits,
+    pub(crate) launching: usize,
+    /// Workers that died before they were set up, since the last that was.
+    pub(crate) stillborn: usize,
+    pub(crate) closed: bool,
+    pub(crate) broken: bool,
+    pub(crate) room: WaitList<N>,
+    pub(crate) definitions: Definitions,
+    /// For somebody attached.
+    pub(crate) news: Vec<News<N, K>>,
+    /// To be woken after the lock.
+    pub(crate) wakes: Wakes<N>,
+    /// To be dropped after the lock.
+    pub(crate) done: Vec<Arc<Job<N, K>>>,
+    /// Until when the dispatcher sleeps at most.
+    pub(crate) asleep_until: u64,
+    /// How it all went.
+    pub counts: Counts,
+    /// From submission to the task's beginning.
+    pub queue_delay: Durations,
+    /// From its beginning to its end.
+    pub run_time: Durations,
+}
+
+impl<N: Notify, K> PoolState<N, K> {
+    /// An empty pool.
+    pub fn new(limits: Limits, definitions: Definitions) -> Self {
+        Self {
+            queue: TaskQueue::default(),
+            stations: Vec::new(),
+            limits,
+            launching: 0,
+            stillborn: 0,
+            closed: false,
+            broken: false,
+            room: WaitList::new(),
+            definitions,
+            news: Vec::new(),
+            wakes: Wakes::default(),
+            done: Vec::new(),
+            asleep_until: 0,
+            counts: Counts::default(),
+            queue_delay: Durations::new(),
+            run_time: Durations::new(),
+        }
+    }
+
+    /// Why a job would not be accepted now.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if self.broken {
+            Some(Refusal::Broken)
+        } else if self.closed {
+            Some(Refusal::Closed)
+        } else {
+            (self.limits.pending != usize::MAX && self.pending() >= self.limits.pending)
+                .then_some(Refusal::Full)
+        }
+    }
+
+    /// Jobs that no worker has begun, give or take one a worker.
+    pub fn pending(&self) -> usize {
+        let ahead = |station: &Station<N, K>| station.end.in_flight().saturating_sub(1);
+        self.queue.len() + self.stations.iter().map(ahead).sum::<usize>()
+    }
+
+    /// Jobs that workers run.
+    pub fn running(&self) -> usize {
+        self.stations.iter().filter(|station| station.end.in_flight() > 0).count()
+    }
+
+    /// The stations.
+    pub fn stations(&self) -> &[Station<N, K>] {
+        &self.stations
+    }
+
+    /// Whether somebody still has something to do here.
+    pub fn is_over(&self) -> bool {
+        self.closed && self.queue.is_empty() && self.stations.is_empty() && self.launching == 0
+    }
+
+    /// Whether a worker's death costs only what it had begun.
+    pub fn isolates(&self) -> bool {
+        self.limits.isolate
+    }
+
+    /// Whether no job is accepted any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Accepts a job: hands it to a worker if one has room, or queues it.
+    pub fn push(&mut self, job: Arc<Job<N, K>>) -> Result<Pushed, (Refusal, Arc<Job<N, K>>)> {
+        if let Some(refusal) = self.refusal() {
+            return Err((refusal, job));
+        }
+        let place = self.queue.is_empty().then(|| self.place()).flatten();
+        let mut busy = place.is_none();
+        let mut poke = false;
+        let left = match place {
+            Some(at) => {
+                busy = !self.stations[at].is_idle();
+                let left = self.send(at, job);
+                self.stations[at].end.ring();
+                // While it had nothing to do the dispatcher may have gone to sleep for long.
+                poke = busy && self.asleep_until == u64::MAX;
+                left.err()
+            }
+            None => Some(job),
+        };
+        if let Some(job) = left {
+            let priority = job.priority();
+            self.queue.push(job, priority);
+        }
+        Ok(Pushed { launch: busy && self.reserve_launch(), poke })
+    }
+
+    /// A station for one more job: an idle one, or one whose worker has little in hand.
+    fn place(&self) -> Option<usize> {
+        let idle = self.stations.iter().position(Station::is_idle);
+        idle.or_else(|| self.stations.iter().position(|station| station.room() > 0))
+    }
+
+    /// Sends a job, or gives it back.
+    pub(crate) fn send(&mut self, at: usize, job: Arc<Job<N, K>>) -> Result<(), Arc<Job<N, K>>> {
+        let station = &mut self.stations[at];
+        station.send(job, &self.definitions, &mut self.done)?;
+        if station.assigned >= self.limits.tasks_per_worker {
+            station.stage = Stage::Leaving;
+        }
+        Ok(())
+    }
+
+    /// Counts one more worker as on its way, if one may be launched.
+    pub(crate) fn reserve_launch(&mut self) -> bool {
+        let live = self.stations.iter().filter(|station| station.is_live()).count();
+        let launch = !self.broken && live + self.launching < self.limits.workers;
+        self.launching += usize::from(launch);
+        launch
+    }
+
+    /// The worker was launched: its station takes part from now on.
+    pub fn add_station(&mut self, station: Station<N, K>) {
+        self.launching -= 1;
+        self.stations.push(station);
+    }
+
+    /// The worker could not be launched.
+    pub fn not_launched(&mut self) {
+        self.launching -= 1;
+    }
+
+    /// Queues a job again that was judged worth another try.
+    pub fn push_again(&mut self, job: Arc<Job<N, K>>) {
+        let priority = job.priority();
+        let mut cell = job.lock();
+        if cell.future.phase().is_done() {
+            drop(cell);
+            return self.done.push(job);
+        }
+        cell.place = Place::Queued;
+        drop(cell);
+        self.queue.push(job, priority);
+    }
+
+    /// Takes a job out of the queue or back from its worker; `false`: it has begun, or is over.
+    /// The caller ends it.
+    pub fn withdraw(&mut self, job: &Job<N, K>) -> bool {
+        let place = job.lock().place;
+        match place {
+            // It stays in the queue until its turn, and is skipped then.
+            Place::Queued => {}
+            Place::Sent { station, entry } => {
+                let Some(station) = self.station(station) else { return false };
+                let Some(job) = station.recall(entry) else { return false };
+                self.done.push(job);
+            }
+            Place::Over => return false,
+        }
+        let mut cell = job.lock();
+        cell.place = Place::Over;
+        let content = std::mem::replace(&mut cell.content, Content::Empty);
+        drop(cell);
+        drop(content);
+        self.counts.cancelled += 1;
+        true
+    }
+
+    /// Whether a worker has begun this job.
+    pub fn is_begun(&mut self, job: &Job<N, K>) -> bool {
+        let Place::Sent { station, entry } = job.lock().place else { return false };
+        self.station(station).is_some_and(|station| station.end.is_started(entry))
+    }
+
+    pub(crate) fn station(&mut self, id: u32) -> Option<&mut Station<N, K>> {
+        self.stations.iter_mut().find(|station| station.id() == id)
+    }
+
+    /// Accepts no more jobs. With `cancel`, those that were not begun are cancelled.
+    pub fn close(&mut self, cancel: bool) {
+        self.closed = true;
+        self.room.claim_all(Claim::Refused, &mut self.wakes);
+        if cancel {
+            for job in self.take_unstarted() {
+                self.cancel(job);
+            }
+        }
+    }
+
+    fn cancel(&mut self, job: Arc<Job<N, K>>) {
+        let mut cell = job.lock();
+        let cancelled = cell.future.cancel(&mut self.wakes) == Cancel::Now;
+        // Settled at once: it is in no queue any more.
+        let _ = cell.future.start();
+        let old = std::mem::replace(&mut cell.content, Content::Empty);
+        let kept = cancelled && cell.keeper.is_some();
+        drop(cell);
+        drop(old);
+        if kept {
+            self.news.push(News::Ended(job));
+        } else {
+            self.done.push(job);
+        }
+    }
+
+    /// The pool is broken: accepts nothing more, and returns every job, begun or not.
+    pub fn break_up(&mut self) -> Vec<Arc<Job<N, K>>> {
+        (self.closed, self.broken) = (true, true);
+        self.room.claim_all(Claim::Refused, &mut self.wakes);
+        let mut jobs = Vec::new();
+        for station in &mut self.stations {
+            station.kill();
+            let (started, unstarted) = station.leftover();
+            jobs.extend(started);
+            jobs.extend(unstarted);
+        }
+        jobs.extend(self.queue.drain());
+        jobs.iter().for_each(|job| job.lock().place = Place::Over);
+        jobs
+    }
+
+    fn take_unstarted(&mut self) -> Vec<Arc<Job<N, K>>> {
+        let mut jobs: Vec<_> =
+            self.stations.iter_mut().flat_map(|station| station.recall_some(usize::MAX)).collect();
+        jobs.extend(self.queue.drain());
+        jobs.retain(|job| job.lock().place != Place::Over);
+        for job in &jobs {
+            job.lock().place = Place::Over;
+        }
+        self.counts.cancelled += jobs.len() as u64;
+        jobs
+    }
+
+    /// Sends a signal to every worker.
+    pub fn signal_workers(&mut self, signal: i32) {
+        self.stations.iter().for_each(|station| station.signal(signal));
+    }
+}

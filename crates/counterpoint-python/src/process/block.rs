@@ -1,0 +1,97 @@
+//! [`Block`]: memory that another process wrote, as a Python buffer.
+
+use counterpoint_pool::Received;
+use counterpoint_shm::arena::View;
+use pyo3::exceptions::PyOSError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Blocks of the parent's arena that a worker does not map any more, by offset.
+#[derive(Default)]
+pub struct Returned(Mutex<Vec<u64>>);
+
+impl Returned {
+    /// All that came up since the last time.
+    pub fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn add(&self, offset: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+    }
+}
+
+/// Who is to hear that a block is not mapped any more. Dropped after the mapping is gone.
+enum Origin {
+    Worker { _block: Arc<Received> },
+    Parent { offset: u64, returned: Arc<Returned> },
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        if let Self::Parent { offset, returned } = self {
+            returned.add(*offset);
+        }
+    }
+}
+
+/// A private mapping: what is written to it nobody else sees. Supports the buffer protocol.
+#[pyclass(frozen, module = "counterpoint._core")]
+pub struct Block {
+    // In this order: unmapped first, then said so.
+    view: View,
+    _origin: Origin,
+}
+
+impl Block {
+    /// A block of a worker's.
+    pub fn of_worker(py: Python<'_>, block: &Arc<Received>) -> PyResult<Py<PyAny>> {
+        let view = block.map().map_err(unmappable)?;
+        let origin = Origin::Worker { _block: block.clone() };
+        Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+    }
+
+    /// A block of the parent's, which is told by way of `returned`.
+    pub fn of_parent(
+        py: Python<'_>,
+        view: View,
+        offset: u64,
+        returned: &Arc<Returned>,
+    ) -> PyResult<Py<PyAny>> {
+        let origin = Origin::Parent { offset, returned: returned.clone() };
+        Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+    }
+}
+
+/// The error for memory that cannot be mapped.
+pub fn unmappable(error: std::io::Error) -> PyErr {
+    PyOSError::new_err(format!(
+        "a block of shared memory cannot be mapped ({error}): keep fewer large results alive"
+    ))
+}
+
+#[pymethods]
+impl Block {
+    /// # Safety
+    /// Called by CPython, with a view to be filled.
+    unsafe fn __getbuffer__(
+        slf: Bound<'_, Self>,
+        view: *mut ffi::Py_buffer,
+        flags: c_int,
+    ) -> PyResult<()> {
+        let memory = &slf.get().view;
+        // SAFETY: the mapping is writable and lives as long as this object, which the filled view
+        // holds a reference to.
+        let filled = unsafe {
+            let len = memory.len() as ffi::Py_ssize_t;
+            ffi::PyBuffer_FillInfo(view, slf.as_ptr(), memory.as_ptr().cast(), len, 0, flags)
+        };
+        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+    }
+
+    fn __len__(&self) -> usize {
+        self.view.len()
+    }
+}

@@ -1,0 +1,25 @@
+//! The process pool as Python types: what crosses to the workers and back, and how.
+//!
+//! In the user's process: [`pool`] is the pool itself, [`submit`] the way in, [`courier`] the
+//! thread that does what needs an interpreter, [`outcome`] the way back. In a worker: [`serve`].
+
+pub mod block;
+pub mod codec;
+pub mod courier;
+pub mod outcome;
+pub mod payload;
+pub mod pool;
+pub mod serve;
+pub mod submit;
+
+use pyo3::prelude::*;
+
+/// Adds the types to `counterpoint._core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    codec::register(module)?;
+    module.add_class::<block::Block>()?;
+    module.add_class::<pool::ProcessPool>()?;
+    module.add_class::<serve::Server>()?;
+    module.add_function(wrap_pyfunction!(submit::_process_pool_base, module)?)?;
+    module.add_function(wrap_pyfunction!(serve::_die_with_parent, module)?)
+}

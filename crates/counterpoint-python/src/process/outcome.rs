@@ -1,0 +1,68 @@
+//! What came back: from bytes to a result or an exception.
+
+use super::block::Block;
+use super::codec::{decode_exception, decode_result};
+use crate::executor::future::Ending;
+use crate::executor::reference::Ref;
+use counterpoint_pool::{Fate, Outcome, Received, Record};
+use pyo3::exceptions::PyTimeoutError;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+/// Decodes an outcome. What that raises is the outcome then.
+pub fn decode(py: Python<'_>, outcome: &Outcome) -> Ending {
+    let decoded = match outcome {
+        Outcome::Returned(record) => open(py, record, decode_result).map(Ref::from),
+        Outcome::Raised(record) => {
+            return match open(py, record, decode_exception) {
+                Ok(exception) => Ending::Exception(exception.into()),
+                Err(error) => failed(py, error),
+            };
+        }
+        Outcome::Stopped(Fate::TimedOut(limit)) => Err(timed_out(*limit)),
+        Outcome::Failed(error) => match error.downcast_ref::<Py<PyAny>>() {
+            Some(error) => return Ending::Exception(error.bind(py).clone().into()),
+            None => Err(PyTimeoutError::new_err("the task failed for an unknown reason")),
+        },
+    };
+    decoded.map_or_else(|error| failed(py, error), Ending::Result)
+}
+
+fn failed(py: Python<'_>, error: PyErr) -> Ending {
+    Ending::Exception(error.into_value(py).into_bound(py).into_any().into())
+}
+
+fn timed_out(limit: u64) -> PyErr {
+    let seconds = limit as f64 / 1e9;
+    PyTimeoutError::new_err(format!(
+        "the task ran longer than its limit of {seconds} s: the process that ran it was killed"
+    ))
+}
+
+/// The exception of a future whose `kill()` ended it.
+pub fn killed(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("counterpoint._errors")?.getattr("TaskKilled")?.call1((
+        "the process that ran this task was killed by kill()",
+    ))
+}
+
+type Decode<'py> =
+    fn(Python<'py>, &[u8], &mut super::codec::Buffers<'_>) -> PyResult<Bound<'py, PyAny>>;
+
+fn open<'py>(
+    py: Python<'py>,
+    record: &Record<Arc<Received>>,
+    decode: Decode<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut buffers = |number: u32| match record.blocks.get(number as usize) {
+        Some(block) => Block::of_worker(py, block),
+        None => Err(super::codec::damaged(py, "a buffer that did not come with it")),
+    };
+    let last = record.blocks.last().filter(|_| record.apart);
+    let Some(last) = last else { return decode(py, &record.bytes, &mut buffers) };
+    let view = last.map().map_err(super::block::unmappable)?;
+    // The worker may still write there, if it is damaged; so what is decoded is a copy.
+    // SAFETY: the mapping lives through the copy.
+    let bytes = unsafe { std::slice::from_raw_parts(view.as_ptr(), view.len()) }.to_vec();
+    decode(py, &bytes, &mut buffers)
+}

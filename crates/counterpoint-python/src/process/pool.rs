@@ -1,0 +1,280 @@
+//! [`ProcessPool`]: what an executor, its futures and its threads share in the user's process.
+
+use super::codec::Interner;
+use super::courier;
+use crate::boundary::{TaskHandle, Waits, block_on_shared, seconds};
+use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
+use counterpoint_shm::arena::{self, Arena};
+use counterpoint_sync::executor::future::{Done, FutureState};
+use counterpoint_sync::wait::Wait;
+use counterpoint_sync::waiter::Wakes;
+use pyo3::exceptions::PyOSError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// How many bytes of addresses an arena has; memory is taken as it is written.
+const ARENA: usize = 64 << 30;
+
+/// A pool as its crate sees it.
+pub type Inner = Shared<TaskHandle, Py<PyAny>>;
+
+/// The end of a pool, to be waited for.
+#[derive(Default)]
+pub struct Ended(Mutex<FutureState<TaskHandle>>);
+
+impl counterpoint_sync::wait::Shared for Ended {
+    type State = FutureState<TaskHandle>;
+
+    fn with<R>(&self, f: impl FnOnce(&mut FutureState<TaskHandle>) -> R) -> R {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Ended {
+    /// Wakes whoever waits for it.
+    pub fn happened(&self) {
+        let mut wakes = Wakes::default();
+        counterpoint_sync::wait::Shared::with(self, |state| {
+            let _ = state.finish(&mut wakes);
+        });
+        wakes.wake_all();
+    }
+}
+
+/// Everything of one pool but the Python object.
+pub struct Core {
+    /// The pool.
+    pub shared: Arc<Inner>,
+    /// Its end.
+    pub ended: Ended,
+    /// Python's half: launches workers, makes errors.
+    pub hooks: Py<PyAny>,
+    arena: OnceLock<Arc<Mutex<Arena>>>,
+    started: AtomicBool,
+    stations: AtomicU32,
+}
+
+impl Core {
+    /// The arena for arguments, made when it is first needed.
+    pub fn arena(&self) -> PyResult<Arc<Mutex<Arena>>> {
+        if let Some(arena) = self.arena.get() {
+            return Ok(arena.clone());
+        }
+        let made = Arena::create(c"counterpoint-arguments", ARENA).map_err(no_memory)?;
+        Ok(self.arena.get_or_init(|| Arc::new(Mutex::new(made))).clone())
+    }
+
+    /// Starts the threads that serve the pool, once.
+    pub fn ensure_served(self: &Arc<Self>) -> PyResult<()> {
+        if self.started.load(Ordering::Relaxed) || self.started.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        courier::start(self.clone()).map_err(|error| {
+            self.started.store(false, Ordering::Relaxed);
+            PyOSError::new_err(format!("the pool's threads cannot be started: {error}"))
+        })
+    }
+
+    /// Launches one worker, which was counted already.
+    pub fn launch(&self, py: Python<'_>) -> PyResult<()> {
+        let launched = self.try_launch(py);
+        if launched.is_err() {
+            self.shared.with(|pool| pool.not_launched());
+        }
+        launched
+    }
+
+    fn try_launch(&self, py: Python<'_>) -> PyResult<()> {
+        let id = self.stations.fetch_add(1, Ordering::Relaxed);
+        let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
+        let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
+        let mut station = Station::create(id, Link::new(results, len)).map_err(no_memory)?;
+        let arguments = self.arena()?;
+        let reader = {
+            let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
+            arena.reader().try_clone_to_owned().map_err(no_memory)?
+        };
+        let [lane, event, results] = station.descriptors().map(|fd| fd.as_raw_fd());
+        let fds = (lane, event, reader.as_raw_fd(), results);
+        let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
+        let (pid, pidfd): (i32, i32) = launched.extract(py)?;
+        // SAFETY: the hook says that it is open, and keeps it so during this call.
+        let pidfd: OwnedFd = unsafe { BorrowedFd::borrow_raw(pidfd) }
+            .try_clone_to_owned()
+            .map_err(no_memory)?;
+        station.launched(pidfd, pid);
+        self.shared.add_station(station).map_err(no_memory)
+    }
+
+    /// Breaks the pool: every job fails with what `hooks.broken(cause)` makes.
+    pub fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
+        let jobs = self.shared.with(|pool| pool.break_up());
+        for job in jobs {
+            let error = self.hooks.call_method1(py, intern!(py, "broken"), (cause,))?;
+            self.shared.with(|pool| pool.finish(job, Outcome::Failed(Arc::new(error))));
+        }
+        self.shared.poke();
+        Ok(())
+    }
+}
+
+fn no_memory(error: std::io::Error) -> PyErr {
+    PyOSError::new_err(format!("a worker's shared memory cannot be set up: {error}"))
+}
+
+/// A pool of processes, below the executor. Internal: use `counterpoint.futures`.
+#[pyclass(frozen, weakref, module = "counterpoint._core")]
+pub struct ProcessPool {
+    core: Arc<Core>,
+    /// The functions that were sent once.
+    pub interner: Arc<Interner>,
+}
+
+impl ProcessPool {
+    /// What its threads share.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+}
+
+/// Judges failures: how often a task is tried again, and for which exceptions.
+pub struct Retry {
+    /// How many more times.
+    pub left: AtomicU32,
+    /// A class or a tuple of classes.
+    pub on: Py<PyAny>,
+}
+
+#[pymethods]
+impl ProcessPool {
+    #[new]
+    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true))]
+    fn new(
+        hooks: Py<PyAny>,
+        workers: usize,
+        pending: Option<usize>,
+        tasks_per_worker: Option<u64>,
+        isolate: bool,
+    ) -> PyResult<Self> {
+        let interner = Arc::new(Interner::default());
+        let known = interner.clone();
+        let limits = Limits {
+            workers,
+            pending: pending.unwrap_or(usize::MAX),
+            tasks_per_worker: tasks_per_worker.unwrap_or(u64::MAX),
+            isolate,
+        };
+        let state = PoolState::new(limits, Box::new(move |id| known.definition(id)));
+        let core = Core {
+            shared: Arc::new(Shared::new(state).map_err(no_memory)?),
+            ended: Ended::default(),
+            hooks,
+            arena: OnceLock::new(),
+            started: AtomicBool::new(false),
+            stations: AtomicU32::new(0),
+        };
+        Ok(Self { core: Arc::new(core), interner })
+    }
+
+    /// Accepts no more tasks; with `cancel`, cancels those that were not begun.
+    fn close(&self, cancel: bool) {
+        self.core.shared.with(|pool| pool.close(cancel));
+        self.core.shared.poke();
+        if !self.core.started.swap(true, Ordering::Relaxed) {
+            self.core.ended.happened();
+        }
+    }
+
+    /// Whether it was closed.
+    fn is_closed(&self) -> bool {
+        self.core.shared.with(|pool| pool.is_closed())
+    }
+
+    /// Waits until everything is over; False if `timeout` seconds pass first.
+    #[pyo3(signature = (timeout=None))]
+    fn wait_for_end(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let deadline = timeout.and_then(counterpoint_sync::clock::deadline_in);
+        let ended = block_on_shared(py, &self.core.ended, &mut Wait::new(Done::default()), deadline);
+        Ok(ended?.is_some())
+    }
+
+    /// Waits until a submission would not be refused for want of room.
+    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        let wait = &mut Wait::new(Room::default());
+        block_on_shared(py, &*self.core.shared, wait, None).map(drop)
+    }
+
+    /// Fails every task that is not over, and kills the workers.
+    fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.core.break_up(py, cause)
+    }
+
+    /// Sends a signal to every worker.
+    fn signal_workers(&self, signal: i32) {
+        self.core.shared.with(|pool| pool.signal_workers(signal));
+    }
+
+    /// (pending, running, workers, done, failed, cancelled, crashes, queue delay, run time, busy
+    /// nanoseconds).
+    #[allow(clippy::type_complexity)] // one tuple for one record
+    fn counts(&self) -> (usize, usize, usize, u64, u64, u64, u64, Waits, Waits, u64) {
+        self.core.shared.with(|pool| {
+            let (delay, run) = (pool.queue_delay.summary(), pool.run_time.summary());
+            let counts = pool.counts;
+            (
+                pool.pending(),
+                pool.running(),
+                pool.stations().len(),
+                counts.done,
+                counts.failed,
+                counts.cancelled,
+                counts.crashes,
+                seconds(delay),
+                seconds(run),
+                counts.busy,
+            )
+        })
+    }
+
+    /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
+    fn workers(&self) -> Vec<(u32, i32, u64, u64, u64, u64)> {
+        self.core.shared.with(|pool| {
+            let row = |station: &Station<_, _>| {
+                let [tasks, busy, bytes_in, bytes_out] = station.counters();
+                (station.id(), station.pid(), tasks, busy, bytes_in, bytes_out)
+            };
+            pool.stations().iter().map(row).collect()
+        })
+    }
+
+    /// Submits a call with options.
+    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, retries, retry_on))]
+    #[allow(clippy::too_many_arguments)] // one for each option, from one caller
+    fn submit_with<'py>(
+        slf: &Bound<'py, Self>,
+        executor: &Bound<'py, PyAny>,
+        function: &Bound<'py, PyAny>,
+        arguments: Vec<Bound<'py, PyAny>>,
+        names: Option<Bound<'py, pyo3::types::PyTuple>>,
+        priority: i64,
+        timeout: Option<f64>,
+        retries: u32,
+        retry_on: Py<PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let retry = Retry { left: AtomicU32::new(retries), on: retry_on };
+        let judge = (retries > 0).then(|| Arc::new(retry) as Arc<_>);
+        let timeout = timeout.map(|seconds| (seconds * 1e9).min(9e18) as u64);
+        let options = Box::new(Options { priority, timeout, judge });
+        let names = names.filter(|names| !names.is_empty());
+        super::submit::submit_slowly(slf, executor, function, &arguments, names, options)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core.hooks)?;
+        self.interner.visit(&visit)
+    }
+}

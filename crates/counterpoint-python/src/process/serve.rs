@@ -1,0 +1,315 @@
+//! [`Server`]: a worker's loop.
+
+use super::block::{Block, Returned, unmappable};
+use super::codec::{Encoded, Functions, decode_call, encode_exception, encode_result};
+use super::payload::{Target, place};
+use counterpoint_pool::wire::{self, Reader};
+use counterpoint_shm::arena::{self, Arena, Block as Piece, Lent, View};
+use counterpoint_shm::clock;
+use counterpoint_shm::lane::{Slept, WorkerEnd};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::prelude::*;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Asks the kernel to kill this process when its parent ends.
+#[pyfunction]
+pub fn _die_with_parent() {
+    // SAFETY: a plain system call.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// The parent's arena, and what of it is mapped here.
+struct Arguments {
+    arena: OwnedFd,
+    len: usize,
+    returned: Arc<Returned>,
+}
+
+impl Arguments {
+    fn map(&self, (offset, len): (u64, u64)) -> PyResult<View> {
+        let len = usize::try_from(len).map_err(|_| unmappable(io::ErrorKind::InvalidInput.into()))?;
+        View::map(self.arena.as_fd(), self.len, offset, len).map_err(unmappable)
+    }
+}
+
+/// The state of the loop.
+struct Worker {
+    lane: WorkerEnd,
+    arguments: Arguments,
+    arena: Arena,
+    lent: Lent,
+    functions: Functions,
+    encoded: Encoded,
+    head: Vec<u8>,
+    returning: Vec<u64>,
+}
+
+/// A worker's end of its lane. Internal: used by `counterpoint._process.serving`.
+#[pyclass(frozen, module = "counterpoint._core")]
+pub struct Server(Mutex<Worker>);
+
+/// Takes a descriptor that was handed over.
+///
+/// # Safety
+/// Nobody else closes it.
+unsafe fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: the caller's promise.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+fn broken(error: io::Error) -> PyErr {
+    PyOSError::new_err(format!("this worker's shared memory is not what its parent makes: {error}"))
+}
+
+#[pymethods]
+impl Server {
+    /// From the four descriptors, which it owns from now on.
+    #[new]
+    fn new(lane: i32, event: i32, arguments: i32, results: i32) -> PyResult<Self> {
+        // SAFETY: the worker's start-up code gives them away.
+        let [lane, event, arguments, results] =
+            [lane, event, arguments, results].map(|fd| unsafe { owned(fd) });
+        let len = arena::sealed_len(arguments.as_fd()).map_err(broken)?;
+        Ok(Self(Mutex::new(Worker {
+            lane: WorkerEnd::adopt(lane, event).map_err(broken)?,
+            arguments: Arguments { arena: arguments, len, returned: Arc::default() },
+            arena: Arena::adopt(results).map_err(broken)?,
+            lent: Lent::default(),
+            functions: Functions::default(),
+            encoded: Encoded::default(),
+            head: Vec::new(),
+            returning: Vec::new(),
+        })))
+    }
+
+    /// Tells the parent that the worker is set up; then runs tasks until told to leave.
+    fn run(&self, py: Python<'_>) -> PyResult<()> {
+        let mut worker = self.0.try_lock().map_err(|_| {
+            PyRuntimeError::new_err("a task cannot run the loop that runs it")
+        })?;
+        worker.tell(py, wire::READY, &[])?;
+        worker.serve(py)
+    }
+
+    /// Tells the parent that the initializer raised.
+    fn unfit(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut encoded = Encoded::default();
+        encode_exception(error, &mut encoded)?;
+        worker.tell(error.py(), wire::UNFIT, &encoded.bytes)
+    }
+}
+
+impl Worker {
+    fn serve(&mut self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            let (kind, flags, entry) = match self.lane.next() {
+                Ok(Some(task)) => (task.kind, task.flags, task.entry),
+                Ok(None) => {
+                    self.rest(py)?;
+                    continue;
+                }
+                Err(_) => return Err(PyRuntimeError::new_err("the lane to the parent is damaged")),
+            };
+            if kind == wire::STOP {
+                self.lane.flush(clock::now(), true);
+                return Ok(());
+            }
+            match entry {
+                Some(entry) => self.call(py, entry, flags & wire::ANNOUNCE != 0)?,
+                None => self.obey(py, kind)?,
+            }
+        }
+    }
+
+    /// Nothing to do: tells what the parent is owed, and sleeps.
+    fn rest(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.give_back(py)?;
+        self.lane.flush(clock::now(), true);
+        let lane = &mut self.lane;
+        match py.detach(|| lane.sleep(None)) {
+            Slept::Interrupted => py.check_signals(),
+            _ => Ok(()),
+        }
+    }
+
+    fn obey(&mut self, py: Python<'_>, kind: u8) -> PyResult<()> {
+        let payload = self.lane.payload();
+        match kind {
+            wire::DEFINE => {
+                let mut reader = Reader(payload);
+                let id = reader.u32().unwrap_or(u32::MAX);
+                self.functions.define(py, id, reader.0)
+            }
+            wire::RETURN => {
+                let mut reader = Reader(payload);
+                while let Some(offset) = reader.u64() {
+                    if let Some(block) = self.lent.returned(offset) {
+                        self.arena.free(block);
+                    }
+                }
+                Ok(())
+            }
+            _ => Err(PyRuntimeError::new_err(format!("the parent sent a record of kind {kind}"))),
+        }
+    }
+
+    fn call(&mut self, py: Python<'_>, entry: u16, announced: bool) -> PyResult<()> {
+        let began = clock::now();
+        self.lane.begin(began);
+        if announced {
+            self.tell(py, wire::BEGUN, &entry.to_le_bytes())?;
+        }
+        let outcome = self.make_call(py);
+        self.encoded.clear();
+        let (kind, encoded) = match outcome {
+            Ok(value) => match encode_result(value.as_borrowed(), &mut self.encoded) {
+                Ok(()) => (wire::RESULT, Ok(())),
+                Err(error) => (wire::ERROR, encode_error(py, error, &mut self.encoded)),
+            },
+            Err(error) => (wire::ERROR, encode_error(py, error, &mut self.encoded)),
+        };
+        encoded?;
+        self.publish_end(py, kind, entry, began)
+    }
+
+    fn make_call<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let mut reader = Reader(self.lane.payload());
+        let damaged = || super::codec::damaged(py, "blocks that are none");
+        let (mut places, apart) = reader.blocks().ok_or_else(damaged)?;
+        let own = if apart { places.pop() } else { None };
+        let view = own.map(|place| self.arguments.map(place)).transpose()?;
+        let bytes = match &view {
+            // SAFETY: mapped, and not changed by the parent before it is returned.
+            Some(view) => unsafe { std::slice::from_raw_parts(view.as_ptr(), view.len()) },
+            None => reader.0,
+        };
+        let (arguments, functions) = (&self.arguments, &mut self.functions);
+        let mut mapped = vec![false; places.len()];
+        let mut buffers = |number: u32| {
+            let at = number as usize;
+            let place = *places.get(at).ok_or_else(damaged)?;
+            mapped[at] = true;
+            Block::of_parent(py, arguments.map(place)?, place.0, &arguments.returned)
+        };
+        let decoded = decode_call(py, bytes, functions, &mut buffers);
+        drop(view);
+        // What nobody mapped goes back at once, as does the record itself.
+        let left = places.iter().zip(&mapped).filter(|(_, mapped)| !**mapped).map(|(place, _)| place.0);
+        self.returning.extend(left.chain(own.map(|place| place.0)));
+        decoded?.call()
+    }
+
+    fn publish_end(
+        &mut self,
+        py: Python<'_>,
+        kind: u8,
+        entry: u16,
+        began: u64,
+    ) -> PyResult<()> {
+        let blocks = match self.lend(py) {
+            Ok(blocks) => blocks,
+            Err(error) if kind == wire::RESULT => {
+                self.encoded.clear();
+                encode_error(py, error, &mut self.encoded)?;
+                return self.publish_end(py, wire::ERROR, entry, began);
+            }
+            Err(error) => return Err(error),
+        };
+        let apart = self.encoded.bytes.len() > wire::INLINE;
+        let now = clock::now();
+        self.head.clear();
+        self.head.extend_from_slice(&began.to_le_bytes());
+        self.head.extend_from_slice(&now.saturating_sub(began).to_le_bytes());
+        wire::write_blocks(&blocks, apart, &mut self.head);
+        self.lane.end(now);
+        self.give_back(py)?;
+        let Self { lane, head, encoded, .. } = self;
+        let content: &[u8] = if apart { &[] } else { &encoded.bytes };
+        publish(py, lane, kind, Some(entry), &[head, content])?;
+        let idle = !lane.has_next();
+        lane.flush(clock::now(), idle);
+        Ok(())
+    }
+
+    /// Puts the buffers of what was encoded into the arena; where they are.
+    fn lend(&mut self, py: Python<'_>) -> PyResult<Vec<(u64, u64)>> {
+        let apart = self.encoded.bytes.len() > wire::INLINE;
+        if self.encoded.buffers.is_empty() && !apart {
+            return Ok(Vec::new());
+        }
+        let arena = &mut self.arena;
+        let pieces = place(py, &self.encoded, apart, |len| Written::new(arena, len))?;
+        let lent = &mut self.lent;
+        let lend = |piece: Written| {
+            let (offset, len) = lent.lend(piece.block);
+            (offset, len as u64)
+        };
+        Ok(pieces.into_iter().map(lend).collect())
+    }
+
+    /// Returns the parent's blocks that are not mapped any more.
+    fn give_back(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.returning.extend(self.arguments.returned.take());
+        for some in std::mem::take(&mut self.returning).chunks(512) {
+            let bytes: Vec<u8> = some.iter().flat_map(|offset| offset.to_le_bytes()).collect();
+            publish(py, &mut self.lane, wire::RETURN, None, &[&bytes])?;
+        }
+        Ok(())
+    }
+
+    /// Says something at once.
+    fn tell(&mut self, py: Python<'_>, kind: u8, content: &[u8]) -> PyResult<()> {
+        publish(py, &mut self.lane, kind, None, &[content])?;
+        self.lane.flush(clock::now(), true);
+        Ok(())
+    }
+}
+
+/// A block that is being written.
+struct Written {
+    block: Piece,
+    memory: *mut u8,
+}
+
+impl Written {
+    fn new(arena: &mut Arena, len: usize) -> Option<Self> {
+        let block = arena.alloc(len)?;
+        let memory = arena.bytes(&block);
+        Some(Self { block, memory })
+    }
+}
+
+impl Target for Written {
+    fn memory(&mut self) -> *mut u8 {
+        self.memory
+    }
+}
+
+/// An exception, or if it cannot be sent, what was wrong with it.
+fn encode_error(py: Python<'_>, error: PyErr, encoded: &mut Encoded) -> PyResult<()> {
+    encoded.clear();
+    encode_exception(error.into_value(py).bind(py), encoded)
+}
+
+/// Publishes a record, waiting for room if need be.
+fn publish(
+    py: Python<'_>,
+    lane: &mut WorkerEnd,
+    kind: u8,
+    entry: Option<u16>,
+    parts: &[&[u8]],
+) -> PyResult<()> {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    while !lane.publish(kind, entry, parts) {
+        if len > counterpoint_shm::lane::MAX_PAYLOAD {
+            return Err(PyRuntimeError::new_err("a record is larger than the ring to the parent"));
+        }
+        if py.detach(|| lane.room_sleep(len, None)) == Slept::Interrupted {
+            py.check_signals()?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The one door through which atomics enter this crate: std's, or loom's under `--cfg loom`,
+//! where every interleaving is explored.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};

@@ -1,0 +1,45 @@
+"""What a worker's death is called."""
+
+from __future__ import annotations
+
+import signal
+from concurrent.futures.process import BrokenProcessPool
+
+from counterpoint._errors import TaskKilled
+
+__all__ = ["BrokenProcessPool", "TaskKilled", "WorkerCrashed", "describe_status"]
+
+
+class WorkerCrashed(BrokenProcessPool):
+    """The process that ran this task ended before the task did.
+
+    The pool goes on: the process is replaced, and no other task is lost.
+
+    Attributes:
+        pid: the process, or None if it is not known.
+        exitcode: as `multiprocessing.Process.exitcode` has it: negative for a signal, None if it
+            is not known.
+    """
+
+    def __init__(
+        self, message: str, pid: int | None = None, exitcode: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.pid = pid
+        self.exitcode = exitcode
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.args[0], self.pid, self.exitcode)
+
+
+def describe_status(status: int | None) -> str:
+    """An exit status in words."""
+    if status is None:
+        return "ended, and nobody knows how"
+    if status >= 0:
+        return f"exited with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    return f"was killed by {name}"

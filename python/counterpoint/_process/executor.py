@@ -1,0 +1,297 @@
+"""ProcessPoolExecutor: everything about it that is not on the way of a task."""
+
+from __future__ import annotations
+
+import concurrent.futures.process as _stdlib
+import multiprocessing as mp
+import pickle
+import queue
+import signal
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.context import BaseContext
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from counterpoint._core import Future, ProcessPool, _process_pool_base
+from counterpoint._futures.cpus import usable_cpus
+from counterpoint._statistics import ExecutorStatistics, WaitStatistics
+from counterpoint._worker.launch import Launcher
+
+from .ending import remember
+from .errors import BrokenProcessPool
+from .mapping import map_chunks
+from .options import ProcessOptions
+from .serving import Config
+from .supervisor import Supervisor
+
+__all__ = ["ProcessPoolExecutor"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_METHODS = {"fork": "fork", "spawn": "spawn", "forkserver": "zygote"}
+
+_Base: Any = _process_pool_base(_stdlib.ProcessPoolExecutor)
+
+
+class ProcessPoolExecutor(_Base):
+    """Runs calls in worker processes.
+
+    Equals `concurrent.futures.ProcessPoolExecutor`, of which it is a subclass, at a small part of
+    its cost for each task. Different: when a worker dies, the task that it ran fails with
+    `WorkerCrashed`, the worker is replaced, and every other task goes on; lambdas, closures and
+    functions of a notebook work (package cloudpickle); large buffers (NumPy arrays, bytes) go
+    through shared memory; the default number of workers goes by the CPUs that this process may use.
+
+    Args:
+        max_workers: How many tasks run at the same time; by default the usable CPUs, where the CPU
+            affinity and the control group's quota count. Workers are started as they are needed.
+        mp_context: A multiprocessing context; only its start method counts. By default, and for
+            "forkserver", workers are forked from a *zygote*: a process of one thread that is kept
+            for that. "spawn" starts a new interpreter for each, "fork" forks this process.
+        initializer: Called in each worker before its first task, with `initargs`. If it raises,
+            the pool is broken.
+        initargs: Arguments for the initializer.
+        max_tasks_per_child: After so many tasks a worker is replaced; None for never.
+        on_worker_death: "isolate", or "break", as the stdlib does: the death of a worker fails
+            every task, and the pool is not usable any more.
+        max_pending: How many tasks may wait for a worker; None for any number.
+        on_full: What `submit` does when so many wait: "block" until there is room, or "raise"
+            `queue.Full`.
+
+    Raises:
+        ValueError: A number is not positive, or `on_worker_death` or `on_full` is something else.
+        TypeError: The initializer cannot be called.
+
+    In a forked child an inherited pool cannot be used, and says so. Workers are the leaders of
+    process groups of their own; they ignore Ctrl-C, and die with this process.
+
+    >>> from counterpoint.futures import ProcessPoolExecutor
+    >>> with ProcessPoolExecutor(2) as pool:
+    ...     pool.submit(pow, 2, 10).result()
+    1024
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: BaseContext | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        on_worker_death: Literal["isolate", "break"] = "isolate",
+        max_pending: int | None = None,
+        on_full: Literal["block", "raise"] = "block",
+    ) -> None:
+        if max_workers is None:
+            max_workers = usable_cpus()
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        _check(max_pending, on_full, on_worker_death)
+        self._mp_context = mp_context if mp_context is not None else _default_context()
+        method = _METHODS[self._mp_context.get_start_method(allow_none=False)]
+        _check_tasks(max_tasks_per_child, method)
+        self._max_workers = max_workers
+        self._max_tasks_per_child = max_tasks_per_child
+        self._initializer = initializer
+        self._initargs = initargs
+        self._max_pending = max_pending
+        self._on_full = on_full
+        self._broken: bool | str = False
+        self._supervisor = Supervisor(
+            Launcher(method, target=_SERVE), pickle.dumps(tuple(Config(initializer, initargs)))
+        )
+        self._counterpoint_pool = ProcessPool(
+            self._supervisor,
+            max_workers,
+            max_pending,
+            max_tasks_per_child,
+            on_worker_death == "isolate",
+        )
+        remember(self._counterpoint_pool)
+        # The pool must not keep the executor alive; its end closes the pool.
+        self._finalizer = weakref.finalize(self, self._counterpoint_pool.close, False)
+        self._finalizer.atexit = False
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | Literal["auto"] = "auto",
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[T]:
+        """Calls `fn` with the items of the iterables, in the pool, and yields the results.
+
+        Equals `ProcessPoolExecutor.map` of Python 3.14, on every version. Different: `chunksize`
+        may be "auto", the default, and then goes by how long the items take; `ordered` and
+        `progress`.
+
+        Args:
+            fn: Called with one item of each iterable.
+            iterables: Read to the shortest one's end: at once, or with a `buffersize` as results
+                are taken.
+            timeout: Seconds from this call within which every result must be there.
+            chunksize: How many items are sent together.
+            buffersize: The most items that are submitted and whose results were not taken yet;
+                None for any number.
+            ordered: False yields results as they come.
+            progress: Shows a bar on stderr (package tqdm).
+
+        Raises:
+            ValueError: `chunksize` or `buffersize` is less than 1.
+            TypeError: An argument cannot be iterated, or `buffersize` is no int.
+            TimeoutError: From the iterator, when the time is over.
+
+        >>> from counterpoint.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(2) as pool:
+        ...     list(pool.map(pow, [2, 3], [10, 2]))
+        [1024, 9]
+        """
+        return map_chunks(
+            self, fn, iterables, timeout, chunksize, buffersize, ordered, progress
+        )
+
+    def options(
+        self,
+        *,
+        timeout: float | None = None,
+        retries: int = 0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
+        priority: int = 0,
+        name: str | None = None,
+    ) -> ProcessOptions:
+        """The same pool, for tasks with these options.
+
+        No stdlib call equals it. It has `submit` and `map`.
+
+        Args:
+            timeout: Seconds that a task may run, from its start. Then its future fails with
+                `TimeoutError`, and its process is killed and replaced.
+            retries: How many more times a task that raised, or whose process died, is tried.
+            retry_on: For which exceptions.
+            priority: Higher runs sooner; within a priority, first come, first served. Others have
+                0.
+            name: The future's attribute `name`, for logs and debuggers.
+
+        Raises:
+            ValueError: `timeout` is not positive, or `retries` is negative.
+            TypeError: `retry_on` is no exception class.
+
+        >>> from counterpoint.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(1) as pool:
+        ...     pool.options(timeout=60, retries=1).submit(pow, 2, 5).result()
+        32
+        """
+        return ProcessOptions(self, timeout, retries, retry_on, priority, name)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Accepts no more calls; waits until those submitted are done and the workers are gone.
+
+        Equals `Executor.shutdown`.
+        """
+        self._counterpoint_pool.close(cancel_futures)
+        if wait:
+            self._counterpoint_pool.wait_for_end()
+
+    def terminate_workers(self) -> None:
+        """Ends the pool at once: cancels what waits, and terminates the workers (SIGTERM).
+
+        Equals the method of Python 3.14, on every version.
+        """
+        self._stop(signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """Ends the pool at once: cancels what waits, and kills the workers (SIGKILL).
+
+        Equals the method of Python 3.14, on every version.
+        """
+        self._stop(signal.SIGKILL)
+
+    def _stop(self, number: int) -> None:
+        self._counterpoint_pool.close(True)
+        self._counterpoint_pool.signal_workers(number)
+
+    def statistics(self) -> ExecutorStatistics:
+        """What the pool did so far. No stdlib call equals it.
+
+        >>> from counterpoint.futures import ProcessPoolExecutor
+        >>> with ProcessPoolExecutor(1) as pool:
+        ...     _ = list(pool.map(abs, range(10), chunksize=1))
+        >>> pool.statistics().done
+        10
+        """
+        counts = self._counterpoint_pool.counts()
+        pending, running, workers, done, failed, cancelled, _, delay, run, _ = counts
+        return ExecutorStatistics(
+            None,
+            self._max_workers,
+            workers,
+            pending,
+            running,
+            done,
+            failed,
+            cancelled,
+            WaitStatistics(*delay),
+            WaitStatistics(*run),
+            0.0,
+        )
+
+    @property
+    def _processes(self) -> dict[int, Any]:
+        return {worker.pid: worker for worker in self._supervisor.all_workers()}
+
+    @property
+    def _shutdown_thread(self) -> bool:
+        return bool(self._counterpoint_pool.is_closed())
+
+    def _refuse_closed(self) -> None:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def _refuse_broken(self) -> None:
+        raise BrokenProcessPool(
+            "A child process terminated abruptly, the process pool is not usable anymore"
+        )
+
+    def _refuse_full(self) -> None:
+        if self._on_full == "raise":
+            raise queue.Full(
+                f"{self._max_pending} tasks are pending, the most that max_pending allows"
+            )
+        self._counterpoint_pool.wait_for_room()
+
+
+_SERVE = "counterpoint._process.serving:serve"
+
+
+def _default_context() -> BaseContext:
+    # Whatever the default of this Python: a zygote is as fast as a fork and has no second thread.
+    return mp.get_context("forkserver")
+
+
+def _check(max_pending: int | None, on_full: str, on_worker_death: str) -> None:
+    if max_pending is not None and max_pending < 1:
+        raise ValueError(f"max_pending must be None or greater than 0, not {max_pending}")
+    if on_full not in ("block", "raise"):
+        raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+    if on_worker_death not in ("isolate", "break"):
+        raise ValueError(f"on_worker_death must be 'isolate' or 'break', not {on_worker_death!r}")
+
+
+def _check_tasks(max_tasks_per_child: int | None, method: str) -> None:
+    if max_tasks_per_child is None:
+        return
+    if not isinstance(max_tasks_per_child, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if max_tasks_per_child <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if method == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method; "
+            "supply a different mp_context."
+        )

@@ -1,0 +1,71 @@
+"""`map` of a process pool: items travel in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from counterpoint._futures.mapping import map_calls
+
+if TYPE_CHECKING:
+    from .executor import ProcessPoolExecutor
+    from .options import ProcessOptions
+
+__all__ = ["map_chunks"]
+
+T = TypeVar("T")
+
+# How many chunks "auto" makes of what can be counted, for each worker: enough that the last one
+# does not keep the others waiting, few enough that a chunk is worth its way.
+_CHUNKS = 16
+_MOST = 1024
+
+
+def map_chunks(
+    executor: ProcessPoolExecutor | ProcessOptions,
+    fn: Callable[..., T],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    chunksize: int | Literal["auto"],
+    buffersize: int | None,
+    ordered: bool,
+    progress: bool,
+) -> Iterator[T]:
+    """Submits now, yields later."""
+    if chunksize != "auto" and chunksize < 1:
+        raise ValueError("chunksize must be >= 1.")
+    if chunksize == "auto":
+        chunksize = _auto(executor, iterables)
+    if chunksize == 1:
+        return map_calls(executor, fn, iterables, timeout, buffersize, ordered, progress)
+    items = zip(*iterables, strict=False)
+    chunks = iter(lambda: tuple(islice(items, chunksize)), ())
+    if buffersize is not None and isinstance(buffersize, int) and buffersize >= 1:
+        buffersize = max(1, buffersize // chunksize)
+    results = map_calls(
+        executor, _Chunk(fn), (chunks,), timeout, buffersize, ordered, progress
+    )
+    return chain.from_iterable(results)
+
+
+def _auto(executor: object, iterables: tuple[Iterable[Any], ...]) -> int:
+    lengths = [len(each) for each in iterables if hasattr(each, "__len__")]
+    if len(lengths) < len(iterables) or not lengths:
+        return 1
+    workers = getattr(executor, "_max_workers", 1)
+    return max(1, min(_MOST, min(lengths) // (workers * _CHUNKS)))
+
+
+class _Chunk:
+    """Calls a function for each of several items."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self._fn = fn
+
+    def __call__(self, items: tuple[tuple[Any, ...], ...]) -> list[Any]:
+        fn = self._fn
+        return [fn(*item) for item in items]
+
+

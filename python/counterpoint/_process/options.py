@@ -1,0 +1,89 @@
+"""Task options of a process pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
+
+from counterpoint._core import Future
+
+if TYPE_CHECKING:
+    from .executor import ProcessPoolExecutor
+
+__all__ = ["ProcessOptions"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Chosen(NamedTuple):
+    timeout: float | None
+    retries: int
+    retry_on: type[BaseException] | tuple[type[BaseException], ...]
+    priority: int
+    name: str | None
+
+
+class ProcessOptions:
+    """A pool for tasks with certain options; made by `ProcessPoolExecutor.options`."""
+
+    __slots__ = ("_chosen", "_executor")
+
+    def __init__(
+        self,
+        executor: ProcessPoolExecutor,
+        timeout: float | None,
+        retries: int,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...],
+        priority: int,
+        name: str | None,
+    ) -> None:
+        if timeout is not None and not timeout > 0:
+            raise ValueError(f"timeout must be None or greater than 0, not {timeout}")
+        if retries < 0:
+            raise ValueError(f"retries must not be negative: {retries}")
+        classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+        for one in classes:
+            known: object = one
+            if not (isinstance(known, type) and issubclass(known, BaseException)):
+                raise TypeError(
+                    f"retry_on must be an exception class or a tuple of them, not {one!r}"
+                )
+        self._executor = executor
+        self._chosen = _Chosen(timeout, retries, retry_on, priority, name)
+
+    def __repr__(self) -> str:
+        chosen = ", ".join(f"{key}={value!r}" for key, value in self._chosen._asdict().items())
+        return f"<options({chosen}) of {self._executor!r}>"
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """`ProcessPoolExecutor.submit`, with the options."""
+        chosen, executor = self._chosen, self._executor
+        future: Future[T] = executor._counterpoint_pool.submit_with(
+            executor,
+            fn,
+            (*args, *kwargs.values()),
+            tuple(kwargs),
+            chosen.priority,
+            chosen.timeout,
+            chosen.retries,
+            chosen.retry_on,
+        )
+        if chosen.name is not None:
+            future.name = chosen.name
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | Literal["auto"] = 1,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: bool = False,
+    ) -> Iterator[T]:
+        """`ProcessPoolExecutor.map`, with the options, which are for each chunk."""
+        from .mapping import map_chunks
+
+        return map_chunks(self, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
