@@ -9,7 +9,8 @@ impl<N: Notify, K> PoolState<N, K> {
     /// The process of this station is gone.
     pub(crate) fn died(&mut self, id: u32) {
         let Some(at) = self.stations.iter().position(|station| station.id() == id) else { return };
-        // Results that were published before the end count.
+        // What was said before the end counts.
+        self.read_mail(id);
         self.drain_last(at);
         let mut station = self.stations.remove(at);
         let (begun, unstarted) = station.leftover();

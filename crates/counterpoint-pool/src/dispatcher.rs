@@ -7,16 +7,20 @@
 //! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
 
 use crate::mailbox::News;
-use crate::shared::{DEATH, POKE, Shared};
+use crate::shared::{DEATH, POKE, SIDEBAND, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
+/// How long until a full sideband is tried again, in nanoseconds.
+const STALLED: u64 = 1_000_000;
+
 /// Serves the pool until it is over.
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
-    let mut dead = Vec::new();
+    let (mut dead, mut mail) = (Vec::new(), Vec::new());
     loop {
         let sleep = shared.with(|state| {
+            mail.drain(..).for_each(|id| state.read_mail(id));
             dead.drain(..).for_each(|id| state.died(id));
             state.turn()
         });
@@ -25,6 +29,8 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
         shared.poller.wait(timeout, |token| {
             if token == POKE {
                 shared.silence();
+            } else if token & SIDEBAND != 0 {
+                mail.push(token as u32);
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
@@ -37,9 +43,11 @@ impl<N: Notify, K> PoolState<N, K> {
     /// One round. Until when to sleep; `None`: the pool is over.
     fn turn(&mut self) -> Option<u64> {
         loop {
+            self.read_unread();
             self.drain();
             let now = clock::now();
             let alarm = self.enforce_limits(now);
+            self.post_forgotten();
             self.refill_all();
             let balance = self.balance(now);
             self.dismiss();
@@ -48,8 +56,10 @@ impl<N: Notify, K> PoolState<N, K> {
                 return None;
             }
             let held_back = self.prepare_sleep();
-            if !self.stations.iter().any(|station| station.end.pending()) {
-                let until = [alarm, balance, held_back].into_iter().flatten().min();
+            let busy = self.stations.iter().any(|station| station.end.pending());
+            if !busy && self.unread.is_empty() {
+                let stalled = self.is_stalled().then_some(now + STALLED);
+                let until = [alarm, balance, held_back, stalled].into_iter().flatten().min();
                 self.asleep_until = until.unwrap_or(u64::MAX);
                 return Some(self.asleep_until);
             }

@@ -28,14 +28,17 @@
 
 mod blocks;
 mod death;
+mod delivery;
 mod dispatcher;
 mod drain;
 mod job;
 mod limits;
 mod mailbox;
+mod parcel;
 mod refill;
 mod room;
 mod shared;
+pub mod sideband;
 mod state;
 mod station;
 mod system;
@@ -45,7 +48,9 @@ pub use blocks::{Link, Loan, Received};
 pub use dispatcher::run;
 pub use job::{Content, Fate, Job, Options, Outcome, Place, Record};
 pub use mailbox::{Mailbox, News};
+pub use parcel::Parcel;
 pub use room::Room;
 pub use shared::Shared;
 pub use state::{Counts, Limits, PoolState, Pushed, Refusal};
 pub use station::{Station, StationReport};
+pub use system::Doorbell;

@@ -6,12 +6,14 @@ use crate::station::Station;
 use crate::system::{Doorbell, Poller};
 use counterpoint_sync::waiter::{Notify, Wakes, fork};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
 /// Marks a token as a station's end.
 pub(crate) const DEATH: u64 = 1 << 32;
+/// Marks a token as a station's sideband.
+pub(crate) const SIDEBAND: u64 = 1 << 33;
 
 /// What submitters, the dispatcher and the courier of one pool share.
 pub struct Shared<N, K> {
@@ -19,14 +21,14 @@ pub struct Shared<N, K> {
     /// What the courier reads.
     pub mailbox: Mailbox<N, K>,
     pub(crate) poller: Poller,
-    bell: Doorbell,
+    bell: Arc<Doorbell>,
     generation: u32,
 }
 
 impl<N: Notify, K> Shared<N, K> {
     /// A pool that nobody serves yet.
     pub fn new(state: PoolState<N, K>) -> io::Result<Self> {
-        let (poller, bell) = (Poller::new()?, Doorbell::new()?);
+        let (poller, bell) = (Poller::new()?, Arc::new(Doorbell::new()?));
         poller.add(bell.fd(), POKE, false)?;
         let (state, mailbox) = (Mutex::new(state), Mailbox::default());
         Ok(Self { state, mailbox, poller, bell, generation: fork::generation() })
@@ -69,6 +71,11 @@ impl<N: Notify, K> Shared<N, K> {
         self.bell.ring();
     }
 
+    /// What makes the dispatcher look.
+    pub fn doorbell(&self) -> &Arc<Doorbell> {
+        &self.bell
+    }
+
     pub(crate) fn silence(&self) {
         self.bell.silence();
     }
@@ -82,6 +89,7 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn add_station(&self, station: Station<N, K>) -> io::Result<()> {
         let id = u64::from(station.id());
         self.poller.add(station.end.event_fd(), id, true)?;
+        self.poller.add(station.sideband(), id | SIDEBAND, true)?;
         if let Some(pidfd) = station.pidfd() {
             // Once: it stays readable.
             self.poller.add(pidfd, id | DEATH, true)?;

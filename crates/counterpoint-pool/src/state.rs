@@ -79,6 +79,8 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
+    /// Stations whose sidebands were not read to the end.
+    pub(crate) unread: Vec<u32>,
     /// Until when the dispatcher sleeps at most.
     pub(crate) asleep_until: u64,
     /// How it all went.
@@ -105,6 +107,7 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
+            unread: Vec::new(),
             asleep_until: 0,
             counts: Counts::default(),
             queue_delay: Durations::new(),
@@ -169,7 +172,8 @@ impl<N: Notify, K> PoolState<N, K> {
                 let left = self.send(at, job);
                 self.stations[at].end.ring();
                 // While it had nothing to do the dispatcher may have gone to sleep for long.
-                poke = busy && self.asleep_until == u64::MAX;
+                let station = &self.stations[at];
+                poke = (busy || station.stalled) && self.asleep_until == u64::MAX;
                 left.err()
             }
             None => Some(job),

@@ -2,10 +2,11 @@
 
 use crate::blocks::{Link, Loan, Received};
 use crate::job::{Content, Job, Place};
+use crate::sideband;
 use crate::system;
 use crate::wire;
 use counterpoint_shm::lane::{ENTRIES, ParentEnd};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -76,6 +77,13 @@ pub struct Station<N, K> {
     /// A running mean of what a task takes, in nanoseconds; 0 at first.
     service: u64,
     lent: HashMap<u64, (Arc<Loan>, u32)>,
+    sideband: OwnedFd,
+    /// Its other end, until the worker has it.
+    theirs: Option<OwnedFd>,
+    /// The parcels that the worker has.
+    pub(crate) parcels: HashSet<u64>,
+    /// The sideband was full when a job needed it.
+    pub(crate) stalled: bool,
     /// The number of the job with a time limit: it has the station for itself.
     pub(crate) limited: Option<u16>,
     /// When its time is over, once it began.
@@ -86,6 +94,7 @@ pub struct Station<N, K> {
 impl<N, K> Station<N, K> {
     /// A station for a worker that is yet to be launched, whose arena `link` has.
     pub fn create(id: u32, link: Arc<Link>) -> io::Result<Self> {
+        let (sideband, theirs) = sideband::pair()?;
         Ok(Self {
             id,
             end: ParentEnd::create()?,
@@ -99,6 +108,10 @@ impl<N, K> Station<N, K> {
             tasks: 0,
             service: 0,
             lent: HashMap::new(),
+            sideband,
+            theirs: Some(theirs),
+            parcels: HashSet::new(),
+            stalled: false,
             limited: None,
             alarm: None,
             table: Vec::new(),
@@ -110,14 +123,21 @@ impl<N, K> Station<N, K> {
         self.id
     }
 
-    /// What the worker gets: its lane, the lane's eventfd, its arena.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd()]
+    /// What the worker gets: its lane, the lane's eventfd, its arena, its end of the sideband.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
+        let theirs = self.theirs.as_ref().unwrap_or(&self.sideband);
+        [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd(), theirs.as_fd()]
+    }
+
+    /// Readable when the worker sent a message.
+    pub(crate) fn sideband(&self) -> BorrowedFd<'_> {
+        self.sideband.as_fd()
     }
 
     /// The worker was launched. `pid` must stay unreaped as long as the station is in the pool.
     pub fn launched(&mut self, pidfd: OwnedFd, pid: i32) {
         self.process = Some(Process { pidfd, pid });
+        self.theirs = None;
     }
 
     /// The process number; 0 before the launch.
@@ -198,10 +218,18 @@ impl<N, K> Station<N, K> {
             done.push(job);
             return Ok(());
         };
+        if !payload.parcels.iter().all(|parcel| self.deliver(parcel)) {
+            drop(cell);
+            return Err(job);
+        }
         let places: Vec<_> = payload.blocks.iter().map(|loan| loan.place()).collect();
         self.table.clear();
+        let mut flags = if job.timeout().is_some() { wire::ANNOUNCE } else { 0 };
+        if let Some(limit) = job.soft_timeout() {
+            flags |= wire::LIMITED;
+            self.table.extend_from_slice(&limit.to_le_bytes());
+        }
         wire::write_blocks(&places, payload.apart, &mut self.table);
-        let flags = if job.timeout().is_some() { wire::ANNOUNCE } else { 0 };
         let Some(entry) = self.end.send(wire::CALL, flags, &[&self.table, &payload.bytes]) else {
             drop(cell);
             return Err(job);

@@ -2,10 +2,11 @@
 //!
 //! | record | who | content |
 //! |---|---|---|
-//! | [`CALL`] | parent | blocks, call |
+//! | [`CALL`] | parent | with [`LIMITED`] the limit: u64; blocks, call |
 //! | [`DEFINE`] | parent | number of a function: u32, its definition |
 //! | [`RETURN`] | either | offsets of blocks of the other side's arena: u64 each |
 //! | [`STOP`] | parent | nothing |
+//! | [`FORGET`] | parent | numbers of parcels: u64 each |
 //! | [`RESULT`], [`ERROR`] | worker | when it began, how long it took: u64 each, blocks, outcome |
 //! | [`READY`] | worker | nothing |
 //! | [`UNFIT`] | worker | the error of its initializer |
@@ -24,6 +25,9 @@ pub const RETURN: u8 = 3;
 /// Leave.
 pub const STOP: u8 = 4;
 
+/// Parcels that no task will name again. With none: look at the sideband, which is full.
+pub const FORGET: u8 = 5;
+
 /// A task returned.
 pub const RESULT: u8 = 16;
 /// A task raised.
@@ -39,6 +43,8 @@ pub const MESSAGE: u8 = 21;
 
 /// A flag of [`CALL`]: say when it begins.
 pub const ANNOUNCE: u8 = 1;
+/// A flag of [`CALL`]: interrupt it when its time, in nanoseconds, is over.
+pub const LIMITED: u8 = 2;
 
 /// The most blocks of one record.
 pub const MAX_BLOCKS: usize = 0x3FF;

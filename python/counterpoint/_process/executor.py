@@ -21,7 +21,9 @@ from .ending import remember
 from .errors import BrokenProcessPool
 from .mapping import map_chunks
 from .options import ProcessOptions
+from .room import awaits_room, submit_in_room
 from .serving import Config
+from .sharing import unshare
 from .supervisor import Supervisor
 
 __all__ = ["ProcessPoolExecutor"]
@@ -101,8 +103,9 @@ class ProcessPoolExecutor(_Base):
         self._max_pending = max_pending
         self._on_full = on_full
         self._broken: bool | str = False
+        config = Config(initializer, tuple(map(unshare, initargs)))
         self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE), pickle.dumps(tuple(Config(initializer, initargs)))
+            Launcher(method, target=_SERVE), pickle.dumps(tuple(config))
         )
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
@@ -161,6 +164,7 @@ class ProcessPoolExecutor(_Base):
         self,
         *,
         timeout: float | None = None,
+        soft_timeout: float | None = None,
         retries: int = 0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
         priority: int = 0,
@@ -168,11 +172,14 @@ class ProcessPoolExecutor(_Base):
     ) -> ProcessOptions:
         """The same pool, for tasks with these options.
 
-        No stdlib call equals it. It has `submit` and `map`.
+        No stdlib call equals it. It has `submit`, `async_submit` and `map`.
 
         Args:
             timeout: Seconds that a task may run, from its start. Then its future fails with
                 `TimeoutError`, and its process is killed and replaced.
+            soft_timeout: Seconds after which `counterpoint.SoftTimeout`, a `TimeoutError`, is
+                raised inside the task, once, for it to clean up. Native code that never returns to
+                Python does not see it: `timeout` is for that.
             retries: How many more times a task that raised, or whose process died, is tried.
             retry_on: For which exceptions.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
@@ -180,7 +187,7 @@ class ProcessPoolExecutor(_Base):
             name: The future's attribute `name`, for logs and debuggers.
 
         Raises:
-            ValueError: `timeout` is not positive, or `retries` is negative.
+            ValueError: A time is not positive, or `retries` is negative.
             TypeError: `retry_on` is no exception class.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
@@ -188,7 +195,33 @@ class ProcessPoolExecutor(_Base):
         ...     pool.options(timeout=60, retries=1).submit(pow, 2, 5).result()
         32
         """
-        return ProcessOptions(self, timeout, retries, retry_on, priority, name)
+        return ProcessOptions(self, timeout, soft_timeout, retries, retry_on, priority, name)
+
+    async def async_submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Future[T]:
+        """`submit` for coroutines: awaits room where `submit` would block for it.
+
+        No stdlib call equals it. A cancelled wait has submitted nothing. A task of asyncio that is
+        cancelled while it awaits the future stops the call, as `future.kill()` does.
+
+        >>> import asyncio
+        >>> from counterpoint.futures import ProcessPoolExecutor
+        >>> async def main():
+        ...     with ProcessPoolExecutor(1, max_pending=10) as pool:
+        ...         future = await pool.async_submit(pow, 2, 5)
+        ...         return await future
+        >>> asyncio.run(main())
+        32
+        """
+        return await self._submit_in_room(self.submit, fn, *args, **kwargs)
+
+    async def _submit_in_room(
+        self, submit: Callable[..., Future[T]], /, *args: Any, **kwargs: Any
+    ) -> Future[T]:
+        if self._max_pending is None:
+            return submit(*args, **kwargs)
+        return await submit_in_room(self, submit, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; waits until those submitted are done and the workers are gone.
@@ -259,6 +292,7 @@ class ProcessPoolExecutor(_Base):
         )
 
     def _refuse_full(self) -> None:
+        awaits_room(self)
         if self._on_full == "raise":
             raise queue.Full(
                 f"{self._max_pending} tasks are pending, the most that max_pending allows"

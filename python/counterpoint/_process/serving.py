@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from counterpoint._core import Server
 
+from . import sharing
+
 __all__ = ["Config", "serve"]
 
 
@@ -19,9 +21,12 @@ class Config(NamedTuple):
     initargs: tuple[Any, ...]
 
 
-def serve(lane: int, event: int, arguments: int, results: int, config: bytes) -> int:
+def serve(
+    lane: int, event: int, arguments: int, results: int, sideband: int, config: bytes
+) -> int:
     """Run tasks until the parent says that there are no more; the exit status."""
-    server = Server(lane, event, arguments, results)
+    server = Server(lane, event, arguments, results, sideband)
+    sharing.receive_from(server)
     try:
         told = Config(*pickle.loads(config))
         if told.initializer is not None:

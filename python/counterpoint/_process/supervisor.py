@@ -31,7 +31,7 @@ class Supervisor:
         self.workers: dict[int, Worker] = {}
         self._lock = _thread.RLock()
 
-    def launch(self, number: int, fds: tuple[int, int, int, int]) -> tuple[int, int]:
+    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
         worker = self._launcher.launch(fds, self._config)
         with self._lock:

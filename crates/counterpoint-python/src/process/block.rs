@@ -27,6 +27,8 @@ impl Returned {
 enum Origin {
     Worker { _block: Arc<Received> },
     Parent { offset: u64, returned: Arc<Returned> },
+    /// A parcel: the kernel counts.
+    Nobody,
 }
 
 impl Drop for Origin {
@@ -51,6 +53,11 @@ impl Block {
         let view = block.map().map_err(unmappable)?;
         let origin = Origin::Worker { _block: block.clone() };
         Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+    }
+
+    /// A parcel.
+    pub fn of_nobody(py: Python<'_>, view: View) -> PyResult<Py<Self>> {
+        Py::new(py, Self { view, _origin: Origin::Nobody })
     }
 
     /// A block of the parent's, which is told by way of `returned`.

@@ -2,7 +2,9 @@
 
 use super::codec::Interner;
 use super::courier;
-use crate::boundary::{TaskHandle, Waits, block_on_shared, seconds};
+use crate::boundary::{
+    Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, seconds,
+};
 use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
 use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
@@ -92,14 +94,14 @@ impl Core {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let mut station = Station::create(id, Link::new(results, len)).map_err(no_memory)?;
+        let mut station = Station::create(id, Link::new(results, len, self.shared.doorbell().clone())).map_err(no_memory)?;
         let arguments = self.arena()?;
         let reader = {
             let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
             arena.reader().try_clone_to_owned().map_err(no_memory)?
         };
-        let [lane, event, results] = station.descriptors().map(|fd| fd.as_raw_fd());
-        let fds = (lane, event, reader.as_raw_fd(), results);
+        let [lane, event, results, side] = station.descriptors().map(|fd| fd.as_raw_fd());
+        let fds = (lane, event, reader.as_raw_fd(), results, side);
         let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
         let (pid, pidfd): (i32, i32) = launched.extract(py)?;
         // SAFETY: the hook says that it is open, and keeps it so during this call.
@@ -138,6 +140,35 @@ impl ProcessPool {
     /// What its threads share.
     pub fn core(&self) -> &Arc<Core> {
         &self.core
+    }
+}
+
+/// A strong reference to a pool, for a wait that outlives the call.
+struct Home(Py<ProcessPool>);
+
+impl Place for Home {
+    type State = PoolState<TaskHandle, Py<PyAny>>;
+
+    fn shared<'a>(
+        &'a self,
+        _: Python<'a>,
+    ) -> impl counterpoint_sync::wait::Shared<State = Self::State> + 'a {
+        Lent(&self.0.get().core.shared)
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}
+
+/// The pool's own lock, which the dispatcher takes as well.
+struct Lent<'a>(&'a Inner);
+
+impl counterpoint_sync::wait::Shared for Lent<'_> {
+    type State = PoolState<TaskHandle, Py<PyAny>>;
+
+    fn with<R>(&self, f: impl FnOnce(&mut Self::State) -> R) -> R {
+        counterpoint_sync::wait::Shared::with(self.0, f)
     }
 }
 
@@ -208,6 +239,12 @@ impl ProcessPool {
         block_on_shared(py, &*self.core.shared, wait, None).map(drop)
     }
 
+    /// The same wait for a task.
+    fn room_ticket(slf: Py<Self>) -> Ticket {
+        let wait = Wait::new(Room::default());
+        Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(py.None()) })
+    }
+
     /// Fails every task that is not over, and kills the workers.
     fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
         self.core.break_up(py, cause)
@@ -252,7 +289,7 @@ impl ProcessPool {
     }
 
     /// Submits a call with options.
-    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, retries, retry_on))]
+    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, soft_timeout, retries, retry_on))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller
     fn submit_with<'py>(
         slf: &Bound<'py, Self>,
@@ -262,13 +299,15 @@ impl ProcessPool {
         names: Option<Bound<'py, pyo3::types::PyTuple>>,
         priority: i64,
         timeout: Option<f64>,
+        soft_timeout: Option<f64>,
         retries: u32,
         retry_on: Py<PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let retry = Retry { left: AtomicU32::new(retries), on: retry_on };
         let judge = (retries > 0).then(|| Arc::new(retry) as Arc<_>);
-        let timeout = timeout.map(|seconds| (seconds * 1e9).min(9e18) as u64);
-        let options = Box::new(Options { priority, timeout, judge });
+        let [timeout, soft_timeout] = [timeout, soft_timeout]
+            .map(|limit| limit.map(|seconds| (seconds * 1e9).min(9e18) as u64));
+        let options = Box::new(Options { priority, timeout, soft_timeout, judge });
         let names = names.filter(|names| !names.is_empty());
         super::submit::submit_slowly(slf, executor, function, &arguments, names, options)
     }

@@ -11,7 +11,7 @@ use crate::executor::reference::Ref;
 use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
 use counterpoint_sync::executor::pool::{Call, Counts, PoolState, Refusal, Room};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -238,8 +238,8 @@ struct Home(Py<Pool>);
 impl Place for Home {
     type State = State;
 
-    fn protected(&self) -> &Protected<State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
