@@ -57,6 +57,8 @@ struct Process {
     pid: i32,
 }
 
+type Jobs<N, K> = Vec<Arc<Job<N, K>>>;
+
 /// One worker, seen from the pool.
 pub struct Station<N, K> {
     id: u32,
@@ -336,7 +338,7 @@ impl<N, K> Station<N, K> {
     }
 
     /// Everything that was in flight: what was begun, and what was not, oldest first.
-    pub(crate) fn leftover(&mut self) -> (Vec<Arc<Job<N, K>>>, Vec<Arc<Job<N, K>>>) {
+    pub(crate) fn leftover(&mut self) -> (Jobs<N, K>, Jobs<N, K>) {
         let left = self.end.leftover();
         let mut take = |entries: Vec<u16>| -> Vec<_> {
             entries.into_iter().filter_map(|entry| self.take(entry)).collect()
