@@ -13,13 +13,6 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Asks the kernel to kill this process when its parent ends.
-#[pyfunction]
-pub fn _die_with_parent() {
-    // SAFETY: a plain system call.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-}
-
 /// The parent's arena, and what of it is mapped here.
 struct Arguments {
     arena: OwnedFd,
