@@ -41,7 +41,7 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
 
 impl<N: Notify, K> PoolState<N, K> {
     /// One round. Until when to sleep; `None`: the pool is over.
-    fn turn(&mut self) -> Option<u64> {
+    pub(crate) fn turn(&mut self) -> Option<u64> {
         loop {
             self.read_unread();
             self.drain();
@@ -60,8 +60,7 @@ impl<N: Notify, K> PoolState<N, K> {
             if !busy && self.unread.is_empty() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
                 let until = [alarm, balance, held_back, stalled].into_iter().flatten().min();
-                self.asleep_until = until.unwrap_or(u64::MAX);
-                return Some(self.asleep_until);
+                return Some(until.unwrap_or(u64::MAX));
             }
         }
     }

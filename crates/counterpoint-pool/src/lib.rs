@@ -54,3 +54,6 @@ pub use shared::Shared;
 pub use state::{Counts, Limits, PoolState, Pushed, Refusal};
 pub use station::{Station, StationReport};
 pub use system::Doorbell;
+
+#[cfg(test)]
+mod tests;

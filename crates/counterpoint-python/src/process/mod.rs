@@ -7,6 +7,7 @@ pub mod block;
 pub mod codec;
 pub mod context;
 pub mod courier;
+mod kernel;
 pub mod limit;
 pub mod outcome;
 pub mod parcel;
@@ -27,5 +28,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<parcel::Parcel>()?;
     module.add_function(wrap_pyfunction!(parcel::_open_parcel, module)?)?;
     module.add_function(wrap_pyfunction!(limit::_limit_is_over, module)?)?;
-    module.add_function(wrap_pyfunction!(serve::_die_with_parent, module)?)
+    module.add_function(wrap_pyfunction!(kernel::_pidfd_open, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_pidfd_send_signal, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_memfd_create, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_die_with_parent, module)?)
 }

@@ -196,9 +196,7 @@ fn pool_of<'py>(executor: &Bound<'py, PyAny>) -> PyResult<Bound<'py, ProcessPool
         Bound::from_borrowed_ptr_or_opt(executor.py(), field)
     };
     let pool = pool.ok_or_else(|| {
-        PyRuntimeError::new_err(
-            "this executor was not initialised: call super().__init__() first",
-        )
+        PyRuntimeError::new_err("this executor was not initialised: call super().__init__() first")
     })?;
     Ok(pool.cast_into::<ProcessPool>()?)
 }
