@@ -1,6 +1,5 @@
-//! Parcels on their way to a worker, messages on their way from it.
+//! Parcels on their way to a worker.
 
-use crate::mailbox::News;
 use crate::parcel::Parcel;
 use crate::sideband;
 use crate::state::PoolState;
@@ -8,9 +7,6 @@ use crate::station::Station;
 use crate::wire;
 use counterpoint_sync::waiter::Notify;
 use std::sync::Arc;
-
-/// How many messages of one worker are read before others have their turn.
-const MOST: usize = 256;
 
 impl<N, K> Station<N, K> {
     /// Sees to it that the worker has a parcel before it meets a record that names it. `false`: the
@@ -61,24 +57,5 @@ impl<N: Notify, K> PoolState<N, K> {
     /// Whether a job waits for nothing but room in a sideband.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stations.iter().any(|station| station.stalled)
-    }
-
-    /// Takes in what workers sent beside their lanes and what was too much for one turn.
-    pub(crate) fn read_unread(&mut self) {
-        for id in std::mem::take(&mut self.unread) {
-            self.read_mail(id);
-        }
-    }
-
-    /// Takes in what a worker sent beside its lane.
-    pub(crate) fn read_mail(&mut self, id: u32) {
-        let Some(station) = self.stations.iter().find(|station| station.id() == id) else { return };
-        let mut bytes = vec![0; sideband::MAX_MESSAGE];
-        for _ in 0..MOST {
-            let Some(mail) = sideband::receive(station.sideband(), &mut bytes) else { return };
-            self.news.push(News::Message(id, bytes[..mail.len].into()));
-        }
-        // The poller tells of what is new only.
-        self.unread.push(id);
     }
 }

@@ -6,8 +6,9 @@
 //! dispatcher, before it sleeps, asks each lane until when that may be so, and sleeps no longer; a
 //! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
 
+use crate::inlet::Inlet;
 use crate::mailbox::News;
-use crate::shared::{DEATH, POKE, SIDEBAND, Shared};
+use crate::shared::{DEATH, INLET, POKE, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
@@ -20,7 +21,7 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
     let (mut dead, mut mail) = (Vec::new(), Vec::new());
     loop {
         let sleep = shared.with(|state| {
-            mail.drain(..).for_each(|id| state.read_mail(id));
+            mail.drain(..).for_each(|(id, inlet)| state.hear(id, inlet));
             dead.drain(..).for_each(|id| state.died(id));
             state.turn()
         });
@@ -29,8 +30,8 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
         shared.poller.wait(timeout, |token| {
             if token == POKE {
                 shared.silence();
-            } else if token & SIDEBAND != 0 {
-                mail.push(token as u32);
+            } else if token & INLET != 0 {
+                mail.extend(Inlet::of(token).map(|inlet| (token as u32, inlet)));
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
@@ -43,7 +44,7 @@ impl<N: Notify, K> PoolState<N, K> {
     /// One round. Until when to sleep; `None`: the pool is over.
     pub(crate) fn turn(&mut self) -> Option<u64> {
         loop {
-            self.read_unread();
+            self.hear_more();
             self.drain();
             let now = clock::now();
             let alarm = self.enforce_limits(now);
@@ -57,7 +58,7 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             let held_back = self.prepare_sleep();
             let busy = self.stations.iter().any(|station| station.end.pending());
-            if !busy && self.unread.is_empty() {
+            if !busy && self.unheard.is_empty() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
                 let until = [alarm, balance, held_back, stalled].into_iter().flatten().min();
                 return Some(until.unwrap_or(u64::MAX));

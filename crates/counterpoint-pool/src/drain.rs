@@ -21,7 +21,6 @@ enum Event<N, K> {
     Unfit(Box<[u8]>),
     Begun(u16),
     Returned(Vec<u64>),
-    Message(Box<[u8]>),
     /// It says what no worker says.
     Nonsense,
 }
@@ -81,7 +80,6 @@ impl<N: Notify, K> PoolState<N, K> {
                     offsets.into_iter().filter_map(|offset| station.returned(offset)).collect();
                 drop(loans);
             }
-            Event::Message(bytes) => self.news.push(News::Message(station.id(), bytes)),
             Event::Nonsense => return false,
         }
         true
@@ -147,7 +145,6 @@ fn read<N, K>(incoming: &Incoming<'_>) -> Event<N, K> {
     match incoming.kind {
         wire::READY => Event::Ready,
         wire::UNFIT => Event::Unfit(incoming.bytes.into()),
-        wire::MESSAGE => Event::Message(incoming.bytes.into()),
         wire::BEGUN => reader.u16().map_or(Event::Nonsense, Event::Begun),
         wire::RETURN => Event::Returned(std::iter::from_fn(|| reader.u64()).collect()),
         _ => Event::Nonsense,

@@ -31,6 +31,7 @@ mod death;
 mod delivery;
 mod dispatcher;
 mod drain;
+mod inlet;
 mod job;
 mod limits;
 mod mailbox;
@@ -46,6 +47,7 @@ pub mod wire;
 
 pub use blocks::{Link, Loan, Received};
 pub use dispatcher::run;
+pub use inlet::Inlet;
 pub use job::{Content, Fate, Job, Options, Outcome, Place, Record};
 pub use mailbox::{Mailbox, News};
 pub use parcel::Parcel;

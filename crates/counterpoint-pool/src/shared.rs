@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(crate) const POKE: u64 = u64::MAX;
 /// Marks a token as a station's end.
 pub(crate) const DEATH: u64 = 1 << 32;
-/// Marks a token as a station's sideband.
-pub(crate) const SIDEBAND: u64 = 1 << 33;
+/// Marks a token as an inlet's.
+pub(crate) const INLET: u64 = 1 << 33;
 
 /// What submitters, the dispatcher and the courier of one pool share.
 pub struct Shared<N, K> {
@@ -89,7 +89,7 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn add_station(&self, station: Station<N, K>) -> io::Result<()> {
         let id = u64::from(station.id());
         self.poller.add(station.end.event_fd(), id, true)?;
-        self.poller.add(station.sideband(), id | SIDEBAND, true)?;
+        station.watch_inlets(self, INLET)?;
         if let Some(pidfd) = station.pidfd() {
             // Once: it stays readable.
             self.poller.add(pidfd, id | DEATH, true)?;

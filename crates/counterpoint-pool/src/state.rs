@@ -1,5 +1,6 @@
 //! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
 
+use crate::inlet::Inlet;
 use crate::job::{Content, Job, Place};
 use crate::mailbox::News;
 use crate::station::{Stage, Station};
@@ -79,8 +80,8 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
-    /// Stations whose sidebands were not read to the end.
-    pub(crate) unread: Vec<u32>,
+    /// What was not read to its end.
+    pub(crate) unheard: Vec<(u32, Inlet)>,
     /// How it all went.
     pub counts: Counts,
     /// From submission to the task's beginning.
@@ -105,7 +106,7 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
-            unread: Vec::new(),
+            unheard: Vec::new(),
             counts: Counts::default(),
             queue_delay: Durations::new(),
             run_time: Durations::new(),

@@ -2,6 +2,7 @@
 
 use crate::blocks::{Link, Loan, Received};
 use crate::job::{Content, Job, Place};
+use crate::inlet::Streams;
 use crate::sideband;
 use crate::system;
 use crate::wire;
@@ -84,6 +85,7 @@ pub struct Station<N, K> {
     sideband: OwnedFd,
     /// Its other end, until the worker has it.
     theirs: Option<OwnedFd>,
+    pub(crate) streams: Streams,
     /// The parcels that the worker has.
     pub(crate) parcels: HashSet<u64>,
     /// The sideband was full when a job needed it.
@@ -97,7 +99,8 @@ pub struct Station<N, K> {
 
 impl<N, K> Station<N, K> {
     /// A station for a worker that is yet to be launched, whose arena `link` has.
-    pub fn create(id: u32, link: Arc<Link>) -> io::Result<Self> {
+    /// With `capture`, what it writes to its standard streams is read as well.
+    pub fn create(id: u32, link: Arc<Link>, capture: bool) -> io::Result<Self> {
         let (sideband, theirs) = sideband::pair()?;
         Ok(Self {
             id,
@@ -115,6 +118,7 @@ impl<N, K> Station<N, K> {
             lent: HashMap::new(),
             sideband,
             theirs: Some(theirs),
+            streams: if capture { Streams::create()? } else { Streams::default() },
             parcels: HashSet::new(),
             stalled: false,
             limited: None,
@@ -128,10 +132,12 @@ impl<N, K> Station<N, K> {
         self.id
     }
 
-    /// What the worker gets: its lane, the lane's eventfd, its arena, its end of the sideband.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 4] {
-        let theirs = self.theirs.as_ref().unwrap_or(&self.sideband);
-        [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd(), theirs.as_fd()]
+    /// What the worker gets: its lane, the lane's eventfd, its arena, its end of the sideband, and
+    /// with `capture` two standard streams.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let theirs = self.theirs.iter().chain(&self.streams.write).map(AsFd::as_fd);
+        let own = [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd()];
+        own.into_iter().chain(theirs).collect()
     }
 
     /// Readable when the worker sent a message.
@@ -143,6 +149,7 @@ impl<N, K> Station<N, K> {
     pub fn launched(&mut self, pidfd: OwnedFd, pid: i32) {
         self.process = Some(Process { pidfd, pid });
         self.theirs = None;
+        self.streams.write.clear();
     }
 
     /// The process number; 0 before the launch.

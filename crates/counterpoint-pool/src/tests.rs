@@ -72,8 +72,10 @@ impl Pool {
     fn join_unready(&self, id: u32) -> Worker {
         let results = Arena::lay_out(c"test", arena::LEAST).unwrap();
         let len = arena::sealed_len(results.as_fd()).unwrap();
-        let station = Station::create(id, Link::new(results, len, self.0.doorbell().clone())).unwrap();
-        let [lane, event, ..] = station.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
+        let station = Station::create(id, Link::new(results, len, self.0.doorbell().clone()), false).unwrap();
+        let mut fds = station.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
+        let (lane, event) = (fds.next().unwrap(), fds.next().unwrap());
+        drop(fds);
         let lane = WorkerEnd::adopt(lane, event).unwrap();
         let mut state = self.0.lock();
         state.launching += 1;

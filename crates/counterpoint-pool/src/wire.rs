@@ -11,7 +11,6 @@
 //! | [`READY`] | worker | nothing |
 //! | [`UNFIT`] | worker | the error of its initializer |
 //! | [`BEGUN`] | worker | entry: u16 |
-//! | [`MESSAGE`] | worker | the binding's business |
 //!
 //! *Blocks* is a count (u16) and an offset and a length (u64 each) for each block. If the count's
 //! highest bit is set, the last block holds what would otherwise follow.
@@ -38,8 +37,6 @@ pub const READY: u8 = 18;
 pub const UNFIT: u8 = 19;
 /// A task began that was to be announced.
 pub const BEGUN: u8 = 20;
-/// Something for the parent's Python.
-pub const MESSAGE: u8 = 21;
 
 /// A flag of [`CALL`]: say when it begins.
 pub const ANNOUNCE: u8 = 1;

@@ -60,6 +60,12 @@ class ProcessPoolExecutor(_Base):
         max_pending: How many tasks may wait for a worker; None for any number.
         on_full: What `submit` does when so many wait: "block" until there is room, or "raise"
             `queue.Full`.
+        forward_logs: Whether log records and warnings of workers are handled by the loggers of
+            this process, as if they were its own. Workers have the levels that loggers have here
+            when they are launched. False leaves logging in workers alone.
+        capture_output: Whether the lines that workers and their children write to stdout and
+            stderr are logged here, by `counterpoint.worker.stdout` (level INFO) and
+            `counterpoint.worker.stderr` (WARNING), in place of being written to this process's.
 
     Raises:
         ValueError: A number is not positive, or `on_worker_death` or `on_full` is something else.
@@ -85,6 +91,8 @@ class ProcessPoolExecutor(_Base):
         on_worker_death: Literal["isolate", "break"] = "isolate",
         max_pending: int | None = None,
         on_full: Literal["block", "raise"] = "block",
+        forward_logs: bool = True,
+        capture_output: bool = False,
     ) -> None:
         if max_workers is None:
             max_workers = usable_cpus()
@@ -105,7 +113,7 @@ class ProcessPoolExecutor(_Base):
         self._broken: bool | str = False
         config = Config(initializer, tuple(map(unshare, initargs)))
         self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE), pickle.dumps(tuple(config))
+            Launcher(method, target=_SERVE, early=_BEGIN), pickle.dumps(tuple(config)), forward_logs
         )
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
@@ -113,6 +121,7 @@ class ProcessPoolExecutor(_Base):
             max_pending,
             max_tasks_per_child,
             on_worker_death == "isolate",
+            capture_output,
         )
         remember(self._counterpoint_pool)
         # The pool must not keep the executor alive; its end closes the pool.
@@ -300,6 +309,7 @@ class ProcessPoolExecutor(_Base):
         self._counterpoint_pool.wait_for_room()
 
 
+_BEGIN = "counterpoint._process.serving:begin"
 _SERVE = "counterpoint._process.serving:serve"
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import _thread
+import pickle
 import time
 from typing import Any
 
 from counterpoint._worker.launch import Launcher, Worker
 
+from . import telling
 from .errors import BrokenProcessPool, WorkerCrashed, describe_status
+from .outputs import Outputs
+from .serving import Setup
 
 __all__ = ["Supervisor"]
 
@@ -24,16 +28,20 @@ class Supervisor:
     It is called by the threads that submit and by the courier, one call at a time for each worker.
     """
 
-    def __init__(self, launcher: Launcher, config: bytes) -> None:
+    def __init__(self, launcher: Launcher, config: bytes, forward_logs: bool) -> None:
         self._launcher = launcher
         self._config = config
+        self._forward_logs = forward_logs
+        self._outputs = Outputs()
         # By number; the lock is the interpreter's own, reentrant for a signal handler that submits.
         self.workers: dict[int, Worker] = {}
         self._lock = _thread.RLock()
 
     def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
-        worker = self._launcher.launch(fds, self._config)
+        levels = telling.levels() if self._forward_logs else None
+        setup = pickle.dumps(tuple(Setup(levels, self._config)))
+        worker = self._launcher.launch(fds, setup)
         with self._lock:
             self.workers[number] = worker
         return worker.pid, worker.pidfd
@@ -48,6 +56,7 @@ class Supervisor:
             return WorkerCrashed("the process that ran this task is gone")
         pid, status = worker.pid, worker.exit_status(_REPORT)
         worker.close()
+        self._outputs.end(number, pid)
         when = "while it ran this task" if running else "without a task"
         if not was_ready:
             when = "before it was set up"
@@ -62,8 +71,14 @@ class Supervisor:
         error.__cause__ = cause
         return error
 
-    def message(self, number: int, content: bytes) -> None:
+    def message(self, number: int, inlet: int, content: bytes) -> None:
         """A worker says something that is no result."""
+        if inlet == 0:
+            return telling.handle_record(content)
+        with self._lock:
+            worker = self.workers.get(number)
+        self._outputs.add(number, inlet, worker.pid if worker is not None else 0, content)
+        return None
 
     def kill_all(self) -> None:
         """Kill every worker, with all that it has started."""

@@ -78,8 +78,9 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
         News::Wanted => core.launch(py),
-        News::Message(station, bytes) => {
-            core.hooks.call_method1(py, intern!(py, "message"), (station, &*bytes)).map(drop)
+        News::Message(station, inlet, bytes) => {
+            let arguments = (station, inlet as u8, &*bytes);
+            core.hooks.call_method1(py, intern!(py, "message"), arguments).map(drop)
         }
         News::Wakes(wakes) => {
             deliver(&*core.shared, wakes);

@@ -55,6 +55,7 @@ pub struct Core {
     pub ended: Ended,
     /// Python's half: launches workers, makes errors.
     pub hooks: Py<PyAny>,
+    capture: bool,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
     stations: AtomicU32,
@@ -94,14 +95,16 @@ impl Core {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let mut station = Station::create(id, Link::new(results, len, self.shared.doorbell().clone())).map_err(no_memory)?;
+        let link = Link::new(results, len, self.shared.doorbell().clone());
+        let mut station = Station::create(id, link, self.capture).map_err(no_memory)?;
         let arguments = self.arena()?;
         let reader = {
             let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
             arena.reader().try_clone_to_owned().map_err(no_memory)?
         };
-        let [lane, event, results, side] = station.descriptors().map(|fd| fd.as_raw_fd());
-        let fds = (lane, event, reader.as_raw_fd(), results, side);
+        let mut fds: Vec<i32> = station.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
+        fds.insert(2, reader.as_raw_fd());
+        let fds = pyo3::types::PyTuple::new(py, fds)?;
         let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
         let (pid, pidfd): (i32, i32) = launched.extract(py)?;
         // SAFETY: the hook says that it is open, and keeps it so during this call.
@@ -182,13 +185,14 @@ pub struct Retry {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true))]
+    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true, capture=false))]
     fn new(
         hooks: Py<PyAny>,
         workers: usize,
         pending: Option<usize>,
         tasks_per_worker: Option<u64>,
         isolate: bool,
+        capture: bool,
     ) -> PyResult<Self> {
         let interner = Arc::new(Interner::default());
         let known = interner.clone();
@@ -203,6 +207,7 @@ impl ProcessPool {
             shared: Arc::new(Shared::new(state).map_err(no_memory)?),
             ended: Ended::default(),
             hooks,
+            capture,
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
