@@ -27,6 +27,7 @@ impl<N: Notify, K> PoolState<N, K> {
             self.stillborn += 1;
         }
         self.news.push(News::Died(report, begun));
+        self.launch_least();
     }
 
     fn drain_last(&mut self, at: usize) {

@@ -51,6 +51,8 @@ impl<N: Notify, K> PoolState<N, K> {
             self.post_forgotten();
             self.refill_all();
             let balance = self.balance(now);
+            let memory = self.check_memory(now);
+            let idle = self.retire(now);
             self.dismiss();
             self.admit();
             if self.is_over() {
@@ -60,7 +62,8 @@ impl<N: Notify, K> PoolState<N, K> {
             let busy = self.stations.iter().any(|station| station.end.pending());
             if !busy && self.unheard.is_empty() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
-                let until = [alarm, balance, held_back, stalled].into_iter().flatten().min();
+                let until = [alarm, balance, memory, idle, held_back, stalled];
+                let until = until.into_iter().flatten().min();
                 return Some(until.unwrap_or(u64::MAX));
             }
         }

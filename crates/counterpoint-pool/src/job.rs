@@ -33,6 +33,8 @@ pub struct Options {
     pub timeout: Option<u64>,
     /// How long it may run, in nanoseconds, before its worker interrupts it.
     pub soft_timeout: Option<u64>,
+    /// What it is called in errors.
+    pub name: Option<Box<str>>,
     /// Judges a failure before it is an outcome; the binding's business.
     pub judge: Option<Arc<dyn Any + Send + Sync>>,
 }

@@ -18,6 +18,12 @@ pub type Definitions = Box<dyn Fn(u32) -> Option<Arc<[u8]>> + Send>;
 pub struct Limits {
     /// The most workers.
     pub workers: usize,
+    /// Workers that there are even if there is nothing to do.
+    pub least: usize,
+    /// How long, in nanoseconds, another one may have nothing to do before it leaves.
+    pub idle: Option<u64>,
+    /// How many bytes a worker may have for itself while it runs a task.
+    pub memory: Option<u64>,
     /// The most jobs that wait.
     pub pending: usize,
     /// After so many tasks a worker leaves and is replaced.
@@ -82,6 +88,9 @@ pub struct PoolState<N, K> {
     pub(crate) done: Vec<Arc<Job<N, K>>>,
     /// What was not read to its end.
     pub(crate) unheard: Vec<(u32, Inlet)>,
+    /// Whether the dispatcher looks at the workers' memory from time to time, and when next.
+    pub(crate) watches_memory: bool,
+    pub(crate) memory_due: u64,
     /// How it all went.
     pub counts: Counts,
     /// From submission to the task's beginning.
@@ -107,6 +116,8 @@ impl<N: Notify, K> PoolState<N, K> {
             wakes: Wakes::default(),
             done: Vec::new(),
             unheard: Vec::new(),
+            watches_memory: false,
+            memory_due: 0,
             counts: Counts::default(),
             queue_delay: Durations::new(),
             run_time: Durations::new(),
@@ -176,7 +187,8 @@ impl<N: Notify, K> PoolState<N, K> {
             let priority = job.priority();
             self.queue.push(job, priority);
         }
-        let poke = place.is_some_and(|at| self.stations[at].stalled);
+        let stalled = place.is_some_and(|at| self.stations[at].stalled);
+        let poke = stalled || self.must_watch_memory();
         Ok(Pushed { launch: busy && self.reserve_launch(), poke })
     }
 

@@ -51,6 +51,8 @@ pub struct StationReport {
     pub expected: bool,
     /// How many tasks it ended.
     pub tasks: u64,
+    /// How much memory it had, in bytes, if it was killed for that.
+    pub used: Option<u64>,
 }
 
 /// The worker's process.
@@ -90,6 +92,10 @@ pub struct Station<N, K> {
     pub(crate) parcels: HashSet<u64>,
     /// The sideband was full when a job needed it.
     pub(crate) stalled: bool,
+    /// Since when it was seen to have nothing to do.
+    pub(crate) idle: Option<u64>,
+    /// How much memory it had when that was too much.
+    pub(crate) used: Option<u64>,
     /// The number of the job with a time limit: it has the station for itself.
     pub(crate) limited: Option<u16>,
     /// When its time is over, once it began.
@@ -121,6 +127,8 @@ impl<N, K> Station<N, K> {
             streams: if capture { Streams::create()? } else { Streams::default() },
             parcels: HashSet::new(),
             stalled: false,
+            idle: None,
+            used: None,
             limited: None,
             alarm: None,
             table: Vec::new(),
@@ -173,6 +181,10 @@ impl<N, K> Station<N, K> {
         matches!(self.stage, Stage::Starting | Stage::Ready)
     }
 
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.stage == Stage::Doomed
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.is_live() && self.end.in_flight() == 0
     }
@@ -198,6 +210,7 @@ impl<N, K> Station<N, K> {
     /// Learns how long a task took.
     pub(crate) fn learn(&mut self, took: u64) {
         self.tasks += 1;
+        self.idle = None;
         let took = took.max(1);
         self.service =
             if self.service == 0 { took } else { self.service - self.service / 8 + took / 8 };
@@ -386,8 +399,8 @@ impl<N, K> Station<N, K> {
     /// What to say about its end.
     pub(crate) fn report(&self) -> StationReport {
         let expected = matches!(self.stage, Stage::Stopped | Stage::Doomed);
-        let Self { id, was_ready, tasks, .. } = *self;
-        StationReport { id, was_ready, expected, tasks }
+        let Self { id, was_ready, tasks, used, .. } = *self;
+        StationReport { id, was_ready, expected, tasks, used }
     }
 }
 

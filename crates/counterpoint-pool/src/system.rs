@@ -95,6 +95,16 @@ pub fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
     usize::try_from(len).ok().filter(|len| *len > 0)
 }
 
+/// How many bytes of memory a process has for itself; `None`: it is gone.
+pub fn private_memory(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = text.split(' ').skip(1).map(|number| number.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    // SAFETY: a plain call.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(resident.saturating_sub(shared) * u64::try_from(page).ok()?)
+}
+
 /// Kills a process and its group. `pid` must not have been reaped.
 pub fn kill(pidfd: BorrowedFd<'_>, pid: i32) {
     if !send(pidfd, PROCESS_GROUP) {

@@ -33,8 +33,15 @@ struct Worker {
     id: u32,
 }
 
-const LIMITS: Limits =
-    Limits { workers: 2, pending: usize::MAX, tasks_per_worker: u64::MAX, isolate: true };
+const LIMITS: Limits = Limits {
+    workers: 2,
+    least: 0,
+    idle: None,
+    memory: None,
+    pending: usize::MAX,
+    tasks_per_worker: u64::MAX,
+    isolate: true,
+};
 
 impl Pool {
     fn new(limits: Limits) -> Self {
@@ -317,4 +324,37 @@ fn room_is_what_was_not_begun() {
     let _ = worker.run();
     pool.turn();
     assert!(pool.0.lock().push(jobs[3].clone()).is_ok());
+}
+
+#[test]
+fn workers_that_are_idle_for_too_long_leave_but_for_the_least() {
+    let pool = Pool::new(Limits { least: 1, idle: Some(0), ..LIMITS });
+    let _workers = [pool.join(0), pool.join(1)];
+    pool.turn();
+    let state = pool.0.lock();
+    assert_eq!(state.live(), 1);
+}
+
+#[test]
+fn a_pool_begins_with_the_least() {
+    let pool = Pool::new(Limits { least: 2, ..LIMITS });
+    pool.0.with(|state| state.launch_least());
+    assert_eq!(pool.0.lock().launching, 2);
+    pool.0.with(|state| state.launch_least());
+    assert_eq!(pool.0.lock().launching, 2);
+}
+
+#[test]
+fn memory_is_watched_while_there_is_a_task() {
+    let pool = Pool::new(Limits { memory: Some(1 << 40), ..LIMITS });
+    let mut worker = pool.join(0);
+    assert!(pool.0.lock().must_watch_memory());
+    let job = pool.submit(b"");
+    pool.turn();
+    assert!(!pool.0.lock().must_watch_memory());
+    let (entry, _) = worker.begin().unwrap();
+    worker.end(entry, wire::RESULT, b"");
+    pool.turn();
+    assert!(pool.0.lock().must_watch_memory());
+    drop(job);
 }

@@ -7,16 +7,17 @@ import multiprocessing as mp
 import pickle
 import queue
 import signal
+import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from counterpoint._core import Future, ProcessPool, _process_pool_base
 from counterpoint._futures.cpus import usable_cpus
-from counterpoint._statistics import ExecutorStatistics, WaitStatistics
 from counterpoint._worker.launch import Launcher
 
+from .checks import check_cpus, check_size
 from .ending import remember
 from .errors import BrokenProcessPool
 from .mapping import map_chunks
@@ -24,7 +25,8 @@ from .options import ProcessOptions
 from .room import awaits_room, submit_in_room
 from .serving import Config
 from .sharing import unshare
-from .supervisor import Supervisor
+from .statistics import ProcessPoolStatistics, collect
+from .supervisor import Supervisor, Terms
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -60,6 +62,17 @@ class ProcessPoolExecutor(_Base):
         max_pending: How many tasks may wait for a worker; None for any number.
         on_full: What `submit` does when so many wait: "block" until there is room, or "raise"
             `queue.Full`.
+        min_workers: Workers that are started at once, and replaced, whether or not there is
+            something to do.
+        idle_timeout: Seconds after which a worker beyond `min_workers` that has nothing to do
+            leaves; None for never.
+        max_memory_per_worker: Bytes that a worker may have for itself (resident memory without
+            what it shares with other processes) while it runs a task. One that has more is killed,
+            and its task fails with `WorkerCrashed`. It is looked at every 20 ms.
+        cpu_affinity: For each worker in turn the CPU, or CPUs, that it may use; after the last
+            entry the first one follows. A worker that replaces another has its CPUs.
+        finalizer: Called in each worker that leaves, after its last task; not in one that is
+            killed. What it raises is logged.
         forward_logs: Whether log records and warnings of workers are handled by the loggers of
             this process, as if they were its own. Workers have the levels that loggers have here
             when they are launched. False leaves logging in workers alone.
@@ -91,6 +104,11 @@ class ProcessPoolExecutor(_Base):
         on_worker_death: Literal["isolate", "break"] = "isolate",
         max_pending: int | None = None,
         on_full: Literal["block", "raise"] = "block",
+        min_workers: int = 0,
+        idle_timeout: float | None = None,
+        max_memory_per_worker: int | None = None,
+        cpu_affinity: Sequence[int | Iterable[int]] | None = None,
+        finalizer: Callable[[], object] | None = None,
         forward_logs: bool = True,
         capture_output: bool = False,
     ) -> None:
@@ -101,6 +119,9 @@ class ProcessPoolExecutor(_Base):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _check(max_pending, on_full, on_worker_death)
+        check_size(max_workers, min_workers, idle_timeout, max_memory_per_worker)
+        if finalizer is not None and not callable(finalizer):
+            raise TypeError("finalizer must be a callable")
         self._mp_context = mp_context if mp_context is not None else _default_context()
         method = _METHODS[self._mp_context.get_start_method(allow_none=False)]
         _check_tasks(max_tasks_per_child, method)
@@ -111,10 +132,14 @@ class ProcessPoolExecutor(_Base):
         self._max_pending = max_pending
         self._on_full = on_full
         self._broken: bool | str = False
-        config = Config(initializer, tuple(map(unshare, initargs)))
-        self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE, early=_BEGIN), pickle.dumps(tuple(config)), forward_logs
+        config = Config(initializer, tuple(map(unshare, initargs)), finalizer)
+        terms = Terms(
+            pickle.dumps(tuple(config)),
+            forward_logs,
+            check_cpus(cpu_affinity),
+            max_memory_per_worker,
         )
+        self._supervisor = Supervisor(Launcher(method, target=_SERVE, early=_BEGIN), terms)
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
             max_workers,
@@ -122,11 +147,17 @@ class ProcessPoolExecutor(_Base):
             max_tasks_per_child,
             on_worker_death == "isolate",
             capture_output,
+            min_workers,
+            idle_timeout,
+            max_memory_per_worker,
         )
+        self._born = time.monotonic()
         remember(self._counterpoint_pool)
         # The pool must not keep the executor alive; its end closes the pool.
         self._finalizer = weakref.finalize(self, self._counterpoint_pool.close, False)
         self._finalizer.atexit = False
+        if min_workers:
+            self._counterpoint_pool.start()
 
     def map(
         self,
@@ -259,7 +290,7 @@ class ProcessPoolExecutor(_Base):
         self._counterpoint_pool.close(True)
         self._counterpoint_pool.signal_workers(number)
 
-    def statistics(self) -> ExecutorStatistics:
+    def statistics(self) -> ProcessPoolStatistics:
         """What the pool did so far. No stdlib call equals it.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
@@ -268,21 +299,7 @@ class ProcessPoolExecutor(_Base):
         >>> pool.statistics().done
         10
         """
-        counts = self._counterpoint_pool.counts()
-        pending, running, workers, done, failed, cancelled, _, delay, run, _ = counts
-        return ExecutorStatistics(
-            None,
-            self._max_workers,
-            workers,
-            pending,
-            running,
-            done,
-            failed,
-            cancelled,
-            WaitStatistics(*delay),
-            WaitStatistics(*run),
-            0.0,
-        )
+        return collect(self._counterpoint_pool, self._supervisor, self._max_workers, self._born)
 
     @property
     def _processes(self) -> dict[int, Any]:

@@ -72,6 +72,7 @@ class ProcessOptions:
             chosen.soft_timeout,
             chosen.retries,
             chosen.retry_on,
+            chosen.name,
         )
         if chosen.name is not None:
             future.name = chosen.name

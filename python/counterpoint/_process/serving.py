@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import pickle
 import sys
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 from counterpoint._core import Server
 
 from . import sharing
-from .telling import Levels, forward_logs
+from .telling import Levels, forward_logs, tell_modules
+from .warming import new_modules, reseed
 
 __all__ = ["Config", "Setup", "begin", "serve"]
 
@@ -22,6 +24,7 @@ class Config(NamedTuple):
 
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
+    finalizer: Callable[[], object] | None
 
 
 class Setup(NamedTuple):
@@ -29,25 +32,42 @@ class Setup(NamedTuple):
 
     # None: its log records are its own business.
     levels: Levels | None
+    # The CPUs that it may use; None: as the parent.
+    cpus: tuple[int, ...] | None
+    # Whether it is a fork of a process that may be told what to import.
+    warm: bool
     config: bytes
 
 
 _server: Server | None = None
+# The modules that it began with, if anybody wants to know of others.
+_known: set[str] | None = None
 
 
 def begin(
-    lane: int, event: int, arguments: int, results: int, sideband: int, *streams_and_setup: Any
+    lane: int,
+    event: int,
+    arguments: int,
+    results: int,
+    sideband: int,
+    *streams_dump_and_setup: Any,
 ) -> None:
     """Be connected with the parent, before the program's main module is imported."""
-    global _server
-    *streams, setup = streams_and_setup
+    global _server, _known
+    *streams, dump, pickled = streams_dump_and_setup
+    faulthandler.enable(dump)
     for stream, fd in enumerate(streams, 1):
         _redirect(stream, fd)
     _server = Server(lane, event, arguments, results, sideband)
     sharing.receive_from(_server)
-    levels = Setup(*pickle.loads(setup)).levels
-    if levels is not None:
-        forward_logs(_server, levels)
+    setup = Setup(*pickle.loads(pickled))
+    if setup.cpus is not None:
+        os.sched_setaffinity(0, setup.cpus)
+    if setup.warm:
+        reseed()
+        _known = set(sys.modules)
+    if setup.levels is not None:
+        forward_logs(_server, setup.levels)
 
 
 def serve(*fds_and_setup: Any) -> int:
@@ -62,7 +82,23 @@ def serve(*fds_and_setup: Any) -> int:
         _server.unfit(error)
         return 1
     _server.run()
+    if config.finalizer is not None:
+        _finalize(config.finalizer)
     return 0
+
+
+def _finalize(finalizer: Callable[[], object]) -> None:
+    try:
+        finalizer()
+    except Exception:
+        LOGGER.critical("Exception in finalizer:", exc_info=True)
+
+
+def _rest() -> None:
+    """Called by the loop, once: the worker has run a task, and has nothing to do."""
+    modules = [] if _known is None or _server is None else new_modules(_known)
+    if modules and _server is not None:
+        tell_modules(_server, modules)
 
 
 def _redirect(stream: int, fd: int) -> None:

@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import logging
 import pickle
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from counterpoint._core import Server
 
-__all__ = ["Levels", "forward_logs", "handle_record", "levels"]
+if TYPE_CHECKING:
+    from counterpoint._worker.launch import Launcher
+
+__all__ = ["Levels", "forward_logs", "hear", "levels", "tell_modules"]
 
 Levels: TypeAlias = dict[str, int]
+
+# The first byte of a message.
+_RECORD, _MODULES = b"L", b"M"
 
 # With what pickle adds to a record, less than a message may have.
 _LONGEST = 40_000
@@ -44,9 +50,21 @@ def forward_logs(server: Server, wanted: Levels) -> None:
     logging.captureWarnings(True)
 
 
-def handle_record(content: bytes) -> None:
-    """In the parent: log what a worker logged."""
-    record = logging.makeLogRecord(pickle.loads(content))
+def tell_modules(server: Server, modules: list[str]) -> None:
+    """Tell the parent what this worker has imported, for the next one to have."""
+    server.say(_MODULES + "\n".join(modules)[: _LONGEST].encode())
+
+
+def hear(content: bytes, launcher: Launcher) -> None:
+    """In the parent: do what a worker's message is for."""
+    kind, rest = content[:1], content[1:]
+    if kind == _RECORD:
+        _handle(logging.makeLogRecord(pickle.loads(rest)))
+    elif kind == _MODULES:
+        launcher.preload(rest.decode().split("\n"))
+
+
+def _handle(record: logging.LogRecord) -> None:
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
@@ -61,7 +79,7 @@ class _Forwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._server.say(_pack(record))
+            self._server.say(_RECORD + _pack(record))
         except (OSError, RecursionError):
             self.handleError(record)
 

@@ -4,12 +4,12 @@
 //! The courier holds its thread state for as long as it lives, and is detached while it waits. It
 //! ends when the pool is over, which the interpreter's exit sees to.
 
-use super::codec::decode_exception;
+use super::codec::{decode_exception, describe_call};
 use super::pool::{Core, Retry};
 use crate::boundary::TaskHandle;
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
-use counterpoint_pool::{News, Outcome, StationReport, run};
+use counterpoint_pool::{Content, News, Outcome, StationReport, run};
 use counterpoint_sync::wait::deliver;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -136,8 +136,9 @@ fn died(
     report: StationReport,
     jobs: Vec<Arc<RemoteJob>>,
 ) -> PyResult<()> {
-    let StationReport { id, was_ready, expected, tasks } = report;
-    let arguments = (id, was_ready, expected, tasks, jobs.len());
+    let StationReport { id, was_ready, expected, tasks: _, used } = report;
+    let running: Vec<_> = jobs.iter().map(|job| describe(py, core, job)).collect();
+    let arguments = (id, was_ready, expected, used, running);
     let error = core.hooks.call_method1(py, intern!(py, "died"), arguments)?;
     for job in jobs {
         let outcome = Outcome::Failed(Arc::new(error.clone_ref(py)));
@@ -154,6 +155,20 @@ fn died(
     }
     core.shared.poke();
     Ok(())
+}
+
+/// What a job is, in words.
+fn describe(py: Python<'_>, core: &Core, job: &RemoteJob) -> String {
+    let bytes: Option<Box<[u8]>> = match &job.lock().content {
+        Content::Payload(payload) if !payload.apart => Some(payload.bytes.clone()),
+        _ => None,
+    };
+    let call = bytes.and_then(|bytes| describe_call(py, &bytes, &core.interner));
+    let call = call.unwrap_or_else(|| "a call that is too large to be shown".into());
+    match job.options.as_ref().and_then(|options| options.name.as_ref()) {
+        Some(name) => format!("{name:?}, {call}"),
+        None => call,
+    }
 }
 
 /// An initializer raised: as in the stdlib, that breaks the pool.

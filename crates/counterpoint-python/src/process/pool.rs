@@ -55,6 +55,8 @@ pub struct Core {
     pub ended: Ended,
     /// Python's half: launches workers, makes errors.
     pub hooks: Py<PyAny>,
+    /// The functions that were sent once.
+    pub interner: Arc<Interner>,
     capture: bool,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
@@ -126,6 +128,10 @@ impl Core {
     }
 }
 
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9).min(9e18) as u64
+}
+
 fn no_memory(error: std::io::Error) -> PyErr {
     PyOSError::new_err(format!("a worker's shared memory cannot be set up: {error}"))
 }
@@ -185,7 +191,8 @@ pub struct Retry {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true, capture=false))]
+    #[allow(clippy::too_many_arguments)] // one for each option, from one caller
+    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true, capture=false, least=0, idle=None, memory=None))]
     fn new(
         hooks: Py<PyAny>,
         workers: usize,
@@ -193,11 +200,17 @@ impl ProcessPool {
         tasks_per_worker: Option<u64>,
         isolate: bool,
         capture: bool,
+        least: usize,
+        idle: Option<f64>,
+        memory: Option<u64>,
     ) -> PyResult<Self> {
         let interner = Arc::new(Interner::default());
         let known = interner.clone();
         let limits = Limits {
             workers,
+            least,
+            idle: idle.map(nanoseconds),
+            memory,
             pending: pending.unwrap_or(usize::MAX),
             tasks_per_worker: tasks_per_worker.unwrap_or(u64::MAX),
             isolate,
@@ -207,12 +220,20 @@ impl ProcessPool {
             shared: Arc::new(Shared::new(state).map_err(no_memory)?),
             ended: Ended::default(),
             hooks,
+            interner: interner.clone(),
             capture,
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
         };
         Ok(Self { core: Arc::new(core), interner })
+    }
+
+    /// Starts the workers that there are always.
+    fn start(&self) -> PyResult<()> {
+        self.core.ensure_served()?;
+        self.core.shared.with(|pool| pool.launch_least());
+        Ok(())
     }
 
     /// Accepts no more tasks; with `cancel`, cancels those that were not begun.
@@ -282,6 +303,15 @@ impl ProcessPool {
         })
     }
 
+    /// Of queueing delays and of run times: bounds in seconds, and counts.
+    fn histograms(&self) -> [Vec<(f64, u64)>; 2] {
+        let buckets = self
+            .core
+            .shared
+            .with(|pool| [pool.queue_delay.buckets(), pool.run_time.buckets()]);
+        buckets.map(|all| all.into_iter().map(|(bound, n)| (bound as f64 / 1e9, n)).collect())
+    }
+
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
     fn workers(&self) -> Vec<(u32, i32, u64, u64, u64, u64)> {
         self.core.shared.with(|pool| {
@@ -294,7 +324,7 @@ impl ProcessPool {
     }
 
     /// Submits a call with options.
-    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, soft_timeout, retries, retry_on))]
+    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, soft_timeout, retries, retry_on, name=None))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller
     fn submit_with<'py>(
         slf: &Bound<'py, Self>,
@@ -307,12 +337,13 @@ impl ProcessPool {
         soft_timeout: Option<f64>,
         retries: u32,
         retry_on: Py<PyAny>,
+        name: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let retry = Retry { left: AtomicU32::new(retries), on: retry_on };
         let judge = (retries > 0).then(|| Arc::new(retry) as Arc<_>);
         let [timeout, soft_timeout] = [timeout, soft_timeout]
-            .map(|limit| limit.map(|seconds| (seconds * 1e9).min(9e18) as u64));
-        let options = Box::new(Options { priority, timeout, soft_timeout, judge });
+            .map(|limit| limit.map(nanoseconds));
+        let options = Box::new(Options { priority, timeout, soft_timeout, name: name.map(Box::from), judge });
         let names = names.filter(|names| !names.is_empty());
         super::submit::submit_slowly(slf, executor, function, &arguments, names, options)
     }

@@ -42,6 +42,8 @@ struct Worker {
     head: Vec<u8>,
     returning: Vec<u64>,
     limit: Limit,
+    /// Whether it has run a task; `None`: and has said what it imported for that.
+    worked: Option<bool>,
 }
 
 /// A worker's end of its lane. Internal: used by `counterpoint._process.serving`.
@@ -83,6 +85,7 @@ impl Server {
             head: Vec::new(),
             returning: Vec::new(),
             limit: Limit::default(),
+            worked: Some(false),
         });
         Ok(Self { worker, sideband })
     }
@@ -152,6 +155,10 @@ impl Worker {
     fn rest(&mut self, py: Python<'_>) -> PyResult<()> {
         self.give_back(py)?;
         self.lane.flush(clock::now(), true);
+        if self.worked == Some(true) {
+            self.worked = None;
+            py.import("counterpoint._process.serving")?.call_method0("_rest")?;
+        }
         let lane = &mut self.lane;
         match py.detach(|| lane.sleep(None)) {
             Slept::Interrupted => py.check_signals(),
@@ -189,6 +196,7 @@ impl Worker {
     fn call(&mut self, py: Python<'_>, entry: u16, flags: u8) -> PyResult<()> {
         let began = clock::now();
         self.lane.begin(began);
+        self.worked = self.worked.and(Some(true));
         if flags & wire::ANNOUNCE != 0 {
             self.tell(py, wire::BEGUN, &entry.to_le_bytes())?;
         }
