@@ -21,10 +21,13 @@ impl<N: Notify, K> PoolState<N, K> {
             let priority = first.priority();
             self.queue.push_front(first, priority);
         }
-        // Whoever is not set up yet gets what the others have no room for: that may take long.
-        for ready in [true, false] {
+        // First those that would begin at once, then those that will be set up, which may take
+        // long; behind a task that runs, for nobody knows how long, comes what is left.
+        type Wants<N, K> = fn(&Station<N, K>) -> bool;
+        let first: Wants<N, K> = |station| station.stage == Stage::Ready && station.is_idle();
+        for wants in [first, Station::is_idle, Station::is_live] {
             for at in 0..self.stations.len() {
-                if !self.queue.is_empty() && (self.stations[at].stage == Stage::Ready) == ready {
+                if !self.queue.is_empty() && wants(&self.stations[at]) {
                     self.refill(at, now);
                 }
             }
