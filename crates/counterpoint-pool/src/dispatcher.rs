@@ -30,7 +30,9 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
             }
         });
     }
-    shared.mailbox.post([News::Over]);
+    if shared.mailbox.add([News::Over]) {
+        shared.mailbox.notify();
+    }
 }
 
 impl<N: Notify, K> PoolState<N, K> {
@@ -40,17 +42,19 @@ impl<N: Notify, K> PoolState<N, K> {
             self.drain();
             let now = clock::now();
             let alarm = self.enforce_limits(now);
-            self.refill_all();
+            self.refill_all(now);
             let balance = self.balance(now);
-            self.dismiss();
+            self.dismiss(now);
+            let patrol = self.patrol(now);
             self.admit();
             if self.is_over() {
                 return None;
             }
             let held_back = self.prepare_sleep();
             if !self.stations.iter().any(|station| station.end.pending()) {
-                let until = [alarm, balance, held_back].into_iter().flatten().min();
-                return Some(until.unwrap_or(u64::MAX));
+                let until = [alarm, balance, held_back, patrol].into_iter().flatten().min();
+                self.asleep_until = until.unwrap_or(u64::MAX);
+                return Some(self.asleep_until);
             }
         }
     }
