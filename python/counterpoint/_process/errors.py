@@ -32,6 +32,10 @@ class WorkerCrashed(BrokenProcessPool):
         return type(self), (self.args[0], self.pid, self.exitcode)
 
 
+# Where users find it.
+WorkerCrashed.__module__ = "counterpoint.futures"
+
+
 def describe_status(status: int | None) -> str:
     """An exit status in words."""
     if status is None:

@@ -266,6 +266,9 @@ class ProcessPoolExecutor(_Base):
         self._counterpoint_pool.wait_for_room()
 
 
+# Where users find it.
+ProcessPoolExecutor.__module__ = "counterpoint.futures"
+
 _SERVE = "counterpoint._process.serving:serve"
 
 

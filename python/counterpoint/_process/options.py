@@ -87,3 +87,6 @@ class ProcessOptions:
         from .mapping import map_chunks
 
         return map_chunks(self, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
+
+# Where users find it.
+ProcessOptions.__module__ = "counterpoint.futures"
