@@ -21,9 +21,7 @@ class WorkerCrashed(BrokenProcessPool):
             is not known.
     """
 
-    def __init__(
-        self, message: str, pid: int | None = None, exitcode: int | None = None
-    ) -> None:
+    def __init__(self, message: str, pid: int | None = None, exitcode: int | None = None) -> None:
         super().__init__(message)
         self.pid = pid
         self.exitcode = exitcode
