@@ -109,6 +109,7 @@ def of_queued_processes(library: Library, count: int, run: bool) -> dict[str, fl
         face = library.factories["ProcessPool"](1)
         submit = face.submit
         first = submit(wait_for, gate)
+        wait_until_exists(f"{gate}-begun")
         futures: list[object] = [None] * count
         before = allocated_bytes()
         start = time.perf_counter_ns()
@@ -125,6 +126,14 @@ def of_queued_processes(library: Library, count: int, run: bool) -> dict[str, fl
             answer["fetch_ns"] = (time.perf_counter_ns() - resumed) / count
             face.close()
     return answer
+
+
+def wait_until_exists(path: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not os.path.exists(path):
+        if time.monotonic() > end:
+            raise TimeoutError(f"no worker began within {seconds:.0f} s")
+        time.sleep(0.001)
 
 
 def leave() -> None:

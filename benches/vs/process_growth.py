@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benches.vs import hosts
+from benches.vs.case import Demand
 from benches.vs.hosts import WORKERS
 from benches.vs.libraries import OURS, STDLIB, Library
 from benches.vs.measure import Column, Row
@@ -18,6 +19,8 @@ KIND = "ProcessPool"
 # Others start an interpreter for each worker.
 CHEAP_STARTERS = (OURS, STDLIB, "multiprocessing.Pool")
 CHEAP_WORKERS = 8
+# Where nobody does anything, the ratio is to be one.
+LEAST_CPU = 1000
 # Submitting does not wait, and there is something to submit to.
 QUEUEING = (OURS, STDLIB, "multiprocessing.Pool", "loky", "pebble")
 
@@ -43,7 +46,7 @@ class Extent:
     busy_seconds: float
 
 
-QUICK = Extent((1, 2, 8), (1, 100, 10_000), (100, 1000), 100, 1000, 1, 1000, 0.05)
+QUICK = Extent((1, 2), (1, 100), (100, 1000), 100, 1000, 1, 500, 0.02)
 FULL = Extent(
     workers=(1, 2, 8, 64),
     microseconds=(1, 10, 100, 1000, 10_000, 100_000),
@@ -77,9 +80,9 @@ def measure_idle(
             except Exception as error:
                 column.error = f"{type(error).__name__}: {error}"
                 continue
-            column.samples.append(max(sample.cpu, 0.01))
-    title = f"ProcessPoolExecutor({WORKERS}), idle: CPU time of all in a second"
-    yield Row("process-idle", title, "cpu", (), columns)
+            column.samples.append(max(sample.cpu, LEAST_CPU))
+    title = f"ProcessPoolExecutor({WORKERS}), idle: CPU time of all in a second, from 1 µs on"
+    yield Row("process-idle", title, "cpu", (Demand(1),), columns)
 
 
 def worker_series(
@@ -97,8 +100,7 @@ def worker_series(
                 each = partial(wall_of, name, "each", workers, extent.tasks)
                 tasks.attempt(name, workers, each)
             hosts.close_pools(name)
-            each = partial(wall_of, name, "start", workers, 1)
-            start.attempt(name, workers, lambda each=each, w=workers: each() / w)  # type: ignore[misc]
+            start.attempt(name, workers, partial(start_of, name, workers))
     yield from (tasks, start)
 
 
@@ -129,16 +131,30 @@ def queue_series(
             if count > extent.queued_of_others and name not in (OURS, STDLIB):
                 continue
             progress(f"process-queued: {count}, {name}")
-            ask = partial(child, "processes", name, count)
             if count <= extent.run:
                 try:
-                    timed = ask("run", exact=False)
-                    submit.add(name, count, timed["submit_ns"])
-                    fetch.add(name, count, timed["fetch_ns"])
+                    timed = queued(name, count, "run")
                 except Exception as error:
                     submit.notes.append(f"{name} at {count}: {error}")
-            size.attempt(name, count, lambda ask=ask: ask("keep", exact=True)["bytes"])  # type: ignore[misc]
+                else:
+                    submit.add(name, count, timed["submit_ns"])
+                    fetch.add(name, count, timed["fetch_ns"])
+            size.attempt(name, count, partial(bytes_of, name, count))
     yield from (submit, fetch, size)
+
+
+def queued(library: str, count: int, then: str) -> dict[str, float]:
+    """So many tasks behind a busy worker, in a fresh process; bytes are exact if they are kept."""
+    return child("processes", library, count, then, exact=then == "keep")
+
+
+def bytes_of(library: str, count: int) -> float:
+    return queued(library, count, "keep")["bytes"]
+
+
+def start_of(library: str, workers: int) -> float:
+    """Wall-clock nanoseconds for one worker of a new pool."""
+    return wall_of(library, "start", workers, 1) / workers
 
 
 def wall_of(library: str, work: str, workers: int, n: int) -> float:

@@ -58,7 +58,8 @@ def meet(meeting: tuple[str, int, int]) -> int:
 
 
 def wait_for(path: str) -> None:
-    """Keep a worker busy until a file exists."""
+    """Keep a worker busy until a file exists; another one says that it is."""
+    open(f"{path}-begun", "w").close()
     end = time.monotonic() + 5 * PATIENCE_SECONDS
     while not os.path.exists(path) and time.monotonic() < end:
         time.sleep(0.005)
