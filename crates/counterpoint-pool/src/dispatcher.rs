@@ -35,7 +35,7 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
 
 impl<N: Notify, K> PoolState<N, K> {
     /// One round. Until when to sleep; `None`: the pool is over.
-    fn turn(&mut self) -> Option<u64> {
+    pub(crate) fn turn(&mut self) -> Option<u64> {
         loop {
             self.drain();
             let now = clock::now();
@@ -50,8 +50,7 @@ impl<N: Notify, K> PoolState<N, K> {
             let held_back = self.prepare_sleep();
             if !self.stations.iter().any(|station| station.end.pending()) {
                 let until = [alarm, balance, held_back].into_iter().flatten().min();
-                self.asleep_until = until.unwrap_or(u64::MAX);
-                return Some(self.asleep_until);
+                return Some(until.unwrap_or(u64::MAX));
             }
         }
     }

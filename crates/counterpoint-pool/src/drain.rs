@@ -11,7 +11,12 @@ use std::sync::Arc;
 
 /// A record, copied and checked as far as its form goes.
 enum Event<N, K> {
-    Ended { job: Arc<Job<N, K>>, outcome: Outcome, began: u64, took: u64 },
+    Ended {
+        job: Arc<Job<N, K>>,
+        outcome: Outcome,
+        began: u64,
+        took: u64,
+    },
     Ready,
     Unfit(Box<[u8]>),
     Begun(u16),
@@ -126,7 +131,11 @@ fn collect<N, K>(station: &mut Station<N, K>, events: &mut Vec<Event<N, K>>) -> 
     for (shift, (entry, at, end)) in ended.into_iter().enumerate() {
         let event = match (station.take(entry), end) {
             (Some(job), Some((outcome, began, took))) => Event::Ended { job, outcome, began, took },
-            _ => Event::Nonsense,
+            (Some(job), None) => {
+                station.ruined.push(job);
+                Event::Nonsense
+            }
+            (None, _) => Event::Nonsense,
         };
         events.insert(at + shift, event);
     }
@@ -140,9 +149,7 @@ fn read<N, K>(incoming: &Incoming<'_>) -> Event<N, K> {
         wire::UNFIT => Event::Unfit(incoming.bytes.into()),
         wire::MESSAGE => Event::Message(incoming.bytes.into()),
         wire::BEGUN => reader.u16().map_or(Event::Nonsense, Event::Begun),
-        wire::RETURN => {
-            Event::Returned(std::iter::from_fn(|| reader.u64()).collect())
-        }
+        wire::RETURN => Event::Returned(std::iter::from_fn(|| reader.u64()).collect()),
         _ => Event::Nonsense,
     }
 }

@@ -49,3 +49,6 @@ pub use room::Room;
 pub use shared::Shared;
 pub use state::{Counts, Limits, PoolState, Pushed, Refusal};
 pub use station::{Station, StationReport};
+
+#[cfg(test)]
+mod tests;

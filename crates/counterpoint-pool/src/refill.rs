@@ -15,7 +15,10 @@ const STUCK: u64 = 100_000;
 impl<N: Notify, K> PoolState<N, K> {
     /// Gives every station what it has room for.
     pub(crate) fn refill_all(&mut self) {
-        for at in 0..self.stations.len() {
+        // Those with nothing to do come first.
+        let mut order: Vec<usize> = (0..self.stations.len()).collect();
+        order.sort_by_key(|at| self.stations[*at].end.in_flight());
+        for at in order {
             if self.queue.is_empty() {
                 break;
             }
@@ -80,12 +83,23 @@ impl<N: Notify, K> PoolState<N, K> {
                 continue;
             }
             let half = station.end.in_flight().div_ceil(2);
-            for job in station.recall_some(half) {
-                self.put_back(job);
-            }
-            self.refill_all();
+            let jobs = station.recall_some(half);
+            self.hand_to_idle(jobs);
         }
         again
+    }
+
+    /// Sends jobs, newest first, to whoever has nothing to do; what does not fit is queued.
+    fn hand_to_idle(&mut self, jobs: Vec<Arc<Job<N, K>>>) {
+        let Some(at) = self.stations.iter().position(|station| station.is_idle()) else {
+            return jobs.into_iter().for_each(|job| self.put_back(job));
+        };
+        for job in jobs.into_iter().rev() {
+            if let Err(job) = self.send(at, job) {
+                self.put_back(job);
+            }
+        }
+        self.stations[at].end.ring();
     }
 
     /// Lets workers go that are to leave and have nothing left to do.

@@ -42,8 +42,6 @@ pub enum Refusal {
 pub struct Pushed {
     /// A worker is to be launched, and is already counted.
     pub launch: bool,
-    /// The dispatcher must look at its lanes.
-    pub poke: bool,
 }
 
 /// How many jobs went which way.
@@ -79,8 +77,6 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
-    /// Until when the dispatcher sleeps at most.
-    pub(crate) asleep_until: u64,
     /// How it all went.
     pub counts: Counts,
     /// From submission to the task's beginning.
@@ -105,7 +101,6 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
-            asleep_until: 0,
             counts: Counts::default(),
             queue_delay: Durations::new(),
             run_time: Durations::new(),
@@ -162,14 +157,11 @@ impl<N: Notify, K> PoolState<N, K> {
         }
         let place = self.queue.is_empty().then(|| self.place()).flatten();
         let mut busy = place.is_none();
-        let mut poke = false;
         let left = match place {
             Some(at) => {
                 busy = !self.stations[at].is_idle();
                 let left = self.send(at, job);
                 self.stations[at].end.ring();
-                // While it had nothing to do the dispatcher may have gone to sleep for long.
-                poke = busy && self.asleep_until == u64::MAX;
                 left.err()
             }
             None => Some(job),
@@ -178,13 +170,14 @@ impl<N: Notify, K> PoolState<N, K> {
             let priority = job.priority();
             self.queue.push(job, priority);
         }
-        Ok(Pushed { launch: busy && self.reserve_launch(), poke })
+        Ok(Pushed { launch: busy && self.reserve_launch() })
     }
 
     /// A station for one more job: an idle one, or one whose worker has little in hand.
     fn place(&self) -> Option<usize> {
-        let idle = self.stations.iter().position(Station::is_idle);
-        idle.or_else(|| self.stations.iter().position(|station| station.room() > 0))
+        let stations = self.stations.iter().enumerate();
+        let open = stations.filter(|(_, station)| station.room() > 0);
+        open.min_by_key(|(_, station)| station.end.in_flight()).map(|(at, _)| at)
     }
 
     /// Sends a job, or gives it back.

@@ -57,6 +57,8 @@ struct Process {
     pid: i32,
 }
 
+type Jobs<N, K> = Vec<Arc<Job<N, K>>>;
+
 /// One worker, seen from the pool.
 pub struct Station<N, K> {
     id: u32,
@@ -65,6 +67,8 @@ pub struct Station<N, K> {
     process: Option<Process>,
     /// By number on the lane.
     jobs: Vec<Option<Arc<Job<N, K>>>>,
+    /// Jobs whose results were no results: they are lost with the worker.
+    pub(crate) ruined: Vec<Arc<Job<N, K>>>,
     /// Functions that were defined, by number.
     known: Vec<bool>,
     pub(crate) stage: Stage,
@@ -92,6 +96,7 @@ impl<N, K> Station<N, K> {
             link,
             process: None,
             jobs: Vec::new(),
+            ruined: Vec::new(),
             known: Vec::new(),
             stage: Stage::Starting,
             was_ready: false,
@@ -167,7 +172,8 @@ impl<N, K> Station<N, K> {
     pub(crate) fn learn(&mut self, took: u64) {
         self.tasks += 1;
         let took = took.max(1);
-        self.service = if self.service == 0 { took } else { self.service - self.service / 8 + took / 8 };
+        self.service =
+            if self.service == 0 { took } else { self.service - self.service / 8 + took / 8 };
         self.service = self.service.max(1);
     }
 
@@ -293,7 +299,9 @@ impl<N, K> Station<N, K> {
     /// Takes back what the worker has not begun: at most `most`, newest first.
     pub(crate) fn recall_some(&mut self, most: usize) -> Vec<Arc<Job<N, K>>> {
         let mut entries: Vec<u16> = (0..self.jobs.len() as u16)
-            .filter(|entry| self.jobs[usize::from(*entry)].is_some() && !self.end.is_started(*entry))
+            .filter(|entry| {
+                self.jobs[usize::from(*entry)].is_some() && !self.end.is_started(*entry)
+            })
             .collect();
         // By age, which the jobs know and the numbers do not.
         entries.sort_by_key(|entry| std::cmp::Reverse(self.job(*entry).map(|job| job.submitted)));
@@ -330,12 +338,14 @@ impl<N, K> Station<N, K> {
     }
 
     /// Everything that was in flight: what was begun, and what was not, oldest first.
-    pub(crate) fn leftover(&mut self) -> (Vec<Arc<Job<N, K>>>, Vec<Arc<Job<N, K>>>) {
+    pub(crate) fn leftover(&mut self) -> (Jobs<N, K>, Jobs<N, K>) {
         let left = self.end.leftover();
         let mut take = |entries: Vec<u16>| -> Vec<_> {
             entries.into_iter().filter_map(|entry| self.take(entry)).collect()
         };
-        (take(left.started), take(left.unstarted))
+        let (mut started, unstarted) = (take(left.started), take(left.unstarted));
+        started.append(&mut self.ruined);
+        (started, unstarted)
     }
 
     /// What to say about its end.

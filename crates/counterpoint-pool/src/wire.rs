@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn blocks_arrive_as_written_and_damage_is_noticed() {
-        for (blocks, apart) in [(vec![], false), (vec![(4096, 7)], true), (vec![(0, 1); 9], false)] {
+        for (blocks, apart) in [(vec![], false), (vec![(4096, 7)], true), (vec![(0, 1); 9], false)]
+        {
             let mut out = Vec::new();
             write_blocks(&blocks, apart, &mut out);
             out.extend_from_slice(b"rest");

@@ -109,11 +109,7 @@ fn judge(py: Python<'_>, core: &Core, job: Arc<RemoteJob>, outcome: Outcome) -> 
     Ok(())
 }
 
-fn wants_retry(
-    py: Python<'_>,
-    job: &RemoteJob,
-    outcome: Outcome,
-) -> PyResult<(bool, Outcome)> {
+fn wants_retry(py: Python<'_>, job: &RemoteJob, outcome: Outcome) -> PyResult<(bool, Outcome)> {
     let judge = job.options.as_ref().and_then(|options| options.judge.clone());
     let Some(retry) = judge.as_ref().and_then(|judge| judge.downcast_ref::<Retry>()) else {
         return Ok((false, outcome));

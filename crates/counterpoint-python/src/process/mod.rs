@@ -6,6 +6,7 @@
 pub mod block;
 pub mod codec;
 pub mod courier;
+mod kernel;
 pub mod outcome;
 pub mod payload;
 pub mod pool;
@@ -21,5 +22,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::ProcessPool>()?;
     module.add_class::<serve::Server>()?;
     module.add_function(wrap_pyfunction!(submit::_process_pool_base, module)?)?;
-    module.add_function(wrap_pyfunction!(serve::_die_with_parent, module)?)
+    module.add_function(wrap_pyfunction!(kernel::_pidfd_open, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_pidfd_send_signal, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_memfd_create, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel::_die_with_parent, module)?)
 }

@@ -41,9 +41,9 @@ fn timed_out(limit: u64) -> PyErr {
 
 /// The exception of a future whose `kill()` ended it.
 pub fn killed(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    py.import("counterpoint._errors")?.getattr("TaskKilled")?.call1((
-        "the process that ran this task was killed by kill()",
-    ))
+    py.import("counterpoint._errors")?
+        .getattr("TaskKilled")?
+        .call1(("the process that ran this task was killed by kill()",))
 }
 
 type Decode<'py> =

@@ -103,9 +103,8 @@ impl Core {
         let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
         let (pid, pidfd): (i32, i32) = launched.extract(py)?;
         // SAFETY: the hook says that it is open, and keeps it so during this call.
-        let pidfd: OwnedFd = unsafe { BorrowedFd::borrow_raw(pidfd) }
-            .try_clone_to_owned()
-            .map_err(no_memory)?;
+        let pidfd: OwnedFd =
+            unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned().map_err(no_memory)?;
         station.launched(pidfd, pid);
         self.shared.add_station(station).map_err(no_memory)
     }
@@ -198,7 +197,8 @@ impl ProcessPool {
     #[pyo3(signature = (timeout=None))]
     fn wait_for_end(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let deadline = timeout.and_then(counterpoint_sync::clock::deadline_in);
-        let ended = block_on_shared(py, &self.core.ended, &mut Wait::new(Done::default()), deadline);
+        let ended =
+            block_on_shared(py, &self.core.ended, &mut Wait::new(Done::default()), deadline);
         Ok(ended?.is_some())
     }
 

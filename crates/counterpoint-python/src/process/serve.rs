@@ -13,13 +13,6 @@ use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Asks the kernel to kill this process when its parent ends.
-#[pyfunction]
-pub fn _die_with_parent() {
-    // SAFETY: a plain system call.
-    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-}
-
 /// The parent's arena, and what of it is mapped here.
 struct Arguments {
     arena: OwnedFd,
@@ -29,7 +22,8 @@ struct Arguments {
 
 impl Arguments {
     fn map(&self, (offset, len): (u64, u64)) -> PyResult<View> {
-        let len = usize::try_from(len).map_err(|_| unmappable(io::ErrorKind::InvalidInput.into()))?;
+        let len =
+            usize::try_from(len).map_err(|_| unmappable(io::ErrorKind::InvalidInput.into()))?;
         View::map(self.arena.as_fd(), self.len, offset, len).map_err(unmappable)
     }
 }
@@ -86,9 +80,10 @@ impl Server {
 
     /// Tells the parent that the worker is set up; then runs tasks until told to leave.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
-        let mut worker = self.0.try_lock().map_err(|_| {
-            PyRuntimeError::new_err("a task cannot run the loop that runs it")
-        })?;
+        let mut worker = self
+            .0
+            .try_lock()
+            .map_err(|_| PyRuntimeError::new_err("a task cannot run the loop that runs it"))?;
         worker.tell(py, wire::READY, &[])?;
         worker.serve(py)
     }
@@ -197,18 +192,13 @@ impl Worker {
         let decoded = decode_call(py, bytes, functions, &mut buffers);
         drop(view);
         // What nobody mapped goes back at once, as does the record itself.
-        let left = places.iter().zip(&mapped).filter(|(_, mapped)| !**mapped).map(|(place, _)| place.0);
+        let left =
+            places.iter().zip(&mapped).filter(|(_, mapped)| !**mapped).map(|(place, _)| place.0);
         self.returning.extend(left.chain(own.map(|place| place.0)));
         decoded?.call()
     }
 
-    fn publish_end(
-        &mut self,
-        py: Python<'_>,
-        kind: u8,
-        entry: u16,
-        began: u64,
-    ) -> PyResult<()> {
+    fn publish_end(&mut self, py: Python<'_>, kind: u8, entry: u16, began: u64) -> PyResult<()> {
         let blocks = match self.lend(py) {
             Ok(blocks) => blocks,
             Err(error) if kind == wire::RESULT => {

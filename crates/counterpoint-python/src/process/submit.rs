@@ -86,10 +86,7 @@ fn submit_now<'py>(
     }
     loop {
         match core.shared.with(|pool| pool.push(job)) {
-            Ok(Pushed { launch, poke }) => {
-                if poke {
-                    core.shared.poke();
-                }
+            Ok(Pushed { launch }) => {
                 if launch && let Err(error) = core.launch(py) {
                     launch_failed(py, pool, error)?;
                 }
@@ -183,9 +180,7 @@ fn pool_of<'py>(executor: &Bound<'py, PyAny>) -> PyResult<Bound<'py, ProcessPool
         Bound::from_borrowed_ptr_or_opt(executor.py(), field)
     };
     let pool = pool.ok_or_else(|| {
-        PyRuntimeError::new_err(
-            "this executor was not initialised: call super().__init__() first",
-        )
+        PyRuntimeError::new_err("this executor was not initialised: call super().__init__() first")
     })?;
     Ok(pool.cast_into::<ProcessPool>()?)
 }

@@ -25,7 +25,9 @@ pub mod remote;
 mod stdlib;
 mod waiting;
 
-pub use complete::{Ending, Refused, announce, complete, fail, restart, settled_or_watch, start, unwatch};
+pub use complete::{
+    Ending, Refused, announce, complete, fail, restart, settled_or_watch, start, unwatch,
+};
 pub use layout::{FutureObject, new_future};
 pub use methods::unexpected;
 pub use stdlib::{CANCELLED_ERROR, log_critical};

@@ -8,7 +8,9 @@
 
 use super::complete::{Ending, Refused, complete};
 use super::layout::{Fields, FutureObject};
-use crate::boundary::{Spec, TaskHandle, Timeout, block_on_shared, guarded, noargs, raw_type, slot};
+use crate::boundary::{
+    Spec, TaskHandle, Timeout, block_on_shared, guarded, noargs, raw_type, slot,
+};
 use crate::executor::reference::Ref;
 use crate::process::outcome;
 use counterpoint_pool::{Content, Job};
@@ -79,7 +81,10 @@ impl FutureObject {
         let result = f(&mut cell.future, fields);
         if cell.keeper.is_none() && !cell.future.phase().is_done() && fields.concern_somebody() {
             // SAFETY: a live object; a new reference runs no code.
-            cell.keeper = Some(unsafe { ffi::Py_INCREF(self.as_ptr()); kept(self.as_ptr()) });
+            cell.keeper = Some(unsafe {
+                ffi::Py_INCREF(self.as_ptr());
+                kept(self.as_ptr())
+            });
         }
         result
     }

@@ -1,0 +1,28 @@
+"""Fixtures of the tests of worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import DEADLINE
+from tests.unit.workers import STAND_IN
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on the path that holds the stand-in; no zygote is left in the end."""
+    (tmp_path / "stand_in.py").write_text(STAND_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    from counterpoint._worker.launch import stop
+
+    assert stop(DEADLINE)
+
+
+@pytest.fixture(params=["zygote", "spawn"])
+def method(request: pytest.FixtureRequest) -> str:
+    """The methods that do not fork this process; the third is tested in programs of one thread."""
+    return str(request.param)
