@@ -21,15 +21,17 @@ class WorkerCrashed(BrokenProcessPool):
             is not known.
     """
 
-    def __init__(
-        self, message: str, pid: int | None = None, exitcode: int | None = None
-    ) -> None:
+    def __init__(self, message: str, pid: int | None = None, exitcode: int | None = None) -> None:
         super().__init__(message)
         self.pid = pid
         self.exitcode = exitcode
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.args[0], self.pid, self.exitcode)
+
+
+# Where users find it.
+WorkerCrashed.__module__ = "counterpoint.futures"
 
 
 def describe_status(status: int | None) -> str:
