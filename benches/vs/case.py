@@ -48,6 +48,7 @@ class Case:
     name: for the command line. title: for the reader. kind: of the subject, see ``libraries.py``.
     run: takes one sample. also: more columns, each with its library and kind.
     step: the number of operations is a multiple of it. base: the smallest number of operations.
+    unit: in which a sample is shown; it is kept as nanoseconds, for MB/s those of one megabyte.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Case:
     step: int = 1
     base: int = 100
     group: str = ""
+    unit: Literal["ns", "MB/s"] = "ns"
 
 
 @contextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +15,8 @@ from collections.abc import Callable
 from benches.vs.cases.pools import tiny
 from benches.vs.footprint import EXACT, allocated_bytes
 from benches.vs.libraries import Factory, Library, named
+from benches.vs.process_tasks import same, wait_for
+from benches.vs.process_works import descendants
 
 POINTER_BYTES = 8  # of the list that holds the objects
 # Resident pages come two MiB at a time and some lie free at the start: fill those, count many.
@@ -97,6 +102,47 @@ def of_pending(library: Library, count: int) -> dict[str, float]:
     }
 
 
+def of_queued_processes(library: Library, count: int, run: bool) -> dict[str, float]:
+    """Tasks that wait for a busy worker process: bytes of one, time to submit and to run it."""
+    with tempfile.TemporaryDirectory() as directory:
+        gate = os.path.join(directory, "gate")
+        face = library.factories["ProcessPool"](1)
+        submit = face.submit
+        first = submit(wait_for, gate)
+        wait_until_exists(f"{gate}-begun")
+        futures: list[object] = [None] * count
+        before = allocated_bytes()
+        start = time.perf_counter_ns()
+        for i in range(count):
+            futures[i] = submit(same, 1)
+        submitted = time.perf_counter_ns()
+        held = allocated_bytes() - before
+        answer = {"bytes": held / count, "submit_ns": (submitted - start) / count}
+        if run:
+            resumed = time.perf_counter_ns()
+            open(gate, "w").close()
+            for future in (first, *futures):
+                future.result()  # type: ignore[attr-defined]
+            answer["fetch_ns"] = (time.perf_counter_ns() - resumed) / count
+            face.close()
+    return answer
+
+
+def wait_until_exists(path: str, seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not os.path.exists(path):
+        if time.monotonic() > end:
+            raise TimeoutError(f"no worker began within {seconds:.0f} s")
+        time.sleep(0.001)
+
+
+def leave() -> None:
+    """End at once, with whatever still runs: tasks wait that nobody wants."""
+    for pid in descendants(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+    os._exit(0)
+
+
 def main() -> None:
     what, library, *rest = sys.argv[1:]
     gc.disable()
@@ -105,9 +151,13 @@ def main() -> None:
         result = of_objects(named(library), rest[0], int(rest[1]))
     elif what == "items":
         result = of_items(named(library), rest[0], int(rest[1]))
+    elif what == "processes":
+        result = of_queued_processes(named(library), int(rest[0]), rest[1] == "run")
     else:
         result = of_pending(named(library), int(rest[0]))
     print(json.dumps(result), flush=True)
+    if what == "processes":
+        leave()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from benches.vs import growth, measure
-from benches.vs.cases import ALL
+from benches.vs import growth, hosts, measure, process_growth
+from benches.vs.cases import ALL, PROCESSES, SPEED
 from benches.vs.documents import write_page, write_readme
 from benches.vs.imports import measure_imports
 from benches.vs.libraries import OURS, STDLIB, Library, available, named
@@ -19,17 +19,18 @@ from benches.vs.results import DIRECTORY, Results, describe_run, interpreter_tag
 from benches.vs.tables import failures
 from benches.vs.terminal import Progress, print_results
 
-GROUPS = ("speed", "memory", "import", "growth")
+GROUPS = ("speed", "memory", "import", "growth", "processes")
 DESCRIPTION = """\
-Measure counterpoint against the standard library, culsans, aiologic and janus, in one run.
+Measure counterpoint against the standard library and other packages, in one run: culsans, aiologic
+and janus have locks and queues; loky, joblib, mpire, pebble and deadpool-executor process pools.
 
 A package that cannot be imported is left out with a note. Prints medians, spread, ratios and
 whether each demand of the project is met, and keeps every sample in benches/results/TAG.json.
 """
 EXAMPLES = """\
 examples:
-  python -m benches.vs --quick                       everything roughly, within a minute
-  python -m benches.vs                               everything, within ten minutes
+  python -m benches.vs --quick                       everything roughly, within two minutes
+  python -m benches.vs                               everything, within a quarter of an hour
   python -m benches.vs --only 'queue-*' 'pool-*'     some cases
   python -m benches.vs --groups speed                some groups
   python -m benches.vs --show benches/results/*.json print kept results again
@@ -50,7 +51,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--groups", nargs="+", choices=GROUPS, default=GROUPS, help="default: all of them")
     add("--only", nargs="+", metavar="PATTERN", default=["*"], help="cases by name, with * and ?")
     add("--without", nargs="+", metavar="LIBRARY", default=[], help="leave libraries out")
-    add("--list", action="store_true", help="print the names of the cases of the speed group")
+    add("--list", action="store_true", help="print the names of the cases")
     add("--output", type=Path, help="where to keep the samples; default: benches/results/TAG.json")
     add("--strict", action="store_true", help="exit with 1 if a demand is not met")
     add("--one", metavar="CASE", help="run one case once, without measuring: for profilers")
@@ -89,6 +90,7 @@ def run_one(name: str, library: str, operations: int) -> int:
     if case.also:
         libraries.append(named(STDLIB))
     factory = contenders(case, libraries)[libraries[0].name]
+    hosts.direct = True
     sample = case.run(factory, measure.rounded(operations, case.step))
     print(f"{name}, {library}: {sample.wall / operations:.1f} ns wall", end=", ")
     print(f"{sample.cpu / operations:.1f} ns CPU for each of {operations:,}")
@@ -132,7 +134,7 @@ def fill(
     wanted = wanted_by(options.only)
     effort = measure.QUICK if options.quick else measure.FULL
     if "speed" in options.groups:
-        for case in ALL:
+        for case in SPEED:
             if wanted(case.name):
                 results.rows.append(measure.measure(case, libraries, effort, progress))
     if "memory" in options.groups:
@@ -142,6 +144,28 @@ def fill(
     if "growth" in options.groups:
         extent = growth.QUICK if options.quick else growth.FULL
         results.series.extend(growth.measure_growth(libraries, extent, wanted, progress))
+    if "processes" in options.groups:
+        with hosts.hosting():
+            fill_processes(results, libraries, options.quick, wanted, progress)
+
+
+def fill_processes(
+    results: Results,
+    libraries: list[Library],
+    quick: bool,
+    wanted: Callable[[str], bool],
+    progress: Progress,
+) -> None:
+    effort = measure.QUICK_PROCESSES if quick else measure.FULL_PROCESSES
+    for case in PROCESSES:
+        if wanted(case.name):
+            results.rows.append(measure.measure(case, libraries, effort, progress))
+    results.rows.extend(process_growth.measure_idle(libraries, effort.rounds, wanted, progress))
+    extent = process_growth.QUICK if quick else process_growth.FULL
+    results.series.extend(process_growth.measure_growth(libraries, extent, wanted, progress))
+    if hosts.chunks:
+        sizes = ", ".join(f"{name} {size:,}" for name, size in sorted(hosts.chunks.items()))
+        results.meta["notes"].append(f"best chunk sizes of map, found beforehand: {sizes}")
 
 
 def wanted_by(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -14,8 +14,10 @@ import queue
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from benches.vs.process_libraries import OPENERS, Hosted, process_kinds, version_of
 from benches.vs.subjects import (
     BarrierSubject,
     EventSubject,
@@ -26,6 +28,8 @@ from benches.vs.subjects import (
 
 OURS = "counterpoint"
 STDLIB = "stdlib"
+# Not a column of its own, but whichever of the others is the fastest, the standard library aside.
+BEST_PEER = "the best peer"
 
 Factory = Callable[..., Any]
 
@@ -127,6 +131,7 @@ def stdlib() -> Library:
 
     classes = stdlib_classes(threading, queue, concurrent.futures)
     kinds = adapted(classes) | {"MixedQueue": mixed, "LoopQueue": loop_only}
+    kinds |= process_kinds(STDLIB) | {"MemoryCopy": Hosted(STDLIB, work="copy")}
     return Library(STDLIB, platform.python_version(), kinds, classes)
 
 
@@ -144,6 +149,8 @@ def counterpoint() -> Library:
     kinds = adapted(classes)
     if "Queue" in classes:
         kinds |= {"MixedQueue": mixed, "LoopQueue": mixed}
+    if modules[2] is not None:
+        kinds |= process_kinds(OURS) | {"SoloProcessPool": Hosted(OURS, workers=1)}
     return Library(OURS, _version("counterpoint"), kinds, classes)
 
 
@@ -208,25 +215,36 @@ def aiologic() -> Library:
     return Library("aiologic", _version("aiologic"), kinds, classes)
 
 
-LOADERS: tuple[Callable[[], Library], ...] = (counterpoint, stdlib, culsans, aiologic, janus)
+def process_peer(name: str) -> Library:
+    """One that has process pools and nothing else that is measured here."""
+    return Library(name, version_of(name), process_kinds(name), {})
+
+
+LOADERS: dict[str, Callable[[], Library]] = {
+    OURS: counterpoint,
+    STDLIB: stdlib,
+    "culsans": culsans,
+    "aiologic": aiologic,
+    "janus": janus,
+    **{name: partial(process_peer, name) for name in OPENERS if name not in (OURS, STDLIB)},
+}
 
 
 def available() -> tuple[list[Library], list[str]]:
     """The libraries that can be imported here, ours first, and why the others cannot."""
     found: list[Library] = []
     notes: list[str] = []
-    for load in LOADERS:
+    for name, load in LOADERS.items():
         try:
             found.append(load())
         except (ImportError, AttributeError) as error:
-            notes.append(f"{load.__name__} is left out: {error}")
+            notes.append(f"{name} is left out: {error}")
     return found, notes
 
 
 def named(name: str) -> Library:
     """One library; ``ours`` is ours."""
-    by_name = {load.__name__: load for load in LOADERS}
-    return by_name[OURS if name == "ours" else name]()
+    return LOADERS[OURS if name == "ours" else name]()
 
 
 def _part(name: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benches.vs.case import Case, Demand, empty_loop_ns
-from benches.vs.libraries import OURS, Factory, Library
+from benches.vs.libraries import BEST_PEER, OURS, STDLIB, Factory, Library
 
 COLUMN_LIMIT = 20_000_000
 SLACK_LEAST, SLACK_MOST = 0.02, 0.1
@@ -25,6 +25,9 @@ class Effort:
 
 QUICK = Effort(rounds=3, cpu_ms=8, wall_ms=25)
 FULL = Effort(rounds=15, cpu_ms=20, wall_ms=60)
+# There are more libraries, and starting them takes its time.
+QUICK_PROCESSES = Effort(rounds=2, cpu_ms=5, wall_ms=20)
+FULL_PROCESSES = Effort(rounds=9, cpu_ms=20, wall_ms=60)
 
 
 @dataclass
@@ -52,7 +55,10 @@ class Column:
 
 @dataclass
 class Row:
-    """What came out of one case."""
+    """What came out of one case.
+
+    extra: the columns that are no libraries.
+    """
 
     name: str
     title: str
@@ -60,6 +66,7 @@ class Row:
     demands: tuple[Demand, ...]
     columns: dict[str, Column]
     unit: str = "ns"
+    extra: tuple[str, ...] = ()
 
     def measured(self) -> dict[str, Column]:
         return {name: column for name, column in self.columns.items() if column.samples}
@@ -67,9 +74,19 @@ class Row:
     def ratios(self, than: str) -> list[float]:
         """How many times as fast as another column ours is, round by round."""
         known = self.measured()
+        than = self.best_peer() if than == BEST_PEER else than
         if than not in known or OURS not in known:
             return []
         return quotients(known[than].samples, known[OURS].samples)
+
+    def best_peer(self) -> str:
+        """The fastest of the other packages, or of what the standard library has beside its own."""
+        peers = {
+            name: column.median
+            for name, column in self.measured().items()
+            if name not in (OURS, STDLIB, *self.extra)
+        }
+        return min(peers, key=peers.__getitem__, default="")
 
     def cpu_ratio(self, than: str) -> float | None:
         """The same by CPU time of the process, where the wall clock decides."""
@@ -97,7 +114,11 @@ class Row:
     def losses(self) -> list[tuple[str, float]]:
         """The columns that are faster than ours, and how many times."""
         found = [(name, self.ratio(name)) for name in self.measured() if name != OURS]
-        return [(name, 1 / ratio) for name, ratio in found if ratio is not None and ratio < 0.995]
+        return [
+            (name, 1 / ratio)
+            for name, ratio in found
+            if ratio is not None and ratio < 0.995 and name not in self.extra
+        ]
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -117,7 +138,8 @@ def spread_of(samples: Sequence[float]) -> float:
 def row_from_json(data: dict[str, Any]) -> Row:
     columns = {name: Column(**column) for name, column in data["columns"].items()}
     demands = tuple(Demand(**demand) for demand in data["demands"])
-    return Row(**(data | {"columns": columns, "demands": demands}))
+    extra = tuple(data.get("extra", ()))
+    return Row(**(data | {"columns": columns, "demands": demands, "extra": extra}))
 
 
 def contenders(case: Case, libraries: Sequence[Library]) -> dict[str, Factory]:
@@ -129,7 +151,8 @@ def contenders(case: Case, libraries: Sequence[Library]) -> dict[str, Factory]:
         if case.kind in library.factories
     }
     for column, (library, kind) in case.also.items():
-        found[column] = by_name[library].factories[kind]
+        if library in by_name:
+            found[column] = by_name[library].factories[kind]
     return found
 
 
@@ -171,7 +194,8 @@ def measure(
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             attempt(name, lambda name=name: take(name))  # type: ignore[misc]
-    return Row(case.name, case.title, case.clock, case.demands, columns)
+    extra = tuple(case.also)
+    return Row(case.name, case.title, case.clock, case.demands, columns, case.unit, extra)
 
 
 def enough_operations(case: Case, factory: Factory, effort: Effort) -> int:

@@ -14,7 +14,9 @@ HEAD = ("", OURS, STDLIB, "ratio", "by CPU", "wanted", "verdict", "others")
 
 
 def quantity(value: float, unit: str) -> str:
-    """Three digits and a unit: 48.2 ns, 1.35 µs, 2.1 KiB."""
+    """Three digits and a unit: 48.2 ns, 1.35 µs, 2.1 KiB; MB/s from the nanoseconds of one MB."""
+    if unit == "MB/s":
+        return f"{1e9 / value:,.0f} MB/s"
     step, units = (
         (1024.0, ("B", "KiB", "MiB")) if unit == "B" else (1000.0, ("ns", "µs", "ms", "s"))
     )

@@ -20,7 +20,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from counterpoint._install import install, uninstall
-    from counterpoint.futures import Future, ThreadPoolExecutor, as_completed, wait
+    from counterpoint.futures import (
+        Future,
+        ProcessPoolExecutor,
+        TaskKilled,
+        ThreadPoolExecutor,
+        WorkerCrashed,
+        as_completed,
+        wait,
+    )
     from counterpoint.queue import (
         Empty,
         Full,
@@ -47,7 +55,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "_install": ("install", "uninstall"),
-    "futures": ("Future", "ThreadPoolExecutor", "as_completed", "wait"),
+    "futures": (
+        "Future",
+        "ProcessPoolExecutor",
+        "TaskKilled",
+        "ThreadPoolExecutor",
+        "WorkerCrashed",
+        "as_completed",
+        "wait",
+    ),
     "queue": ("Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "ShutDown", "SimpleQueue"),
     "threading": (
         "Barrier",
@@ -77,13 +93,16 @@ __all__ = [
     "LifoQueue",
     "Lock",
     "PriorityQueue",
+    "ProcessPoolExecutor",
     "Queue",
     "RLock",
     "RWLock",
     "Semaphore",
     "ShutDown",
     "SimpleQueue",
+    "TaskKilled",
     "ThreadPoolExecutor",
+    "WorkerCrashed",
     "as_completed",
     "install",
     "uninstall",

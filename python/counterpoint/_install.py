@@ -15,6 +15,10 @@ they were imported stay the stdlib's.
 `concurrent.futures.Future` is replaced in `_base` too, because ProcessPoolExecutor and asyncio make
 their futures from there or from `concurrent.futures`: so every future made after the installation
 is an instance of the name.
+
+ProcessPoolExecutor needs multiprocessing, which takes longer to import than everything else here.
+It is put in place when the program first asks for it, by the name that concurrent.futures makes on
+demand, or by importing concurrent.futures.process, which holds it.
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ from __future__ import annotations
 import _thread
 import importlib
 import os
+import sys
 from typing import NamedTuple
+
+from counterpoint._process.arriving import Arrivals
 
 __all__ = ["install", "uninstall"]
 
@@ -47,6 +54,12 @@ _GROUPS = {
         _Names("concurrent.futures.thread", "counterpoint.futures", _POOLS),
     ),
 }
+
+_PROCESS_POOL = "ProcessPoolExecutor"
+_PROCESSES = (
+    _Names("concurrent.futures", "counterpoint.futures", (_PROCESS_POOL,)),
+    _Names("concurrent.futures.process", "counterpoint.futures", (_PROCESS_POOL,)),
+)
 
 _MISSING = object()
 
@@ -75,7 +88,8 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
             `Event`, `Barrier`.
         queue: `queue.Queue`, `LifoQueue`, `PriorityQueue`, `SimpleQueue`, and `ShutDown` where
             Python has none.
-        futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `wait`, `as_completed`.
+        futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait`,
+            `as_completed`.
 
     Existing objects, and names that a module imported before, stay what they were. A forked child
     inherits the installation; a spawned one starts without. Safe to call from several threads.
@@ -99,6 +113,10 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
         for names in groups:
             for name in names.names:
                 _replace(names.module, names.ours, name)
+        if futures:
+            _expect_process_pool()
+    if futures and _arrivals.module in sys.modules:
+        process_pool_imported()
 
 
 def uninstall() -> None:
@@ -112,25 +130,81 @@ def uninstall() -> None:
         for (_, name), replaced in _replaced.items():
             _restore(name, replaced)
         _replaced.clear()
+        _arrivals.stop()
 
 
 def _replace(module: str, ours: str, name: str) -> None:
     space = vars(importlib.import_module(module))
-    replacement = vars(importlib.import_module(ours))[name]
-    before = space.get(name, _MISSING)
-    if before is not replacement:
-        _replaced.setdefault((module, name), _Replaced(space, before, replacement))
-        space[name] = replacement
+    _put(module, space, name, vars(importlib.import_module(ours))[name])
+
+
+def _put(module: str, space: dict[str, object], name: str, replacement: object) -> None:
+    """Have `space[name]` be the replacement; with _MISSING, have it not be there."""
+    now = space.get(name, _MISSING)
+    if now is not replacement:
+        known = _replaced.get((module, name))
+        before = now if known is None else known.before
+        _replaced[module, name] = _Replaced(space, before, replacement)
+        _set(space, name, replacement)
 
 
 def _restore(name: str, replaced: _Replaced) -> None:
     space, before, ours = replaced
-    if space.get(name, _MISSING) is not ours:
-        return
-    if before is _MISSING:
-        del space[name]
+    if space.get(name, _MISSING) is ours:
+        _set(space, name, before)
+
+
+def _set(space: dict[str, object], name: str, value: object) -> None:
+    if value is _MISSING:
+        space.pop(name, None)
     else:
-        space[name] = before
+        space[name] = value
+
+
+def _expect_process_pool() -> None:
+    """Have ProcessPoolExecutor put in place when it is first asked for."""
+    module = _PROCESSES[0].module
+    if (module, "__getattr__") in _replaced:
+        return
+    space = vars(importlib.import_module(module))
+    before = space.get("__getattr__")
+
+    def __getattr__(name: str) -> object:
+        if name == _PROCESS_POOL:
+            return process_pool_imported()
+        if callable(before):
+            return before(name)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    _put(module, space, "__getattr__", __getattr__)
+    if _arrivals.module not in sys.modules:
+        # From Python 3.15 on a lazy import stands there, which would not ask us.
+        _put(module, space, _PROCESS_POOL, _MISSING)
+    _arrivals.start()
+
+
+def process_pool_imported() -> object:
+    """Put our process pool in place; called when it, or the stdlib's, was imported."""
+    # Outside the guard, because it may import.
+    ours = importlib.import_module(_PROCESSES[0].ours)
+    pool: object = getattr(ours, _PROCESS_POOL)
+    for names in _PROCESSES:
+        importlib.import_module(names.module)
+    with _guard:
+        if (_PROCESSES[0].module, "__getattr__") in _replaced:
+            for names in _PROCESSES:
+                _replace(names.module, names.ours, _PROCESS_POOL)
+    return pool
+
+
+def _stdlib_pool_imported() -> None:
+    """The program imports the stdlib's module, or our own does: that is not complete then."""
+    ours = sys.modules.get("counterpoint._process.executor")
+    if ours is None or hasattr(ours, _PROCESS_POOL):
+        process_pool_imported()
+
+
+_arrivals = Arrivals(_PROCESSES[1].module, _stdlib_pool_imported)
 
 
 def _new_guard() -> None:

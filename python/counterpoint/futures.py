@@ -1,9 +1,10 @@
 """Futures and executors: a drop-in for `concurrent.futures`, with its whole content.
 
-`Future`, `ThreadPoolExecutor`, `wait` and `as_completed` are ours; every other name is the
-stdlib's own. Beyond it: futures can be awaited and `as_completed` works with `async for`; tasks
-see the submitter's contextvars; task options (`ThreadPoolExecutor.options`), bounded submission,
-`cancellation_token()`, `statistics()`.
+`Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait` and `as_completed` are ours; every
+other name of the stdlib's is its own. Beyond it: futures can be awaited and `as_completed` works
+with `async for`; tasks of threads see the submitter's contextvars; task options (`options()` of
+either pool), bounded submission, `cancellation_token()`, `statistics()`; in a pool of processes a
+worker that dies costs the task that it ran, and nothing else.
 
 >>> from counterpoint.futures import ThreadPoolExecutor, as_completed
 >>> with ThreadPoolExecutor(max_workers=4) as pool:
@@ -15,6 +16,7 @@ see the submitter's contextvars; task options (`ThreadPoolExecutor.options`), bo
 from __future__ import annotations
 
 import concurrent.futures as _stdlib
+import sys as _sys
 from concurrent.futures import (
     ALL_COMPLETED,
     FIRST_COMPLETED,
@@ -25,16 +27,20 @@ from concurrent.futures import (
     InvalidStateError,
     TimeoutError,
 )
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
-from counterpoint._core import CancellationToken, Future, cancellation_token
+from counterpoint._core import CancellationToken, Future, ProcessFuture, cancellation_token
+from counterpoint._errors import TaskKilled
 
 from ._futures.options import TaskOptions
 from ._futures.pool import BrokenThreadPool, ThreadPoolExecutor
 from ._futures.waiting import DoneAndNotDoneFutures, as_completed, wait
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor as ProcessPoolExecutor
+    from ._process.errors import WorkerCrashed
+    from ._process.executor import ProcessPoolExecutor
+    from ._process.options import ProcessOptions
 
 __all__ = [
     "ALL_COMPLETED",
@@ -48,26 +54,52 @@ __all__ = [
     "Executor",
     "Future",
     "InvalidStateError",
+    "ProcessFuture",
+    "ProcessOptions",
     "ProcessPoolExecutor",
+    "TaskKilled",
     "TaskOptions",
     "ThreadPoolExecutor",
     "TimeoutError",
+    "WorkerCrashed",
     "as_completed",
     "cancellation_token",
     "wait",
 ]
 
 # They are defined in files of their own; this is where users find them.
-for _ours in TaskOptions, ThreadPoolExecutor, as_completed, wait:
+for _ours in TaskKilled, TaskOptions, ThreadPoolExecutor, as_completed, wait:
     _ours.__module__ = __name__
+
+# What needs multiprocessing, which takes longer to import than all the rest.
+_LAZY = {
+    "ProcessOptions": "options",
+    "ProcessPoolExecutor": "executor",
+    "WorkerCrashed": "errors",
+}
 
 
 def __getattr__(name: str) -> object:
-    # ProcessPoolExecutor (and InterpreterPoolExecutor) import much, so they stay as lazy as in the
-    # stdlib.
-    if name.startswith("__"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return getattr(_stdlib, name)
-    except AttributeError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    if name in _LAZY:
+        return _process_part(name)
+    # InterpreterPoolExecutor, and whatever comes, stay as lazy as in the stdlib.
+    if not name.startswith("__"):
+        try:
+            return getattr(_stdlib, name)
+        except AttributeError:
+            pass
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _process_part(name: str) -> object:
+    part = _import_module(f"counterpoint._process.{_LAZY[name]}")
+    value: object = getattr(part, name)
+    globals()[name] = value
+    installation = _sys.modules.get("counterpoint._install")
+    if installation is not None and name == "ProcessPoolExecutor":
+        installation.process_pool_imported()
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

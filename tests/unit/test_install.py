@@ -33,6 +33,8 @@ MODULES = (
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
+    # Lazy: whichever test asks first would leave it there.
+    assert concurrent.futures.ThreadPoolExecutor
     before = [dict(vars(module)) for module in MODULES]
     yield
     uninstall()

@@ -13,7 +13,19 @@ from tests.support import DEADLINE
 
 @pytest.mark.parametrize(
     "name",
-    ["CancellationToken", "Future", "TaskOptions", "ThreadPoolExecutor", "as_completed", "wait"],
+    [
+        "CancellationToken",
+        "Future",
+        "ProcessFuture",
+        "ProcessOptions",
+        "ProcessPoolExecutor",
+        "TaskKilled",
+        "TaskOptions",
+        "ThreadPoolExecutor",
+        "WorkerCrashed",
+        "as_completed",
+        "wait",
+    ],
 )
 def test_the_names_of_futures_are_said_to_be_there(name: str) -> None:
     assert getattr(futures, name).__module__ == "counterpoint.futures"

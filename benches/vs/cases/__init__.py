@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benches.vs.case import Case
-from benches.vs.cases import locks, mixed, pools, queues
+from benches.vs.cases import locks, mixed, pools, processes, queues
 
-ALL: tuple[Case, ...] = (*queues.CASES, *locks.CASES, *pools.CASES, *mixed.CASES)
+SPEED: tuple[Case, ...] = (*queues.CASES, *locks.CASES, *pools.CASES, *mixed.CASES)
+PROCESSES: tuple[Case, ...] = processes.CASES
+ALL: tuple[Case, ...] = SPEED + PROCESSES

@@ -37,7 +37,9 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
             }
         });
     }
-    shared.mailbox.post([News::Over]);
+    if shared.mailbox.add([News::Over]) {
+        shared.mailbox.notify();
+    }
 }
 
 impl<N: Notify, K> PoolState<N, K> {
@@ -49,11 +51,12 @@ impl<N: Notify, K> PoolState<N, K> {
             let now = clock::now();
             let alarm = self.enforce_limits(now);
             self.post_forgotten();
-            self.refill_all();
+            self.refill_all(now);
             let balance = self.balance(now);
             let memory = self.check_memory(now);
             let idle = self.retire(now);
-            self.dismiss();
+            self.dismiss(now);
+            let patrol = self.patrol(now);
             self.admit();
             if self.is_over() {
                 return None;
@@ -62,9 +65,9 @@ impl<N: Notify, K> PoolState<N, K> {
             let busy = self.stations.iter().any(|station| station.end.pending());
             if !busy && self.unheard.is_empty() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
-                let until = [alarm, balance, memory, idle, held_back, stalled];
-                let until = until.into_iter().flatten().min();
-                return Some(until.unwrap_or(u64::MAX));
+                let until = [alarm, balance, memory, idle, held_back, patrol, stalled];
+                self.asleep_until = until.into_iter().flatten().min().unwrap_or(u64::MAX);
+                return Some(self.asleep_until);
             }
         }
     }

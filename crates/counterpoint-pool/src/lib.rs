@@ -37,6 +37,7 @@ mod limits;
 mod mailbox;
 mod memory;
 mod parcel;
+mod patrol;
 mod refill;
 mod room;
 mod shared;
@@ -55,7 +56,7 @@ pub use mailbox::{Mailbox, News};
 pub use parcel::Parcel;
 pub use room::Room;
 pub use shared::Shared;
-pub use state::{Counts, Limits, PoolState, Pushed, Refusal};
+pub use state::{Counts, Limits, PoolState, Pushed, Refusal, Stillborn};
 pub use station::{Station, StationReport};
 pub use system::Doorbell;
 

@@ -1,10 +1,10 @@
 //! [`Shared`]: a pool's state, its lock, and what its threads wait on.
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, News};
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system::{Doorbell, Poller};
-use counterpoint_sync::waiter::{Notify, Wakes, fork};
+use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,24 +46,26 @@ impl<N: Notify, K> Shared<N, K> {
         if state.wakes.is_empty() && state.done.is_empty() && state.news.is_empty() {
             return result;
         }
-        let wakes = std::mem::take(&mut state.wakes);
-        let done = std::mem::take(&mut state.done);
-        let news = std::mem::take(&mut state.news);
-        drop(state);
-        self.deliver(wakes);
-        self.mailbox.post(news);
-        drop(done);
-        result
-    }
-
-    fn deliver(&self, mut wakes: Wakes<N>) {
-        for thread in wakes.take_threads() {
-            let _ = thread.wake();
-        }
+        let mut wakes = std::mem::take(&mut state.wakes);
+        let threads = wakes.take_threads();
         if !wakes.is_empty() {
             // To tell a task takes an interpreter.
-            self.mailbox.post([crate::News::Wakes(wakes)]);
+            state.news.push(News::Wakes(wakes));
         }
+        let done = std::mem::take(&mut state.done);
+        let news = std::mem::take(&mut state.news);
+        // Before anybody else sees this state: what follows from it must arrive behind these news,
+        // the end of the pool above all.
+        let told = self.mailbox.add(news);
+        drop(state);
+        if told {
+            self.mailbox.notify();
+        }
+        for thread in threads {
+            let _ = thread.wake();
+        }
+        drop(done);
+        result
     }
 
     /// Makes the dispatcher look.
@@ -85,18 +87,30 @@ impl<N: Notify, K> Shared<N, K> {
         self.generation == fork::generation()
     }
 
-    /// Has the dispatcher watch a station whose worker was launched, and adds it.
-    pub fn add_station(&self, station: Station<N, K>) -> io::Result<()> {
+    /// Has the dispatcher watch a station whose worker was launched, and adds it. If that fails the
+    /// worker is killed.
+    pub fn add_station(&self, mut station: Station<N, K>) -> io::Result<()> {
+        // Both under the lock: a death is reported once, and the dispatcher looks for its station.
+        self.with(|state| match self.watch(&station) {
+            Ok(()) => {
+                state.add_station(station);
+                Ok(())
+            }
+            Err(error) => {
+                station.kill();
+                Err(error)
+            }
+        })?;
+        self.poke();
+        Ok(())
+    }
+
+    fn watch(&self, station: &Station<N, K>) -> io::Result<()> {
         let id = u64::from(station.id());
         self.poller.add(station.end.event_fd(), id, true)?;
         station.watch_inlets(self, INLET)?;
-        if let Some(pidfd) = station.pidfd() {
-            // Once: it stays readable.
-            self.poller.add(pidfd, id | DEATH, true)?;
-        }
-        self.with(|state| state.add_station(station));
-        self.poke();
-        Ok(())
+        // Once: it stays readable.
+        station.pidfd().map_or(Ok(()), |pidfd| self.poller.add(pidfd, id | DEATH, true))
     }
 }
 

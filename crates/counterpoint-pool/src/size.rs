@@ -10,7 +10,7 @@ impl<N: Notify, K> PoolState<N, K> {
     /// launch fails: the next death, or task, is the next attempt.
     pub fn launch_least(&mut self) {
         while !self.closed && self.live() + self.launching < self.limits.least {
-            if !self.reserve_launch() {
+            if !self.reserve_launch(counterpoint_shm::clock::now()) {
                 break;
             }
             self.news.push(News::Wanted);

@@ -5,25 +5,29 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
+from concurrent.futures import Executor
 from concurrent.futures import Future as _StdlibFuture
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from counterpoint._core import Future, PoolBase, pop_result
 
 from .waiting import as_completed
-
-if TYPE_CHECKING:
-    from .options import TaskOptions
-    from .pool import ThreadPoolExecutor
 
 __all__ = ["map_calls"]
 
 T = TypeVar("T")
 
 
+class Submitter(Protocol):
+    """A pool of ours, or one with options."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """As an executor's."""
+
+
 def map_calls(
-    executor: ThreadPoolExecutor | TaskOptions,
+    executor: Submitter,
     fn: Callable[..., T],
     iterables: tuple[Iterable[Any], ...],
     timeout: float | None,
@@ -56,7 +60,7 @@ def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
 
 
 def _submit_each(
-    executor: ThreadPoolExecutor | TaskOptions,
+    executor: Submitter,
     fn: Callable[..., T],
     calls: Iterator[tuple[Any, ...]],
     limit: int | None,
@@ -76,13 +80,13 @@ class _Refill:
 
     def __init__(
         self,
-        executor: ThreadPoolExecutor | TaskOptions,
+        executor: Submitter,
         fn: Callable[..., Any],
         calls: Iterator[tuple[Any, ...]],
     ) -> None:
         # As in the stdlib, an iterator that nobody finishes keeps no executor alive.
-        self._executor = (
-            weakref.ref(executor) if isinstance(executor, PoolBase) else lambda: executor
+        self._executor: Callable[[], Submitter | None] = (
+            weakref.ref(executor) if isinstance(executor, Executor) else lambda: executor
         )
         self._fn = fn
         self._calls = calls

@@ -46,6 +46,10 @@ class WorkerCrashed(BrokenProcessPool):
         return type(self), state
 
 
+# Where users find it.
+WorkerCrashed.__module__ = "counterpoint.futures"
+
+
 def describe_status(status: int | None) -> str:
     """An exit status in words."""
     if status is None:

@@ -11,14 +11,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from counterpoint._core import Future, ProcessPool, _process_pool_base
+from counterpoint._core import ProcessFuture, ProcessPool, _process_pool_base
 from counterpoint._futures.cpus import usable_cpus
 from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
-from .ending import remember
+from .ending import let_go, remember
 from .errors import BrokenProcessPool
 from .mapping import map_chunks
 from .options import ProcessOptions
@@ -35,7 +35,17 @@ T = TypeVar("T")
 
 _METHODS = {"fork": "fork", "spawn": "spawn", "forkserver": "zygote"}
 
-_Base: Any = _process_pool_base(_stdlib.ProcessPoolExecutor)
+if TYPE_CHECKING:
+
+    class _Base(_stdlib.ProcessPoolExecutor):
+        _counterpoint_pool: ProcessPool
+
+        def submit(
+            self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+        ) -> ProcessFuture[T]: ...
+
+else:
+    _Base = _process_pool_base(_stdlib.ProcessPoolExecutor)
 
 
 class ProcessPoolExecutor(_Base):
@@ -127,11 +137,11 @@ class ProcessPoolExecutor(_Base):
         _check_tasks(max_tasks_per_child, method)
         self._max_workers = max_workers
         self._max_tasks_per_child = max_tasks_per_child
-        self._initializer = initializer
+        self._initializer = initializer  # type: ignore[assignment]
         self._initargs = initargs
         self._max_pending = max_pending
         self._on_full = on_full
-        self._broken: bool | str = False
+        self._broken = False
         config = Config(initializer, tuple(map(unshare, initargs)), finalizer)
         terms = Terms(
             pickle.dumps(tuple(config)),
@@ -154,7 +164,7 @@ class ProcessPoolExecutor(_Base):
         self._born = time.monotonic()
         remember(self._counterpoint_pool)
         # The pool must not keep the executor alive; its end closes the pool.
-        self._finalizer = weakref.finalize(self, self._counterpoint_pool.close, False)
+        self._finalizer = weakref.finalize(self, let_go, self._counterpoint_pool, self._supervisor)
         self._finalizer.atexit = False
         if min_workers:
             self._counterpoint_pool.start()
@@ -196,9 +206,7 @@ class ProcessPoolExecutor(_Base):
         ...     list(pool.map(pow, [2, 3], [10, 2]))
         [1024, 9]
         """
-        return map_chunks(
-            self, fn, iterables, timeout, chunksize, buffersize, ordered, progress
-        )
+        return map_chunks(self, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
 
     def options(
         self,
@@ -302,11 +310,11 @@ class ProcessPoolExecutor(_Base):
         return collect(self._counterpoint_pool, self._supervisor, self._max_workers, self._born)
 
     @property
-    def _processes(self) -> dict[int, Any]:
+    def _processes(self) -> dict[int, Any]:  # type: ignore[override]
         return {worker.pid: worker for worker in self._supervisor.all_workers()}
 
     @property
-    def _shutdown_thread(self) -> bool:
+    def _shutdown_thread(self) -> bool:  # type: ignore[override]
         return bool(self._counterpoint_pool.is_closed())
 
     def _refuse_closed(self) -> None:
@@ -325,6 +333,9 @@ class ProcessPoolExecutor(_Base):
             )
         self._counterpoint_pool.wait_for_room()
 
+
+# Where users find it.
+ProcessPoolExecutor.__module__ = "counterpoint.futures"
 
 _BEGIN = "counterpoint._process.serving:begin"
 _SERVE = "counterpoint._process.serving:serve"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -42,16 +41,14 @@ def map_chunks(
         return map_calls(executor, fn, iterables, timeout, buffersize, ordered, progress)
     items = zip(*iterables, strict=False)
     chunks = iter(lambda: tuple(islice(items, chunksize)), ())
-    if buffersize is not None and isinstance(buffersize, int) and buffersize >= 1:
+    if isinstance(buffersize, int) and buffersize >= 1:
         buffersize = max(1, buffersize // chunksize)
-    results = map_calls(
-        executor, _Chunk(fn), (chunks,), timeout, buffersize, ordered, progress
-    )
+    results = map_calls(executor, _Chunk(fn), (chunks,), timeout, buffersize, ordered, progress)
     return chain.from_iterable(results)
 
 
 def _auto(executor: object, iterables: tuple[Iterable[Any], ...]) -> int:
-    lengths = [len(each) for each in iterables if hasattr(each, "__len__")]
+    lengths = [len(each) for each in iterables if isinstance(each, Sized)]
     if len(lengths) < len(iterables) or not lengths:
         return 1
     workers = getattr(executor, "_max_workers", 1)
@@ -67,5 +64,3 @@ class _Chunk:
     def __call__(self, items: tuple[tuple[Any, ...], ...]) -> list[Any]:
         fn = self._fn
         return [fn(*item) for item in items]
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
-from counterpoint._core import Future
+from counterpoint._core import ProcessFuture
 
 if TYPE_CHECKING:
     from .executor import ProcessPoolExecutor
@@ -59,10 +59,10 @@ class ProcessOptions:
         chosen = ", ".join(f"{key}={value!r}" for key, value in self._chosen._asdict().items())
         return f"<options({chosen}) of {self._executor!r}>"
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> ProcessFuture[T]:
         """`ProcessPoolExecutor.submit`, with the options."""
         chosen, executor = self._chosen, self._executor
-        future: Future[T] = executor._counterpoint_pool.submit_with(
+        future: ProcessFuture[T] = executor._counterpoint_pool.submit_with(
             executor,
             fn,
             (*args, *kwargs.values()),
@@ -98,3 +98,7 @@ class ProcessOptions:
         from .mapping import map_chunks
 
         return map_chunks(self, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
+
+
+# Where users find it.
+ProcessOptions.__module__ = "counterpoint.futures"

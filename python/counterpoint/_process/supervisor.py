@@ -14,6 +14,7 @@ from counterpoint._worker.launch import Launcher, Worker
 
 from . import telling
 from .diagnosis import Dump, OomWatch
+from .ending import forget
 from .errors import BrokenProcessPool, WorkerCrashed, describe_status
 from .outputs import Outputs
 from .serving import Setup
@@ -58,6 +59,7 @@ class Supervisor:
         # By place: how many workers have been there.
         self.launches: dict[int, int] = {}
         self._lock = _thread.RLock()
+        self.is_over = False
 
     def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
@@ -91,6 +93,9 @@ class Supervisor:
             return WorkerCrashed("the process that ran this task is gone")
         worker = employed.worker
         pid, status = worker.pid, worker.exit_status(_REPORT)
+        if not expected:
+            # What its tasks have started has lost whom it worked for.
+            worker.kill()
         worker.close()
         self._outputs.end(number, pid)
         oom = status == -signal.SIGKILL and not expected and self._oom.claim()
@@ -105,6 +110,19 @@ class Supervisor:
             limit = self._terms.max_memory
             return f"; it had {used} bytes of memory, and max_memory_per_worker is {limit}"
         return "; the kernel's out-of-memory killer did it, its counters say" if oom else ""
+
+    def abandon(self, number: int) -> None:
+        """Have a worker killed that was launched in vain."""
+        with self._lock:
+            employed = self.employed.pop(number, None)
+        if employed is not None:
+            employed.worker.kill()
+            employed.worker.close()
+
+    def over(self) -> None:
+        """Nothing follows: the pool is over."""
+        self.is_over = True
+        forget(self)
 
     def broken(self, cause: BaseException | None) -> BaseException:
         """The error for one task of a pool that is broken."""

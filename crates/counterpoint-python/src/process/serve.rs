@@ -10,6 +10,7 @@ use counterpoint_pool::wire::{self, Reader};
 use counterpoint_shm::arena::{self, Arena, Block as Piece, Lent, View};
 use counterpoint_shm::clock;
 use counterpoint_shm::lane::{Slept, WorkerEnd};
+use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::io;
@@ -44,6 +45,8 @@ struct Worker {
     limit: Limit,
     /// Whether it has run a task; `None`: and has said what it imported for that.
     worked: Option<bool>,
+    /// The generation of forks that this process is.
+    process: u32,
 }
 
 /// A worker's end of its lane. Internal: used by `counterpoint._process.serving`.
@@ -86,6 +89,7 @@ impl Server {
             returning: Vec::new(),
             limit: Limit::default(),
             worked: Some(false),
+            process: fork::generation(),
         });
         Ok(Self { worker, sideband })
     }
@@ -201,6 +205,9 @@ impl Worker {
             self.tell(py, wire::BEGUN, &entry.to_le_bytes())?;
         }
         let outcome = self.make_call(py, flags);
+        if self.process != fork::generation() {
+            leave_fork(outcome.is_err());
+        }
         self.encoded.clear();
         let (kind, encoded) = match outcome {
             Ok(value) => match encode_result(value.as_borrowed(), &mut self.encoded) {
@@ -313,6 +320,14 @@ impl Worker {
         self.lane.flush(clock::now(), true);
         Ok(())
     }
+}
+
+/// A task has forked, and this is the child, come back from the task: it is no worker, the lane is
+/// not its own, and whatever it would say would be taken for the worker's.
+#[cold]
+fn leave_fork(failed: bool) -> ! {
+    // SAFETY: ends the process, without handlers that are the worker's.
+    unsafe { libc::_exit(failed.into()) }
 }
 
 /// A block that is being written.
