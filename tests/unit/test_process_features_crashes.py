@@ -28,7 +28,9 @@ def crash() -> None:
     faulthandler._sigsegv()  # type: ignore[attr-defined]
 
 
-def crash_of(pool: ProcessPoolExecutor, function: object, *args: object, **kwargs: object) -> WorkerCrashed:
+def crash_of(
+    pool: ProcessPoolExecutor, function: object, *args: object, **kwargs: object
+) -> WorkerCrashed:
     error = pool.submit(function, *args, **kwargs).exception(DEADLINE)
     assert isinstance(error, WorkerCrashed)
     return error

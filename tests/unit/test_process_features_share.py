@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from counterpoint._process.executor import ProcessPoolExecutor
 from counterpoint._process.errors import WorkerCrashed
+from counterpoint._process.executor import ProcessPoolExecutor
 from counterpoint._process.sharing import Shared, share
 from tests.support import DEADLINE, eventually
 

@@ -164,7 +164,12 @@ fn read_end(
     let mut reader = Reader(incoming.bytes);
     let (began, took) = (reader.u64()?, reader.u64()?);
     let (places, apart) = reader.blocks()?;
-    let record = Record { bytes: reader.0.into(), blocks: received(link, places), apart, parcels: Box::default() };
+    let record = Record {
+        bytes: reader.0.into(),
+        blocks: received(link, places),
+        apart,
+        parcels: Box::default(),
+    };
     let outcome = match incoming.kind {
         wire::RESULT => Outcome::Returned(record),
         wire::ERROR => Outcome::Raised(record),

@@ -32,7 +32,8 @@ pub fn send(
     descriptor: Option<BorrowedFd<'_>>,
     wait: bool,
 ) -> io::Result<()> {
-    let mut vector = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut vector =
+        libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut rights: Rights = [0; 4];
     // SAFETY: all zeros is a valid message; it points to what lives through the call, and the
     // space for one descriptor is less than that of `Rights`.
@@ -80,9 +81,8 @@ pub fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<Mail> {
         }
         let head = libc::CMSG_FIRSTHDR(&message);
         let some = !head.is_null() && (*head).cmsg_type == libc::SCM_RIGHTS;
-        let descriptor = some.then(|| {
-            OwnedFd::from_raw_fd(libc::CMSG_DATA(head).cast::<i32>().read_unaligned())
-        });
+        let descriptor = some
+            .then(|| OwnedFd::from_raw_fd(libc::CMSG_DATA(head).cast::<i32>().read_unaligned()));
         Some(Mail { len: len as usize, descriptor })
     }
 }

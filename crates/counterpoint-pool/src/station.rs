@@ -1,8 +1,8 @@
 //! [`Station`]: the parent's side of one worker process.
 
 use crate::blocks::{Link, Loan, Received};
-use crate::job::{Content, Job, Place};
 use crate::inlet::Streams;
+use crate::job::{Content, Job, Place};
 use crate::sideband;
 use crate::system;
 use crate::wire;

@@ -51,7 +51,12 @@ impl Pool {
     }
 
     fn job(&self, payload: &[u8], options: Option<Options>) -> Arc<Task> {
-        let record = Record { bytes: payload.into(), blocks: Box::new([]), apart: false, parcels: Box::new([]) };
+        let record = Record {
+            bytes: payload.into(),
+            blocks: Box::new([]),
+            apart: false,
+            parcels: Box::new([]),
+        };
         Job::new(record, None, clock::now(), self.0.clone(), options.map(Box::new))
     }
 
@@ -79,7 +84,8 @@ impl Pool {
     fn join_unready(&self, id: u32) -> Worker {
         let results = Arena::lay_out(c"test", arena::LEAST).unwrap();
         let len = arena::sealed_len(results.as_fd()).unwrap();
-        let station = Station::create(id, Link::new(results, len, self.0.doorbell().clone()), false).unwrap();
+        let station =
+            Station::create(id, Link::new(results, len, self.0.doorbell().clone()), false).unwrap();
         let mut fds = station.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
         let (lane, event) = (fds.next().unwrap(), fds.next().unwrap());
         drop(fds);
@@ -302,7 +308,12 @@ fn a_loan_lives_until_everybody_returned_it() {
     let in_use = || arena.lock().unwrap().in_use();
     let loan = Arc::new(Loan::new(&arena, 100_000).unwrap());
     let offset = loan.place().0;
-    let record = Record { bytes: Box::default(), blocks: Box::new([loan]), apart: true, parcels: Box::new([]) };
+    let record = Record {
+        bytes: Box::default(),
+        blocks: Box::new([loan]),
+        apart: true,
+        parcels: Box::new([]),
+    };
     let job = Job::new(record, None, clock::now(), pool.0.clone(), None);
     pool.push(&job);
     let (entry, _) = worker.begin().unwrap();

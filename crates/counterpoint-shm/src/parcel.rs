@@ -10,8 +10,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-const SEALS: i32 =
-    libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+const SEALS: i32 = libc::F_SEAL_WRITE | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
 /// A parcel of `len` bytes, which `fill` writes: it is given the first one's address.
 pub fn create(name: &CStr, len: usize, fill: impl FnOnce(*mut u8)) -> io::Result<OwnedFd> {

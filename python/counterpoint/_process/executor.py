@@ -247,7 +247,7 @@ class ProcessPoolExecutor(_Base):
 
     async def async_submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
+    ) -> ProcessFuture[T]:
         """`submit` for coroutines: awaits room where `submit` would block for it.
 
         No stdlib call equals it. A cancelled wait has submitted nothing. A task of asyncio that is
@@ -265,8 +265,8 @@ class ProcessPoolExecutor(_Base):
         return await self._submit_in_room(self.submit, fn, *args, **kwargs)
 
     async def _submit_in_room(
-        self, submit: Callable[..., Future[T]], /, *args: Any, **kwargs: Any
-    ) -> Future[T]:
+        self, submit: Callable[..., ProcessFuture[T]], /, *args: Any, **kwargs: Any
+    ) -> ProcessFuture[T]:
         if self._max_pending is None:
             return submit(*args, **kwargs)
         return await submit_in_room(self, submit, args, kwargs)

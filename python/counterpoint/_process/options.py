@@ -80,7 +80,7 @@ class ProcessOptions:
 
     async def async_submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Future[T]:
+    ) -> ProcessFuture[T]:
         """`ProcessPoolExecutor.async_submit`, with the options."""
         return await self._executor._submit_in_room(self.submit, fn, *args, **kwargs)
 

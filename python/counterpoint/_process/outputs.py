@@ -7,7 +7,10 @@ import logging
 __all__ = ["Outputs"]
 
 # By the native half's number of the stream.
-_LOGGERS = {1: ("counterpoint.worker.stdout", logging.INFO), 2: ("counterpoint.worker.stderr", logging.WARNING)}
+_LOGGERS = {
+    1: ("counterpoint.worker.stdout", logging.INFO),
+    2: ("counterpoint.worker.stderr", logging.WARNING),
+}
 
 # A line that is longer is logged in parts.
 _LONGEST = 1 << 20

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from counterpoint._core import Future
+    from counterpoint._core import ProcessFuture
 
     from .executor import ProcessPoolExecutor
 
@@ -37,10 +37,10 @@ def awaits_room(pool: ProcessPoolExecutor) -> None:
 
 async def submit_in_room(
     pool: ProcessPoolExecutor,
-    submit: Callable[..., Future[T]],
+    submit: Callable[..., ProcessFuture[T]],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
-) -> Future[T]:
+) -> ProcessFuture[T]:
     """`submit(*args, **kwargs)`, once there is room."""
     from counterpoint._async import drive
 

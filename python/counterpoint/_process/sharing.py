@@ -12,11 +12,11 @@ import errno
 import os
 from typing import Any, Generic, TypeVar
 
-from counterpoint._core import Parcel, Server, _open_parcel
+from counterpoint._core import Block, Parcel, Server, _open_parcel
 
 from .pickling import dumps, loads
 
-__all__ = ["Shared", "arrivals_of", "share", "unshare"]
+__all__ = ["Shared", "arrival_of", "receive_from", "share", "unshare"]
 
 T = TypeVar("T")
 
@@ -115,14 +115,14 @@ def share(obj: T) -> Shared[T]:
     In a forked child an inherited handle works as in its parent.
 
     >>> table = share(list(range(1000)))
-    >>> from counterpoint._process.executor import ProcessPoolExecutor
+    >>> from counterpoint.futures import ProcessPoolExecutor
     >>> with ProcessPoolExecutor(2) as pool:
     ...     list(pool.map(max, [table, table]))
     [999, 999]
     """
     if isinstance(obj, Shared):
         return obj
-    arrived = arrivals_of(obj)
+    arrived = arrival_of(obj)
     if arrived is not None:
         return Shared(Parcel.adopt(arrived.fd))
     stream, buffers = dumps(obj)
@@ -134,10 +134,11 @@ def unshare(value: Any) -> Any:
     return value.get() if isinstance(value, Shared) else value
 
 
-def _unpack(block: Any, pieces: list[tuple[int, int]]) -> Any:
+def _unpack(block: Block, pieces: list[tuple[int, int]]) -> Any:
     view = memoryview(block)
     stream, *buffers = (view[at : at + length] for at, length in pieces)
-    return loads(stream, buffers)
+    # Read where it lies, which pickle can.
+    return loads(stream, buffers)  # type: ignore[arg-type]
 
 
 # In a worker: what its parent has handed to it.
@@ -167,6 +168,9 @@ class _Arrival:
             os.close(self.fd)
 
 
+# Where users find them.
+Shared.__module__ = share.__module__ = "counterpoint.futures"
+
 _server: Server | None = None
 _arrivals: dict[int, _Arrival] = {}
 
@@ -177,7 +181,7 @@ def receive_from(server: Server) -> None:
     _server = server
 
 
-def arrivals_of(obj: object) -> _Arrival | None:
+def arrival_of(obj: object) -> _Arrival | None:
     """What arrived as this very object, in a worker that hands it on."""
     for arrival in _arrivals.values():
         if arrival.value is not None and arrival.value[0] is obj and arrival.fd >= 0:

@@ -133,3 +133,7 @@ def _usage(pid: int) -> tuple[float, int]:
     ticks = int(fields[11]) + int(fields[12])
     private = max(0, int(pages[1]) - int(pages[2]))
     return ticks / os.sysconf("SC_CLK_TCK"), private * os.sysconf("SC_PAGE_SIZE")
+
+
+# Where users find them.
+WorkerStatistics.__module__ = ProcessPoolStatistics.__module__ = "counterpoint.futures"

@@ -52,7 +52,7 @@ def forward_logs(server: Server, wanted: Levels) -> None:
 
 def tell_modules(server: Server, modules: list[str]) -> None:
     """Tell the parent what this worker has imported, for the next one to have."""
-    server.say(_MODULES + "\n".join(modules)[: _LONGEST].encode())
+    server.say(_MODULES + "\n".join(modules)[:_LONGEST].encode())
 
 
 def hear(content: bytes, launcher: Launcher) -> None:
@@ -120,7 +120,9 @@ def _shortened(fields: dict[str, Any]) -> dict[str, Any]:
     texts = {key: str(fields[key]) for key in ("exc_text", "stack_info") if fields.get(key)}
     short = {**_essence(fields), "msg": fields["msg"], **texts}
     most = _LONGEST // 16
-    return {key: _cut(value, most) if isinstance(value, str) else value for key, value in short.items()}
+    return {
+        key: _cut(value, most) if isinstance(value, str) else value for key, value in short.items()
+    }
 
 
 def _essence(fields: dict[str, Any]) -> dict[str, Any]:

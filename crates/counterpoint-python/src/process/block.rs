@@ -25,8 +25,13 @@ impl Returned {
 
 /// Who is to hear that a block is not mapped any more. Dropped after the mapping is gone.
 enum Origin {
-    Worker { _block: Arc<Received> },
-    Parent { offset: u64, returned: Arc<Returned> },
+    Worker {
+        _block: Arc<Received>,
+    },
+    Parent {
+        offset: u64,
+        returned: Arc<Returned>,
+    },
     /// A parcel: the kernel counts.
     Nobody,
 }

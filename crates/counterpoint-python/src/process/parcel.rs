@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// Buffers begin at pages, for the copy's sake and for that of those who compute with them.
 const PAGE: usize = 4096;
 
+/// A parcel's mapping, and offset and length of each piece.
+type Opened = (Py<Block>, Vec<(u64, u64)>);
+
 thread_local! {
     /// The parcels that the call names which this thread is encoding; `None`: it is encoding none.
     static NAMED: RefCell<Option<Vec<Arc<counterpoint_pool::Parcel>>>> =
@@ -100,19 +103,19 @@ impl Parcel {
     }
 
     /// A private mapping of it, and where in it the pieces are.
-    fn open(&self, py: Python<'_>) -> PyResult<(Py<Block>, Vec<(u64, u64)>)> {
+    fn open(&self, py: Python<'_>) -> PyResult<Opened> {
         open(py, self.parcel.memory())
     }
 }
 
 /// The same of a parcel's descriptor.
 #[pyfunction]
-pub fn _open_parcel(py: Python<'_>, fd: i32) -> PyResult<(Py<Block>, Vec<(u64, u64)>)> {
+pub fn _open_parcel(py: Python<'_>, fd: i32) -> PyResult<Opened> {
     // SAFETY: the caller has it open.
     open(py, unsafe { BorrowedFd::borrow_raw(fd) }.as_fd())
 }
 
-fn open(py: Python<'_>, memory: BorrowedFd<'_>) -> PyResult<(Py<Block>, Vec<(u64, u64)>)> {
+fn open(py: Python<'_>, memory: BorrowedFd<'_>) -> PyResult<Opened> {
     let view = parcel::open(memory).map_err(unmappable)?;
     let table = read_table(&view).ok_or_else(|| damaged(py, "pieces that are not in it"))?;
     Ok((Block::of_nobody(py, view)?, table))

@@ -2,9 +2,7 @@
 
 use super::codec::Interner;
 use super::courier;
-use crate::boundary::{
-    Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, seconds,
-};
+use crate::boundary::{Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, seconds};
 use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
 use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
@@ -355,10 +353,8 @@ impl ProcessPool {
 
     /// Of queueing delays and of run times: bounds in seconds, and counts.
     fn histograms(&self) -> [Vec<(f64, u64)>; 2] {
-        let buckets = self
-            .core
-            .shared
-            .with(|pool| [pool.queue_delay.buckets(), pool.run_time.buckets()]);
+        let buckets =
+            self.core.shared.with(|pool| [pool.queue_delay.buckets(), pool.run_time.buckets()]);
         buckets.map(|all| all.into_iter().map(|(bound, n)| (bound as f64 / 1e9, n)).collect())
     }
 
@@ -392,9 +388,9 @@ impl ProcessPool {
     ) -> PyResult<Bound<'py, PyAny>> {
         let retry = Retry { left: AtomicU32::new(retries), on: retry_on };
         let judge = (retries > 0).then(|| Arc::new(retry) as Arc<_>);
-        let [timeout, soft_timeout] = [timeout, soft_timeout]
-            .map(|limit| limit.map(nanoseconds));
-        let options = Box::new(Options { priority, timeout, soft_timeout, name: name.map(Box::from), judge });
+        let [timeout, soft_timeout] = [timeout, soft_timeout].map(|limit| limit.map(nanoseconds));
+        let options =
+            Box::new(Options { priority, timeout, soft_timeout, name: name.map(Box::from), judge });
         let names = names.filter(|names| !names.is_empty());
         super::submit::submit_slowly(slf, executor, function, &arguments, names, options)
     }

@@ -1,9 +1,9 @@
 //! [`Server`]: a worker's loop.
 
 use super::block::{Block, Returned, unmappable};
+use super::codec::{Encoded, Functions, decode_call, encode_exception, encode_result};
 use super::context;
 use super::limit::Limit;
-use super::codec::{Encoded, Functions, decode_call, encode_exception, encode_result};
 use super::payload::{Target, place};
 use counterpoint_pool::sideband;
 use counterpoint_pool::wire::{self, Reader};
