@@ -24,6 +24,10 @@ _Place: TypeAlias = tuple[str, str]
 _places: dict[ContextVar[Any], _Place | int] = {}
 
 
+# What these keep is about this process: where `catch_warnings` collects, for one.
+_STAYING = {"warnings", "_py_warnings"}
+
+
 def dump_context(context: Context) -> bytes | None:
     """What of a context can travel; None if nothing can."""
     carried = []
@@ -60,7 +64,7 @@ def _place_of(variable: ContextVar[Any]) -> _Place | None:
 def _find(variable: ContextVar[Any]) -> _Place | None:
     for module_name, module in list(sys.modules.items()):
         names = getattr(module, "__dict__", None)
-        if isinstance(names, dict):
+        if isinstance(names, dict) and module_name not in _STAYING:
             for name, value in list(names.items()):
                 if value is variable:
                     return module_name, name
