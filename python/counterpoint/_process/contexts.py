@@ -25,7 +25,7 @@ _places: dict[ContextVar[Any], _Place | int] = {}
 
 
 # What these keep is about this process: where `catch_warnings` collects, for one.
-_STAYING = {"warnings", "_py_warnings"}
+_STAYING = {"warnings", "_warnings", "_py_warnings"}
 
 
 def dump_context(context: Context) -> bytes | None:
