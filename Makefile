@@ -10,7 +10,7 @@ help: ## list the targets
 	@echo "make TARGET [PYTHON=python] [PYTHONS='more pythons'] [TAGS='cp313 cp314t']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
-demo: ## build, run the example plain and under `counterpoint run`, compare, show the summary
+demo: ## build, run an example plain and under `counterpoint run`, compare; then one in processes
 	@scripts/dev demo
 
 develop: ## build the extension in place for PYTHON (or PYTHON=all) and set up its environment
