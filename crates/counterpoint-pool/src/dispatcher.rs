@@ -7,13 +7,23 @@
 //! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
 
 use crate::mailbox::News;
-use crate::shared::{DEATH, POKE, Shared};
+use crate::shared::{DEATH, Ears, POKE, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
 /// Serves the pool until it is over.
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
+    listen(shared);
+    shared.go_deaf();
+    if shared.mailbox.add([News::Over]) {
+        shared.mailbox.notify();
+    }
+}
+
+fn listen<N: Notify, K>(shared: &Shared<N, K>) {
+    let ears = shared.listen();
+    let Some(Ears { poller, bell }) = &*ears else { return };
     let mut dead = Vec::new();
     loop {
         let sleep = shared.with(|state| {
@@ -22,16 +32,13 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
         });
         let Some(until) = sleep else { break };
         let timeout = (until != u64::MAX).then(|| until.saturating_sub(clock::now()));
-        shared.poller.wait(timeout, |token| {
+        poller.wait(timeout, |token| {
             if token == POKE {
-                shared.silence();
+                bell.silence();
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
         });
-    }
-    if shared.mailbox.add([News::Over]) {
-        shared.mailbox.notify();
     }
 }
 

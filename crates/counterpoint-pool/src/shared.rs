@@ -6,7 +6,7 @@ use crate::station::Station;
 use crate::system::{Doorbell, Poller};
 use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
@@ -18,9 +18,15 @@ pub struct Shared<N, K> {
     state: Mutex<PoolState<N, K>>,
     /// What the courier reads.
     pub mailbox: Mailbox<N, K>,
-    pub(crate) poller: Poller,
-    bell: Doorbell,
+    /// Until the end: futures keep this pool, and must not keep its descriptors.
+    pub(crate) ears: RwLock<Option<Ears>>,
     generation: u32,
+}
+
+/// What the dispatcher listens to.
+pub(crate) struct Ears {
+    pub(crate) poller: Poller,
+    pub(crate) bell: Doorbell,
 }
 
 impl<N: Notify, K> Shared<N, K> {
@@ -28,8 +34,9 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn new(state: PoolState<N, K>) -> io::Result<Self> {
         let (poller, bell) = (Poller::new()?, Doorbell::new()?);
         poller.add(bell.fd(), POKE, false)?;
+        let ears = RwLock::new(Some(Ears { poller, bell }));
         let (state, mailbox) = (Mutex::new(state), Mailbox::default());
-        Ok(Self { state, mailbox, poller, bell, generation: fork::generation() })
+        Ok(Self { state, mailbox, ears, generation: fork::generation() })
     }
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
@@ -68,11 +75,19 @@ impl<N: Notify, K> Shared<N, K> {
 
     /// Makes the dispatcher look.
     pub fn poke(&self) {
-        self.bell.ring();
+        if let Some(ears) = &*self.listen() {
+            ears.bell.ring();
+        }
     }
 
-    pub(crate) fn silence(&self) {
-        self.bell.silence();
+    pub(crate) fn listen(&self) -> RwLockReadGuard<'_, Option<Ears>> {
+        self.ears.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dispatcher hears nothing any more.
+    pub(crate) fn go_deaf(&self) {
+        let ears = self.ears.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ears);
     }
 
     /// Whether this is the process that made it, and not a fork.
@@ -99,10 +114,13 @@ impl<N: Notify, K> Shared<N, K> {
     }
 
     fn watch(&self, station: &Station<N, K>) -> io::Result<()> {
+        let ears = self.listen();
+        // A worker is on its way, so the pool is not over.
+        let Some(Ears { poller, .. }) = &*ears else { return Err(io::ErrorKind::NotFound.into()) };
         let id = u64::from(station.id());
-        self.poller.add(station.end.event_fd(), id, true)?;
+        poller.add(station.end.event_fd(), id, true)?;
         // Once: it stays readable.
-        station.pidfd().map_or(Ok(()), |pidfd| self.poller.add(pidfd, id | DEATH, true))
+        station.pidfd().map_or(Ok(()), |pidfd| poller.add(pidfd, id | DEATH, true))
     }
 }
 
