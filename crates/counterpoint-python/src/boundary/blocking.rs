@@ -1,5 +1,6 @@
 //! [`block_on`]: how a thread waits. The one place that parks.
 
+use super::spin::{await_claim, detached};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
 use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait, deliver};
@@ -59,8 +60,9 @@ where
         };
         let until = alarm(deadline, glances, waiter.since(), wait.source.doze());
         let park = || {
+            detached();
             threads.wake();
-            waiter.park(until)
+            if await_claim(&waiter, until) { Parked::Woken } else { waiter.park(until) }
         };
         match py.detach(park) {
             Parked::Woken => {}

@@ -9,6 +9,7 @@ mod collect;
 mod observe;
 mod protected;
 mod raw;
+mod spin;
 mod summary;
 mod task;
 mod ticket;
@@ -22,6 +23,7 @@ pub use raw::{
     NamedMethod, Spec, attached, boolean, guarded, method, new_reference, noargs, none, one,
     raw_type, slot,
 };
+pub use spin::{await_claim, detached};
 pub use summary::{Waits, seconds};
 pub use task::{TaskHandle, coming_owner, current_owner, is_task, refuse_deadlock, thread_owner};
 pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};

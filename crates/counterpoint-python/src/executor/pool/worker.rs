@@ -4,7 +4,7 @@ use super::blocked::Working;
 use super::measures::Measures;
 use super::native::Pool;
 use super::task::Task;
-use crate::boundary::{TaskHandle, thread_owner};
+use crate::boundary::{TaskHandle, await_claim, detached, thread_owner};
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
 };
@@ -116,7 +116,11 @@ impl Worker<'_, '_> {
         let deadline = self.extra.then(|| clock::now() + EXTRA_SLEEP);
         let wakes = &mut self.wakes;
         let parked = self.py.detach(|| {
+            detached();
             wakes.wake_all();
+            if await_claim(waiter, deadline) {
+                return Parked::Woken;
+            }
             loop {
                 match waiter.park(deadline) {
                     // Signals are handled by the main thread.
