@@ -15,6 +15,10 @@ they were imported stay the stdlib's.
 `concurrent.futures.Future` is replaced in `_base` too, because ProcessPoolExecutor and asyncio make
 their futures from there or from `concurrent.futures`: so every future made after the installation
 is an instance of the name.
+
+InterpreterPoolExecutor (Python 3.14) stays the stdlib's own. It is derived from the stdlib's pool,
+of whose insides it replaces some, when it is first named; so it is imported before that name is
+ours.
 """
 
 from __future__ import annotations
@@ -60,8 +64,9 @@ class _Replaced(NamedTuple):
 # By module and attribute. It keeps the module's dictionary, because sys.modules may name another
 # one by then.
 _replaced: dict[tuple[str, str], _Replaced] = {}
-# The interpreter's own lock: this one guards the replacement of every other.
-_guard = _thread.allocate_lock()
+# The interpreter's own lock: this one guards the replacement of every other. Reentrant, for a
+# signal handler that calls what it interrupted.
+_guard = _thread.RLock()
 
 
 def install(threading: bool = True, queue: bool = True, futures: bool = True) -> None:
@@ -95,6 +100,8 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
     for names in groups:
         importlib.import_module(names.module)
         importlib.import_module(names.ours)
+    if futures:
+        _import_derived()
     with _guard:
         for names in groups:
             for name in names.names:
@@ -109,17 +116,25 @@ def uninstall() -> None:
     several threads.
     """
     with _guard:
-        for (_, name), replaced in _replaced.items():
+        while _replaced:
+            (_, name), replaced = _replaced.popitem()
             _restore(name, replaced)
-        _replaced.clear()
+
+
+def _import_derived() -> None:
+    try:
+        importlib.import_module("concurrent.futures.interpreter")
+    except ImportError:
+        pass  # an older Python, or one without subinterpreters
 
 
 def _replace(module: str, ours: str, name: str) -> None:
     space = vars(importlib.import_module(module))
-    replacement = vars(importlib.import_module(ours))[name]
+    replacement = getattr(importlib.import_module(ours), name)
     before = space.get(name, _MISSING)
     if before is not replacement:
-        _replaced.setdefault((module, name), _Replaced(space, before, replacement))
+        # What somebody put there since an earlier installation is what uninstall() brings back.
+        _replaced[module, name] = _Replaced(space, before, replacement)
         space[name] = replacement
 
 
@@ -135,7 +150,7 @@ def _restore(name: str, replaced: _Replaced) -> None:
 
 def _new_guard() -> None:
     global _guard
-    _guard = _thread.allocate_lock()
+    _guard = _thread.RLock()
 
 
 # A fork while another thread installs must not leave the child a guard that nobody will release.

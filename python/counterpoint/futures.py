@@ -25,7 +25,6 @@ from concurrent.futures import (
     InvalidStateError,
     TimeoutError,
 )
-from typing import TYPE_CHECKING
 
 from counterpoint._core import CancellationToken, Future, cancellation_token
 
@@ -33,6 +32,7 @@ from ._futures.options import TaskOptions
 from ._futures.pool import BrokenThreadPool, ThreadPoolExecutor
 from ._futures.waiting import DoneAndNotDoneFutures, as_completed, wait
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor as ProcessPoolExecutor
 

@@ -3,7 +3,7 @@
 use super::spin::{await_claim, detached};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
-use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait, deliver};
+use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
 use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
 use pyo3::prelude::*;
@@ -37,7 +37,7 @@ pub fn block_on_waking<O>(
     py: Python<'_>,
     state: &Protected<O::State>,
     wait: &mut Wait<O>,
-    mut deadline: Option<u64>,
+    deadline: Option<u64>,
     threads: Vec<Arc<Waiter<TaskHandle>>>,
 ) -> PyResult<Option<O::Output>>
 where
@@ -47,6 +47,7 @@ where
     let mut threads = Reminded(threads);
     let held = state.held(py);
     let glances = runs_signal_handlers();
+    let mut deadline = Deadline::new(deadline);
     if !O::STAYS_IN_LINE
         && let Some(task) = first_of_own_loop(py, &held, wait)?
     {
@@ -58,7 +59,8 @@ where
             Attempt::Done(output) => return Ok(Some(output)),
             Attempt::Pending(waiter) => waiter,
         };
-        let until = alarm(deadline, glances, waiter.since(), wait.source.doze());
+        let end = deadline.of(wait, clock::now);
+        let until = alarm(end, glances, waiter.since(), wait.source.doze());
         let park = || {
             detached();
             threads.wake();
@@ -66,12 +68,11 @@ where
         };
         match py.detach(park) {
             Parked::Woken => {}
-            Parked::TimedOut if until == deadline => {
+            Parked::TimedOut if until == end => {
                 let output = wait.expire(&held, clock::now);
                 if output.is_some() || !wait.is_queued() {
                     return Ok(output);
                 }
-                deadline = None;
             }
             // Claimed in the same moment: the interpreter runs the handlers soon after.
             _ if !waiter.is_waiting() => {}

@@ -115,14 +115,16 @@ fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     }
 }
 
+/// How often any thread has detached to park.
 #[cfg(not(Py_GIL_DISABLED))]
-fn turns() -> u32 {
+pub fn turns() -> u32 {
     // ORDERING: Acquire keeps the reading of the waiter's word, which comes next, behind this one.
     DETACHED.load(Ordering::Acquire)
 }
 
+/// Nobody counts without a GIL.
 #[cfg(Py_GIL_DISABLED)]
-fn turns() -> u32 {
+pub fn turns() -> u32 {
     0
 }
 
@@ -137,6 +139,38 @@ fn courtesy(before: u32) {
 
 #[cfg(Py_GIL_DISABLED)]
 fn courtesy(_: u32) {}
+
+/// For how long one that was woken waits for the interpreter to be free before it asks for it.
+#[cfg(not(Py_GIL_DISABLED))]
+const PATIENCE: u64 = 60_000;
+
+/// To be called, detached, by one that was woken while others may go on for a while: who submits a
+/// batch and then waits for it lets go of the interpreter when the batch is complete. To sleep on
+/// the interpreter's lock until then costs both a pass through the kernel, so this looks for the
+/// moment, and lets go of the CPU at each look. `before` is [`turns`] from before the wake-up.
+#[cfg(not(Py_GIL_DISABLED))]
+pub fn await_interpreter(before: u32) {
+    if !several_cpus() {
+        return std::thread::yield_now();
+    }
+    let end = clock::now() + PATIENCE;
+    loop {
+        for _ in 0..PAUSES {
+            if turns() != before {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        if clock::now() >= end {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Without a GIL it is always free.
+#[cfg(Py_GIL_DISABLED)]
+pub fn await_interpreter(_: u32) {}
 
 /// Whether this process may use more than one CPU; asked once.
 fn several_cpus() -> bool {

@@ -24,8 +24,11 @@ mod methods;
 mod stdlib;
 mod waiting;
 
-pub use complete::{Ending, Refused, complete, fail, restart, settled_or_watch, start, unwatch};
-pub use layout::{FutureObject, new_future};
+pub use callbacks::take;
+pub use complete::{
+    Ending, Refused, complete, fail, fail_attempt, restart, settled_or_watch, start, unwatch,
+};
+pub use layout::{FutureObject, new_future_of};
 pub use methods::unexpected;
 pub use stdlib::{CANCELLED_ERROR, log_critical};
 
