@@ -25,8 +25,7 @@ pub fn _pidfd_open(pid: i32) -> PyResult<i32> {
 pub fn _pidfd_send_signal(pidfd: i32, signal: i32, flags: u32) -> PyResult<()> {
     let info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: no information is passed.
-    let sent =
-        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, info, flags) };
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, info, flags) };
     check(sent).map(drop)
 }
 

@@ -14,12 +14,10 @@ use std::sync::Arc;
 pub fn decode(py: Python<'_>, outcome: &Outcome) -> PyResult<Ending> {
     let decoded = match outcome {
         Outcome::Returned(record) => open(py, record, decode_result).map(Ref::from),
-        Outcome::Raised(record) => {
-            match open(py, record, decode_exception) {
-                Ok(exception) => return Ok(Ending::Exception(exception.into())),
-                Err(error) => Err(error),
-            }
-        }
+        Outcome::Raised(record) => match open(py, record, decode_exception) {
+            Ok(exception) => return Ok(Ending::Exception(exception.into())),
+            Err(error) => Err(error),
+        },
         Outcome::Stopped(Fate::TimedOut(limit)) => Err(timed_out(*limit)),
         Outcome::Failed(error) => match error.downcast_ref::<Py<PyAny>>() {
             Some(error) => return Ok(Ending::Exception(error.bind(py).clone().into())),

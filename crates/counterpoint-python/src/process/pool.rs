@@ -168,6 +168,9 @@ impl ProcessPool {
     }
 }
 
+/// Number, pid, tasks, nanoseconds in them, bytes in, bytes out.
+type WorkerRow = (u32, i32, u64, u64, u64, u64);
+
 /// Judges failures: how often a task is tried again, and for which exceptions.
 pub struct Retry {
     /// How many more times.
@@ -291,7 +294,7 @@ impl ProcessPool {
     }
 
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
-    fn workers(&self) -> PyResult<Vec<(u32, i32, u64, u64, u64, u64)>> {
+    fn workers(&self) -> PyResult<Vec<WorkerRow>> {
         self.core.check_ours()?;
         Ok(self.core.shared.with(|pool| {
             let row = |station: &Station<_, _>| {
