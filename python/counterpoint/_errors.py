@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures._base import Error as _FutureError
 
-__all__ = ["DeadlockError", "TaskKilled"]
+__all__ = ["DeadlockError", "SoftTimeout", "TaskKilled"]
 
 
 class DeadlockError(RuntimeError):
@@ -12,6 +12,10 @@ class DeadlockError(RuntimeError):
 
     Raised instead of waiting, so nothing was acquired and nothing is lost.
     """
+
+
+class SoftTimeout(TimeoutError):
+    """Raised inside a task whose `soft_timeout` is over, for it to clean up and end."""
 
 
 class TaskKilled(_FutureError):

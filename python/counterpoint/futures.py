@@ -2,9 +2,10 @@
 
 `Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait` and `as_completed` are ours; every
 other name of the stdlib's is its own. Beyond it: futures can be awaited and `as_completed` works
-with `async for`; tasks of threads see the submitter's contextvars; task options (`options()` of
+with `async for`; tasks see the submitter's contextvars; task options (`options()` of
 either pool), bounded submission, `cancellation_token()`, `statistics()`; in a pool of processes a
-worker that dies costs the task that it ran, and nothing else.
+worker that dies costs the task that it ran, and nothing else, and `share` places an object in
+shared memory for any number of tasks.
 
 >>> from counterpoint.futures import ThreadPoolExecutor, as_completed
 >>> with ThreadPoolExecutor(max_workers=4) as pool:
@@ -30,7 +31,7 @@ from concurrent.futures import (
 from importlib import import_module as _import_module
 
 from counterpoint._core import CancellationToken, Future, ProcessFuture, cancellation_token
-from counterpoint._errors import TaskKilled
+from counterpoint._errors import SoftTimeout, TaskKilled
 
 from ._futures.options import TaskOptions
 from ._futures.pool import BrokenThreadPool, ThreadPoolExecutor
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from ._process.errors import WorkerCrashed
     from ._process.executor import ProcessPoolExecutor
     from ._process.options import ProcessOptions
+    from ._process.sharing import Shared, share
+    from ._process.statistics import ProcessPoolStatistics, WorkerStatistics
 
 __all__ = [
     "ALL_COMPLETED",
@@ -57,25 +60,34 @@ __all__ = [
     "ProcessFuture",
     "ProcessOptions",
     "ProcessPoolExecutor",
+    "ProcessPoolStatistics",
+    "Shared",
+    "SoftTimeout",
     "TaskKilled",
     "TaskOptions",
     "ThreadPoolExecutor",
     "TimeoutError",
     "WorkerCrashed",
+    "WorkerStatistics",
     "as_completed",
     "cancellation_token",
+    "share",
     "wait",
 ]
 
 # They are defined in files of their own; this is where users find them.
-for _ours in TaskKilled, TaskOptions, ThreadPoolExecutor, as_completed, wait:
+for _ours in SoftTimeout, TaskKilled, TaskOptions, ThreadPoolExecutor, as_completed, wait:
     _ours.__module__ = __name__
 
 # What needs multiprocessing, which takes longer to import than all the rest.
 _LAZY = {
     "ProcessOptions": "options",
     "ProcessPoolExecutor": "executor",
+    "ProcessPoolStatistics": "statistics",
+    "Shared": "sharing",
     "WorkerCrashed": "errors",
+    "WorkerStatistics": "statistics",
+    "share": "sharing",
 }
 
 

@@ -354,7 +354,7 @@ class TestWait:
 
 def test_the_module_has_all_of_its_namesake() -> None:
     assert set(stdlib.__all__) <= {*futures.__all__, *dir(stdlib)}
-    assert futures.ProcessPoolExecutor is stdlib.ProcessPoolExecutor
+    assert issubclass(futures.ProcessPoolExecutor, stdlib.ProcessPoolExecutor)
     assert futures.CancelledError is stdlib.CancelledError
     for name in stdlib.__all__:
         if hasattr(stdlib, name):

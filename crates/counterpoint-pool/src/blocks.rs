@@ -1,5 +1,6 @@
 //! Blocks of memory on their way: [`Loan`] to a worker, [`Received`] from one.
 
+use crate::system::Doorbell;
 use counterpoint_shm::arena::{Arena, Block, View};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -49,17 +50,20 @@ impl Drop for Loan {
     }
 }
 
-/// What connects received blocks with the worker whose arena they are in.
+/// What connects received blocks with the worker whose arena they are in, and parcels with the
+/// workers that have them.
 pub struct Link {
     arena: OwnedFd,
     len: usize,
     returned: Mutex<Vec<u64>>,
+    forgotten: Mutex<Vec<u64>>,
+    bell: Arc<Doorbell>,
 }
 
 impl Link {
-    /// Of a worker whose arena this is, `len` bytes long.
-    pub fn new(arena: OwnedFd, len: usize) -> Arc<Self> {
-        Arc::new(Self { arena, len, returned: Mutex::new(Vec::new()) })
+    /// Of a worker whose arena this is, `len` bytes long, in the pool that `bell` wakes.
+    pub fn new(arena: OwnedFd, len: usize, bell: Arc<Doorbell>) -> Arc<Self> {
+        Arc::new(Self { arena, len, returned: Mutex::default(), forgotten: Mutex::default(), bell })
     }
 
     /// The worker's arena.
@@ -70,6 +74,22 @@ impl Link {
     /// Takes what the worker may be told is free again.
     pub fn take_returned(&self) -> Vec<u64> {
         std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// This parcel is not needed any more: soon, since it may be large.
+    pub(crate) fn forget(&self, parcel: u64) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).push(parcel);
+        self.bell.ring();
+    }
+
+    /// Takes the parcels that the worker is to forget.
+    pub(crate) fn take_forgotten(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.forgotten.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Undoes `take_forgotten` when there was no room to tell.
+    pub(crate) fn forget_later(&self, parcels: Vec<u64>) {
+        self.forgotten.lock().unwrap_or_else(PoisonError::into_inner).extend(parcels);
     }
 
     /// Undoes `take_returned` when there was no room to tell.

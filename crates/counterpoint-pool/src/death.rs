@@ -10,7 +10,8 @@ impl<N: Notify, K> PoolState<N, K> {
     /// The process of this station is gone.
     pub(crate) fn died(&mut self, id: u32) {
         let Some(at) = self.stations.iter().position(|station| station.id() == id) else { return };
-        // Results that were published before the end count.
+        // What was said before the end counts.
+        self.hear_all(id);
         self.drain_last(at);
         let mut station = self.stations.remove(at);
         let (begun, unstarted) = station.leftover();
@@ -25,6 +26,7 @@ impl<N: Notify, K> PoolState<N, K> {
             self.counts.crashes += 1;
         }
         self.news.push(News::Died(report, begun));
+        self.launch_least();
     }
 
     fn drain_last(&mut self, at: usize) {

@@ -6,11 +6,15 @@
 //! dispatcher, before it sleeps, asks each lane until when that may be so, and sleeps no longer; a
 //! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
 
+use crate::inlet::Inlet;
 use crate::mailbox::News;
-use crate::shared::{DEATH, Ears, POKE, Shared};
+use crate::shared::{DEATH, Ears, INLET, POKE, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
+
+/// How long until a full sideband is tried again, in nanoseconds.
+const STALLED: u64 = 1_000_000;
 
 /// Serves the pool until it is over.
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
@@ -24,9 +28,10 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
 fn listen<N: Notify, K>(shared: &Shared<N, K>) {
     let ears = shared.listen();
     let Some(Ears { poller, bell }) = &*ears else { return };
-    let mut dead = Vec::new();
+    let (mut dead, mut mail) = (Vec::new(), Vec::new());
     loop {
         let sleep = shared.with(|state| {
+            mail.drain(..).for_each(|(id, inlet)| state.hear(id, inlet));
             dead.drain(..).for_each(|id| state.died(id));
             state.turn()
         });
@@ -35,6 +40,8 @@ fn listen<N: Notify, K>(shared: &Shared<N, K>) {
         poller.wait(timeout, |token| {
             if token == POKE {
                 bell.silence();
+            } else if token & INLET != 0 {
+                mail.extend(Inlet::of(token).map(|inlet| (token as u32, inlet)));
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
@@ -46,11 +53,15 @@ impl<N: Notify, K> PoolState<N, K> {
     /// One round. Until when to sleep; `None`: the pool is over.
     pub(crate) fn turn(&mut self) -> Option<u64> {
         loop {
+            self.hear_more();
             self.drain();
             let now = clock::now();
             let alarm = self.enforce_limits(now);
+            self.post_forgotten();
             self.refill_all(now);
             let balance = self.balance(now);
+            let memory = self.check_memory(now);
+            let idle = self.retire(now);
             self.dismiss(now);
             let patrol = self.patrol(now);
             self.admit();
@@ -58,9 +69,11 @@ impl<N: Notify, K> PoolState<N, K> {
                 return None;
             }
             let held_back = self.prepare_sleep();
-            if !self.stations.iter().any(|station| station.end.pending()) {
-                let until = [alarm, balance, held_back, patrol].into_iter().flatten().min();
-                self.asleep_until = until.unwrap_or(u64::MAX);
+            let busy = self.stations.iter().any(|station| station.end.pending());
+            if !busy && self.unheard.is_empty() {
+                let stalled = self.is_stalled().then_some(now + STALLED);
+                let until = [alarm, balance, memory, idle, held_back, patrol, stalled];
+                self.asleep_until = until.into_iter().flatten().min().unwrap_or(u64::MAX);
                 return Some(self.asleep_until);
             }
         }

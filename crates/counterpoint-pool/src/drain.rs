@@ -22,7 +22,6 @@ enum Event<N, K> {
     Unfit(Box<[u8]>),
     Begun(u16),
     Returned(Vec<u64>),
-    Message(Box<[u8]>),
     /// It says what no worker says.
     Nonsense,
 }
@@ -85,7 +84,6 @@ impl<N: Notify, K> PoolState<N, K> {
                     offsets.into_iter().filter_map(|offset| station.returned(offset)).collect();
                 drop(loans);
             }
-            Event::Message(bytes) => self.news.push(News::Message(station.id(), bytes)),
             Event::Nonsense => return false,
         }
         true
@@ -153,7 +151,6 @@ fn read<N, K>(incoming: &Incoming<'_>) -> Event<N, K> {
     match incoming.kind {
         wire::READY => Event::Ready,
         wire::UNFIT => Event::Unfit(incoming.bytes.into()),
-        wire::MESSAGE => Event::Message(incoming.bytes.into()),
         wire::BEGUN => reader.u16().map_or(Event::Nonsense, Event::Begun),
         wire::RETURN => Event::Returned(std::iter::from_fn(|| reader.u64()).collect()),
         _ => Event::Nonsense,
@@ -167,7 +164,12 @@ fn read_end(
     let mut reader = Reader(incoming.bytes);
     let (began, took) = (reader.u64()?, reader.u64()?);
     let (places, apart) = reader.blocks()?;
-    let record = Record { bytes: reader.0.into(), blocks: received(link, places), apart };
+    let record = Record {
+        bytes: reader.0.into(),
+        blocks: received(link, places),
+        apart,
+        parcels: Box::default(),
+    };
     let outcome = match incoming.kind {
         wire::RESULT => Outcome::Returned(record),
         wire::ERROR => Outcome::Raised(record),

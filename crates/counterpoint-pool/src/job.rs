@@ -1,6 +1,7 @@
 //! [`Job`]: one submitted task, from its payload to its outcome.
 
 use crate::blocks::{Loan, Received};
+use crate::parcel::Parcel;
 use counterpoint_sync::executor::future::FutureState;
 use counterpoint_sync::wait::Shared;
 use counterpoint_sync::waiter::fork;
@@ -32,6 +33,10 @@ pub struct Options {
     pub priority: i64,
     /// How long it may run, in nanoseconds; then its worker is killed.
     pub timeout: Option<u64>,
+    /// How long it may run, in nanoseconds, before its worker interrupts it.
+    pub soft_timeout: Option<u64>,
+    /// What it is called in errors.
+    pub name: Option<Box<str>>,
     /// Judges a failure before it is an outcome; the binding's business.
     pub judge: Option<Arc<dyn Any + Send + Sync>>,
 }
@@ -44,6 +49,8 @@ pub struct Record<B> {
     pub blocks: Box<[B]>,
     /// Whether the last block is the record itself.
     pub apart: bool,
+    /// What else its receiver must have; only ever on the way to a worker.
+    pub parcels: Box<[Arc<Parcel>]>,
 }
 
 /// What became of a job that no worker could finish.
@@ -140,6 +147,11 @@ impl<N, K> Job<N, K> {
     /// How long it may run, in nanoseconds.
     pub fn timeout(&self) -> Option<u64> {
         self.options.as_ref().and_then(|options| options.timeout)
+    }
+
+    /// How long it may run before its worker interrupts it, in nanoseconds.
+    pub fn soft_timeout(&self) -> Option<u64> {
+        self.options.as_ref().and_then(|options| options.soft_timeout)
     }
 
     /// Whether its failures are judged before they are outcomes.

@@ -28,15 +28,21 @@
 
 mod blocks;
 mod death;
+mod delivery;
 mod dispatcher;
 mod drain;
+mod inlet;
 mod job;
 mod limits;
 mod mailbox;
+mod memory;
+mod parcel;
 mod patrol;
 mod refill;
 mod room;
 mod shared;
+pub mod sideband;
+mod size;
 mod state;
 mod station;
 mod system;
@@ -44,12 +50,15 @@ pub mod wire;
 
 pub use blocks::{Link, Loan, Received};
 pub use dispatcher::run;
+pub use inlet::Inlet;
 pub use job::{Content, Fate, Job, Options, Outcome, Place, Record};
 pub use mailbox::{Mailbox, News};
+pub use parcel::Parcel;
 pub use room::Room;
 pub use shared::Shared;
 pub use state::{Counts, Limits, PoolState, Pushed, Refusal, Stillborn};
 pub use station::{Station, StationReport};
+pub use system::Doorbell;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! [`Mailbox`]: what the dispatcher leaves for somebody attached to do.
 
+use crate::inlet::Inlet;
 use crate::job::{Job, Outcome};
 use crate::station::StationReport;
 use counterpoint_sync::waiter::Wakes;
@@ -18,8 +19,8 @@ pub enum News<N, K> {
     Unfit(Box<[u8]>),
     /// Start a worker.
     Wanted,
-    /// A message of a worker.
-    Message(u32, Box<[u8]>),
+    /// What a worker said, and where.
+    Message(u32, Inlet, Box<[u8]>),
     /// Tasks of event loops that may go on.
     Wakes(Wakes<N>),
     /// The pool is over; nothing follows.

@@ -6,12 +6,14 @@ use crate::station::Station;
 use crate::system::{Doorbell, Poller};
 use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
 /// Marks a token as a station's end.
 pub(crate) const DEATH: u64 = 1 << 32;
+/// Marks a token as an inlet's.
+pub(crate) const INLET: u64 = 1 << 33;
 
 /// What submitters, the dispatcher and the courier of one pool share.
 pub struct Shared<N, K> {
@@ -26,13 +28,13 @@ pub struct Shared<N, K> {
 /// What the dispatcher listens to.
 pub(crate) struct Ears {
     pub(crate) poller: Poller,
-    pub(crate) bell: Doorbell,
+    pub(crate) bell: Arc<Doorbell>,
 }
 
 impl<N: Notify, K> Shared<N, K> {
     /// A pool that nobody serves yet.
     pub fn new(state: PoolState<N, K>) -> io::Result<Self> {
-        let (poller, bell) = (Poller::new()?, Doorbell::new()?);
+        let (poller, bell) = (Poller::new()?, Arc::new(Doorbell::new()?));
         poller.add(bell.fd(), POKE, false)?;
         let ears = RwLock::new(Some(Ears { poller, bell }));
         let (state, mailbox) = (Mutex::new(state), Mailbox::default());
@@ -90,6 +92,11 @@ impl<N: Notify, K> Shared<N, K> {
         drop(ears);
     }
 
+    /// What makes the dispatcher look; `None` once the pool is over.
+    pub fn doorbell(&self) -> Option<Arc<Doorbell>> {
+        self.listen().as_ref().map(|ears| ears.bell.clone())
+    }
+
     /// Whether this is the process that made it, and not a fork.
     pub fn is_ours(&self) -> bool {
         self.generation == fork::generation()
@@ -119,6 +126,7 @@ impl<N: Notify, K> Shared<N, K> {
         let Some(Ears { poller, .. }) = &*ears else { return Err(io::ErrorKind::NotFound.into()) };
         let id = u64::from(station.id());
         poller.add(station.end.event_fd(), id, true)?;
+        station.watch_inlets(poller, INLET)?;
         // Once: it stays readable.
         station.pidfd().map_or(Ok(()), |pidfd| poller.add(pidfd, id | DEATH, true))
     }

@@ -1,5 +1,6 @@
 //! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
 
+use crate::inlet::Inlet;
 use crate::job::{Content, Job, Outcome, Place};
 use crate::mailbox::News;
 use crate::station::{Stage, Station};
@@ -24,6 +25,12 @@ const RELAUNCH: u64 = 500_000_000;
 pub struct Limits {
     /// The most workers.
     pub workers: usize,
+    /// Workers that there are even if there is nothing to do.
+    pub least: usize,
+    /// How long, in nanoseconds, another one may have nothing to do before it leaves.
+    pub idle: Option<u64>,
+    /// How many bytes a worker may have for itself while it runs a task.
+    pub memory: Option<u64>,
     /// The most jobs that wait.
     pub pending: usize,
     /// After so many tasks a worker leaves and is replaced.
@@ -107,6 +114,11 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
+    /// What was not read to its end.
+    pub(crate) unheard: Vec<(u32, Inlet)>,
+    /// Whether the dispatcher looks at the workers' memory from time to time, and when next.
+    pub(crate) watches_memory: bool,
+    pub(crate) memory_due: u64,
     /// Until when the dispatcher sleeps at most.
     pub(crate) asleep_until: u64,
     /// How it all went.
@@ -138,6 +150,9 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
+            unheard: Vec::new(),
+            watches_memory: false,
+            memory_due: 0,
             asleep_until: 0,
             counts: Counts::default(),
             queue_delay: Durations::new(),
@@ -224,6 +239,8 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             None => Some(job),
         };
+        poke |= self.must_watch_memory();
+        poke |= place.is_some_and(|at| self.stations[at].stalled);
         if poke {
             // Once will do.
             self.asleep_until = 0;

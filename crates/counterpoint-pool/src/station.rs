@@ -1,11 +1,13 @@
 //! [`Station`]: the parent's side of one worker process.
 
 use crate::blocks::{Link, Loan, Received};
+use crate::inlet::Streams;
 use crate::job::{Content, Job, Place};
+use crate::sideband;
 use crate::system;
 use crate::wire;
 use counterpoint_shm::lane::{ENTRIES, ParentEnd};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct StationReport {
     pub expected: bool,
     /// How many tasks it ended.
     pub tasks: u64,
+    /// How much memory it had, in bytes, if it was killed for that.
+    pub used: Option<u64>,
 }
 
 /// The worker's process.
@@ -84,6 +88,18 @@ pub struct Station<N, K> {
     /// A running mean of what a task takes, in nanoseconds; 0 at first.
     service: u64,
     lent: HashMap<u64, (Arc<Loan>, u32)>,
+    sideband: OwnedFd,
+    /// Its other end, until the worker has it.
+    theirs: Option<OwnedFd>,
+    pub(crate) streams: Streams,
+    /// The parcels that the worker has.
+    pub(crate) parcels: HashSet<u64>,
+    /// The sideband was full when a job needed it.
+    pub(crate) stalled: bool,
+    /// Since when it was seen to have nothing to do.
+    pub(crate) idle: Option<u64>,
+    /// How much memory it had when that was too much.
+    pub(crate) used: Option<u64>,
     /// The number of the job with a time limit: it has the station for itself.
     pub(crate) limited: Option<u16>,
     /// When its time is over, once it began.
@@ -97,7 +113,9 @@ pub struct Station<N, K> {
 
 impl<N, K> Station<N, K> {
     /// A station for a worker that is yet to be launched, whose arena `link` has.
-    pub fn create(id: u32, link: Arc<Link>) -> io::Result<Self> {
+    /// With `capture`, what it writes to its standard streams is read as well.
+    pub fn create(id: u32, link: Arc<Link>, capture: bool) -> io::Result<Self> {
+        let (sideband, theirs) = sideband::pair()?;
         Ok(Self {
             id,
             end: ParentEnd::create()?,
@@ -112,6 +130,13 @@ impl<N, K> Station<N, K> {
             tasks: 0,
             service: 0,
             lent: HashMap::new(),
+            sideband,
+            theirs: Some(theirs),
+            streams: if capture { Streams::create()? } else { Streams::default() },
+            parcels: HashSet::new(),
+            stalled: false,
+            idle: None,
+            used: None,
             limited: None,
             alarm: None,
             leave_by: None,
@@ -125,14 +150,24 @@ impl<N, K> Station<N, K> {
         self.id
     }
 
-    /// What the worker gets: its lane, the lane's eventfd, its arena.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd()]
+    /// What the worker gets: its lane, the lane's eventfd, its arena, its end of the sideband, and
+    /// with `capture` two standard streams.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let theirs = self.theirs.iter().chain(&self.streams.write).map(AsFd::as_fd);
+        let own = [self.end.fd(), self.end.event_fd(), self.link.arena().as_fd()];
+        own.into_iter().chain(theirs).collect()
+    }
+
+    /// Readable when the worker sent a message.
+    pub(crate) fn sideband(&self) -> BorrowedFd<'_> {
+        self.sideband.as_fd()
     }
 
     /// The worker was launched. `pid` must stay unreaped as long as the station is in the pool.
     pub fn launched(&mut self, pidfd: OwnedFd, pid: i32) {
         self.process = Some(Process { pidfd, pid });
+        self.theirs = None;
+        self.streams.write.clear();
     }
 
     /// The process number; 0 before the launch.
@@ -154,6 +189,10 @@ impl<N, K> Station<N, K> {
     /// Whether it takes part in the work.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Starting | Stage::Ready)
+    }
+
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.stage == Stage::Doomed
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -181,6 +220,7 @@ impl<N, K> Station<N, K> {
     /// Learns how long a task took.
     pub(crate) fn learn(&mut self, took: u64) {
         self.tasks += 1;
+        self.idle = None;
         let took = took.max(1);
         self.service =
             if self.service == 0 { took } else { self.service - self.service / 8 + took / 8 };
@@ -218,10 +258,18 @@ impl<N, K> Station<N, K> {
             done.push(job);
             return Ok(());
         };
+        if !payload.parcels.iter().all(|parcel| self.deliver(parcel)) {
+            drop(cell);
+            return Err(job);
+        }
         let places: Vec<_> = payload.blocks.iter().map(|loan| loan.place()).collect();
         self.table.clear();
+        let mut flags = if job.timeout().is_some() { wire::ANNOUNCE } else { 0 };
+        if let Some(limit) = job.soft_timeout() {
+            flags |= wire::LIMITED;
+            self.table.extend_from_slice(&limit.to_le_bytes());
+        }
         wire::write_blocks(&places, payload.apart, &mut self.table);
-        let flags = if job.timeout().is_some() { wire::ANNOUNCE } else { 0 };
         let Some(entry) = self.end.send(wire::CALL, flags, &[&self.table, &payload.bytes]) else {
             drop(cell);
             return Err(job);
@@ -370,8 +418,8 @@ impl<N, K> Station<N, K> {
     /// What to say about its end.
     pub(crate) fn report(&self) -> StationReport {
         let expected = matches!(self.stage, Stage::Stopped | Stage::Doomed);
-        let Self { id, was_ready, tasks, .. } = *self;
-        StationReport { id, was_ready, expected, tasks }
+        let Self { id, was_ready, tasks, used, .. } = *self;
+        StationReport { id, was_ready, expected, tasks, used }
     }
 }
 

@@ -76,6 +76,35 @@ impl Doorbell {
     }
 }
 
+/// A pipe whose reading end does not wait: that, and the other.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the call fills in both numbers, which then nobody else owns, or fails.
+    unsafe {
+        check(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC))?;
+        let pair = (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]));
+        check(libc::fcntl(ends[0], libc::F_SETFL, libc::O_NONBLOCK))?;
+        Ok(pair)
+    }
+}
+
+/// Reads what there is; `None`: nothing, now or ever.
+pub fn read(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
+    // SAFETY: the bytes are exclusive, and live through the call.
+    let len = unsafe { libc::read(fd.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+    usize::try_from(len).ok().filter(|len| *len > 0)
+}
+
+/// How many bytes of memory a process has for itself; `None`: it is gone.
+pub fn private_memory(pid: i32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = text.split(' ').skip(1).map(|number| number.parse::<u64>().ok());
+    let (resident, shared) = (pages.next()??, pages.next()??);
+    // SAFETY: a plain call.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    Some(resident.saturating_sub(shared) * u64::try_from(page).ok()?)
+}
+
 /// Kills a process and its group. `pid` must not have been reaped.
 pub fn kill(pidfd: BorrowedFd<'_>, pid: i32) {
     if !send(pidfd, PROCESS_GROUP) {

@@ -33,8 +33,15 @@ struct Worker {
     id: u32,
 }
 
-const LIMITS: Limits =
-    Limits { workers: 2, pending: usize::MAX, tasks_per_worker: u64::MAX, isolate: true };
+const LIMITS: Limits = Limits {
+    workers: 2,
+    least: 0,
+    idle: None,
+    memory: None,
+    pending: usize::MAX,
+    tasks_per_worker: u64::MAX,
+    isolate: true,
+};
 
 impl Pool {
     fn new(limits: Limits) -> Self {
@@ -44,7 +51,12 @@ impl Pool {
     }
 
     fn job(&self, payload: &[u8], options: Option<Options>) -> Arc<Task> {
-        let record = Record { bytes: payload.into(), blocks: Box::new([]), apart: false };
+        let record = Record {
+            bytes: payload.into(),
+            blocks: Box::new([]),
+            apart: false,
+            parcels: Box::new([]),
+        };
         Job::new(record, None, clock::now(), self.0.clone(), options.map(Box::new))
     }
 
@@ -72,8 +84,12 @@ impl Pool {
     fn join_unready(&self, id: u32) -> Worker {
         let results = Arena::lay_out(c"test", arena::LEAST).unwrap();
         let len = arena::sealed_len(results.as_fd()).unwrap();
-        let station = Station::create(id, Link::new(results, len)).unwrap();
-        let [lane, event, _] = station.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
+        let station =
+            Station::create(id, Link::new(results, len, self.0.doorbell().unwrap()), false)
+                .unwrap();
+        let mut fds = station.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
+        let (lane, event) = (fds.next().unwrap(), fds.next().unwrap());
+        drop(fds);
         let lane = WorkerEnd::adopt(lane, event).unwrap();
         let mut state = self.0.lock();
         state.launching += 1;
@@ -293,7 +309,12 @@ fn a_loan_lives_until_everybody_returned_it() {
     let in_use = || arena.lock().unwrap().in_use();
     let loan = Arc::new(Loan::new(&arena, 100_000).unwrap());
     let offset = loan.place().0;
-    let record = Record { bytes: Box::default(), blocks: Box::new([loan]), apart: true };
+    let record = Record {
+        bytes: Box::default(),
+        blocks: Box::new([loan]),
+        apart: true,
+        parcels: Box::new([]),
+    };
     let job = Job::new(record, None, clock::now(), pool.0.clone(), None);
     pool.push(&job);
     let (entry, _) = worker.begin().unwrap();
@@ -315,4 +336,37 @@ fn room_is_what_was_not_begun() {
     let _ = worker.run();
     pool.turn();
     assert!(pool.0.lock().push(jobs[3].clone()).is_ok());
+}
+
+#[test]
+fn workers_that_are_idle_for_too_long_leave_but_for_the_least() {
+    let pool = Pool::new(Limits { least: 1, idle: Some(0), ..LIMITS });
+    let _workers = [pool.join(0), pool.join(1)];
+    pool.turn();
+    let state = pool.0.lock();
+    assert_eq!(state.live(), 1);
+}
+
+#[test]
+fn a_pool_begins_with_the_least() {
+    let pool = Pool::new(Limits { least: 2, ..LIMITS });
+    pool.0.with(|state| state.launch_least());
+    assert_eq!(pool.0.lock().launching, 2);
+    pool.0.with(|state| state.launch_least());
+    assert_eq!(pool.0.lock().launching, 2);
+}
+
+#[test]
+fn memory_is_watched_while_there_is_a_task() {
+    let pool = Pool::new(Limits { memory: Some(1 << 40), ..LIMITS });
+    let mut worker = pool.join(0);
+    assert!(pool.0.lock().must_watch_memory());
+    let job = pool.submit(b"");
+    pool.turn();
+    assert!(!pool.0.lock().must_watch_memory());
+    let (entry, _) = worker.begin().unwrap();
+    worker.end(entry, wire::RESULT, b"");
+    pool.turn();
+    assert!(pool.0.lock().must_watch_memory());
+    drop(job);
 }

@@ -2,15 +2,15 @@
 //!
 //! | record | who | content |
 //! |---|---|---|
-//! | [`CALL`] | parent | blocks, call |
+//! | [`CALL`] | parent | with [`LIMITED`] the limit: u64; blocks, call |
 //! | [`DEFINE`] | parent | number of a function: u32, its definition |
 //! | [`RETURN`] | either | offsets of blocks of the other side's arena: u64 each |
 //! | [`STOP`] | parent | nothing |
+//! | [`FORGET`] | parent | numbers of parcels: u64 each |
 //! | [`RESULT`], [`ERROR`] | worker | when it began, how long it took: u64 each, blocks, outcome |
 //! | [`READY`] | worker | nothing |
 //! | [`UNFIT`] | worker | the error of its initializer |
 //! | [`BEGUN`] | worker | entry: u16 |
-//! | [`MESSAGE`] | worker | the binding's business |
 //!
 //! *Blocks* is a count (u16) and an offset and a length (u64 each) for each block. If the count's
 //! highest bit is set, the last block holds what would otherwise follow.
@@ -24,6 +24,9 @@ pub const RETURN: u8 = 3;
 /// Leave.
 pub const STOP: u8 = 4;
 
+/// Parcels that no task will name again. With none: look at the sideband, which is full.
+pub const FORGET: u8 = 5;
+
 /// A task returned.
 pub const RESULT: u8 = 16;
 /// A task raised.
@@ -34,11 +37,11 @@ pub const READY: u8 = 18;
 pub const UNFIT: u8 = 19;
 /// A task began that was to be announced.
 pub const BEGUN: u8 = 20;
-/// Something for the parent's Python.
-pub const MESSAGE: u8 = 21;
 
 /// A flag of [`CALL`]: say when it begins.
 pub const ANNOUNCE: u8 = 1;
+/// A flag of [`CALL`]: interrupt it when its time, in nanoseconds, is over.
+pub const LIMITED: u8 = 2;
 
 /// The most blocks of one record.
 pub const MAX_BLOCKS: usize = 0x3FF;

@@ -30,4 +30,5 @@ mod ledger;
 #[cfg(all(test, loom))]
 mod loom_models;
 pub mod memory;
+pub mod parcel;
 mod ring;

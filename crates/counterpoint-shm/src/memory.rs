@@ -124,7 +124,7 @@ impl Segment {
     }
 }
 
-fn memfd(name: &CStr) -> io::Result<OwnedFd> {
+pub(crate) fn memfd(name: &CStr) -> io::Result<OwnedFd> {
     let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
     // SAFETY: the name is a C string that lives through the call.
     let mut fd = unsafe { libc::memfd_create(name.as_ptr(), flags | MFD_NOEXEC_SEAL) };
@@ -152,7 +152,7 @@ pub(crate) fn sealed_len(fd: BorrowedFd<'_>) -> io::Result<usize> {
     usize::try_from(stat.st_size).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn check(result: i32) -> io::Result<()> {
+pub(crate) fn check(result: i32) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

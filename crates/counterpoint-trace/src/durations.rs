@@ -97,6 +97,15 @@ impl Durations {
         self.0.is_none()
     }
 
+    /// How many durations were at most so many nanoseconds, and more than the entry before says:
+    /// from a microsecond on, twice as many each.
+    pub fn buckets(&self) -> Vec<(u64, u64)> {
+        let Some(inner) = &self.0 else { return Vec::new() };
+        let inner = lock(inner);
+        let steps = inner.histogram.iter_log(1_000, 2.0);
+        steps.map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect()
+    }
+
     /// What was recorded so far.
     pub fn summary(&self) -> Summary {
         let Some(inner) = &self.0 else { return Summary::default() };
@@ -187,5 +196,16 @@ mod tests {
         left.merge(&of(&[30]));
         left.merge(&Durations::new());
         assert_eq!((left.summary().count, left.summary().total), (3, 60));
+    }
+
+    #[test]
+    fn buckets_count_everything_once() {
+        let mut durations = Durations::new();
+        assert!(durations.buckets().is_empty());
+        [1, 900, 1_500, 3_000, 50_000].iter().for_each(|one| durations.record(*one));
+        let buckets = durations.buckets();
+        assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), 5);
+        assert_eq!(buckets[0].1, 2);
+        assert!(buckets.windows(2).all(|pair| pair[0].0 < pair[1].0));
     }
 }

@@ -18,7 +18,8 @@ T = TypeVar("T")
 async def wait_in_task(future: Future[T]) -> T:
     """What `await future` does: waits in the running loop, then returns the result.
 
-    A cancellation of the awaiting task ends the waiting and nothing else; the call goes on.
+    A cancellation of the awaiting task ends the waiting. A call that runs in another process it
+    stops as well; any other call goes on.
     """
     if not future.done():
         loop = asyncio.get_running_loop()
@@ -27,7 +28,10 @@ async def wait_in_task(future: Future[T]) -> T:
         future.add_done_callback(wake)
         try:
             await done
-        except BaseException:
+        except BaseException as error:
             future._remove_done_callback(wake)
+            kill = getattr(future, "kill", None)
+            if kill is not None and isinstance(error, asyncio.CancelledError):
+                kill()
             raise
     return future.result()

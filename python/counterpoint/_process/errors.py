@@ -19,15 +19,31 @@ class WorkerCrashed(BrokenProcessPool):
         pid: the process, or None if it is not known.
         exitcode: as `multiprocessing.Process.exitcode` has it: negative for a signal, None if it
             is not known.
+        task: the call, about as it was written, after its name if it has one; None if there was
+            none.
+        oom: whether the kernel's out-of-memory killer did it, as far as its counters tell.
+        dump: where each thread was in the moment of a fatal signal (module `faulthandler`).
     """
 
-    def __init__(self, message: str, pid: int | None = None, exitcode: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        pid: int | None = None,
+        exitcode: int | None = None,
+        task: str | None = None,
+        oom: bool = False,
+        dump: str = "",
+    ) -> None:
         super().__init__(message)
         self.pid = pid
         self.exitcode = exitcode
+        self.task = task
+        self.oom = oom
+        self.dump = dump
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.args[0], self.pid, self.exitcode)
+        state = (self.args[0], self.pid, self.exitcode, self.task, self.oom, self.dump)
+        return type(self), state
 
 
 # Where users find it.

@@ -7,22 +7,26 @@ import multiprocessing as mp
 import pickle
 import queue
 import signal
+import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from counterpoint._core import ProcessFuture, ProcessPool, _process_pool_base
 from counterpoint._futures.cpus import usable_cpus
-from counterpoint._statistics import ExecutorStatistics, WaitStatistics
 from counterpoint._worker.launch import Launcher
 
+from .checks import check_cpus, check_size
 from .ending import let_go, remember
 from .errors import BrokenProcessPool
 from .mapping import map_chunks
 from .options import ProcessOptions
+from .room import awaits_room, submit_in_room
 from .serving import Config
-from .supervisor import Supervisor
+from .sharing import unshare
+from .statistics import ProcessPoolStatistics, collect
+from .supervisor import Supervisor, Terms
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -68,6 +72,23 @@ class ProcessPoolExecutor(_Base):
         max_pending: How many tasks may wait for a worker; None for any number.
         on_full: What `submit` does when so many wait: "block" until there is room, or "raise"
             `queue.Full`.
+        min_workers: Workers that are started at once, and replaced, whether or not there is
+            something to do.
+        idle_timeout: Seconds after which a worker beyond `min_workers` that has nothing to do
+            leaves; None for never.
+        max_memory_per_worker: Bytes that a worker may have for itself (resident memory without
+            what it shares with other processes) while it runs a task. One that has more is killed,
+            and its task fails with `WorkerCrashed`. It is looked at every 20 ms.
+        cpu_affinity: For each worker in turn the CPU, or CPUs, that it may use; after the last
+            entry the first one follows. A worker that replaces another has its CPUs.
+        finalizer: Called in each worker that leaves, after its last task; not in one that is
+            killed. What it raises is logged.
+        forward_logs: Whether log records and warnings of workers are handled by the loggers of
+            this process, as if they were its own. Workers have the levels that loggers have here
+            when they are launched. False leaves logging in workers alone.
+        capture_output: Whether the lines that workers and their children write to stdout and
+            stderr are logged here, by `counterpoint.worker.stdout` (level INFO) and
+            `counterpoint.worker.stderr` (WARNING), in place of being written to this process's.
 
     Raises:
         ValueError: A number is not positive, or `on_worker_death` or `on_full` is something else.
@@ -93,6 +114,13 @@ class ProcessPoolExecutor(_Base):
         on_worker_death: Literal["isolate", "break"] = "isolate",
         max_pending: int | None = None,
         on_full: Literal["block", "raise"] = "block",
+        min_workers: int = 0,
+        idle_timeout: float | None = None,
+        max_memory_per_worker: int | None = None,
+        cpu_affinity: Sequence[int | Iterable[int]] | None = None,
+        finalizer: Callable[[], object] | None = None,
+        forward_logs: bool = True,
+        capture_output: bool = False,
     ) -> None:
         if max_workers is None:
             max_workers = usable_cpus()
@@ -101,6 +129,9 @@ class ProcessPoolExecutor(_Base):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         _check(max_pending, on_full, on_worker_death)
+        check_size(max_workers, min_workers, idle_timeout, max_memory_per_worker)
+        if finalizer is not None and not callable(finalizer):
+            raise TypeError("finalizer must be a callable")
         self._mp_context = mp_context if mp_context is not None else _default_context()
         method = _METHODS[self._mp_context.get_start_method(allow_none=False)]
         _check_tasks(max_tasks_per_child, method)
@@ -111,20 +142,32 @@ class ProcessPoolExecutor(_Base):
         self._max_pending = max_pending
         self._on_full = on_full
         self._broken = False
-        self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE), pickle.dumps(tuple(Config(initializer, initargs)))
+        config = Config(initializer, tuple(map(unshare, initargs)), finalizer)
+        terms = Terms(
+            pickle.dumps(tuple(config)),
+            forward_logs,
+            check_cpus(cpu_affinity),
+            max_memory_per_worker,
         )
+        self._supervisor = Supervisor(Launcher(method, target=_SERVE, early=_BEGIN), terms)
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
             max_workers,
             max_pending,
             max_tasks_per_child,
             on_worker_death == "isolate",
+            capture_output,
+            min_workers,
+            idle_timeout,
+            max_memory_per_worker,
         )
+        self._born = time.monotonic()
         remember(self._counterpoint_pool)
         # The pool must not keep the executor alive; its end closes the pool.
         self._finalizer = weakref.finalize(self, let_go, self._counterpoint_pool, self._supervisor)
         self._finalizer.atexit = False
+        if min_workers:
+            self._counterpoint_pool.start()
 
     def map(
         self,
@@ -169,6 +212,7 @@ class ProcessPoolExecutor(_Base):
         self,
         *,
         timeout: float | None = None,
+        soft_timeout: float | None = None,
         retries: int = 0,
         retry_on: type[BaseException] | tuple[type[BaseException], ...] = Exception,
         priority: int = 0,
@@ -176,11 +220,14 @@ class ProcessPoolExecutor(_Base):
     ) -> ProcessOptions:
         """The same pool, for tasks with these options.
 
-        No stdlib call equals it. It has `submit` and `map`.
+        No stdlib call equals it. It has `submit`, `async_submit` and `map`.
 
         Args:
             timeout: Seconds that a task may run, from its start. Then its future fails with
                 `TimeoutError`, and its process is killed and replaced.
+            soft_timeout: Seconds after which `counterpoint.SoftTimeout`, a `TimeoutError`, is
+                raised inside the task, once, for it to clean up. Native code that never returns to
+                Python does not see it: `timeout` is for that.
             retries: How many more times a task that raised, or whose process died, is tried.
             retry_on: For which exceptions.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
@@ -188,7 +235,7 @@ class ProcessPoolExecutor(_Base):
             name: The future's attribute `name`, for logs and debuggers.
 
         Raises:
-            ValueError: `timeout` is not positive, or `retries` is negative.
+            ValueError: A time is not positive, or `retries` is negative.
             TypeError: `retry_on` is no exception class.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
@@ -196,7 +243,33 @@ class ProcessPoolExecutor(_Base):
         ...     pool.options(timeout=60, retries=1).submit(pow, 2, 5).result()
         32
         """
-        return ProcessOptions(self, timeout, retries, retry_on, priority, name)
+        return ProcessOptions(self, timeout, soft_timeout, retries, retry_on, priority, name)
+
+    async def async_submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ProcessFuture[T]:
+        """`submit` for coroutines: awaits room where `submit` would block for it.
+
+        No stdlib call equals it. A cancelled wait has submitted nothing. A task of asyncio that is
+        cancelled while it awaits the future stops the call, as `future.kill()` does.
+
+        >>> import asyncio
+        >>> from counterpoint.futures import ProcessPoolExecutor
+        >>> async def main():
+        ...     with ProcessPoolExecutor(1, max_pending=10) as pool:
+        ...         future = await pool.async_submit(pow, 2, 5)
+        ...         return await future
+        >>> asyncio.run(main())
+        32
+        """
+        return await self._submit_in_room(self.submit, fn, *args, **kwargs)
+
+    async def _submit_in_room(
+        self, submit: Callable[..., ProcessFuture[T]], /, *args: Any, **kwargs: Any
+    ) -> ProcessFuture[T]:
+        if self._max_pending is None:
+            return submit(*args, **kwargs)
+        return await submit_in_room(self, submit, args, kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; waits until those submitted are done and the workers are gone.
@@ -225,7 +298,7 @@ class ProcessPoolExecutor(_Base):
         self._counterpoint_pool.close(True)
         self._counterpoint_pool.signal_workers(number)
 
-    def statistics(self) -> ExecutorStatistics:
+    def statistics(self) -> ProcessPoolStatistics:
         """What the pool did so far. No stdlib call equals it.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
@@ -234,21 +307,7 @@ class ProcessPoolExecutor(_Base):
         >>> pool.statistics().done
         10
         """
-        counts = self._counterpoint_pool.counts()
-        pending, running, workers, done, failed, cancelled, _, delay, run, _ = counts
-        return ExecutorStatistics(
-            None,
-            self._max_workers,
-            workers,
-            pending,
-            running,
-            done,
-            failed,
-            cancelled,
-            WaitStatistics(*delay),
-            WaitStatistics(*run),
-            0.0,
-        )
+        return collect(self._counterpoint_pool, self._supervisor, self._max_workers, self._born)
 
     @property
     def _processes(self) -> dict[int, Any]:  # type: ignore[override]
@@ -267,6 +326,7 @@ class ProcessPoolExecutor(_Base):
         )
 
     def _refuse_full(self) -> None:
+        awaits_room(self)
         if self._on_full == "raise":
             raise queue.Full(
                 f"{self._max_pending} tasks are pending, the most that max_pending allows"
@@ -277,6 +337,7 @@ class ProcessPoolExecutor(_Base):
 # Where users find it.
 ProcessPoolExecutor.__module__ = "counterpoint.futures"
 
+_BEGIN = "counterpoint._process.serving:begin"
 _SERVE = "counterpoint._process.serving:serve"
 
 

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 class _Chosen(NamedTuple):
     timeout: float | None
+    soft_timeout: float | None
     retries: int
     retry_on: type[BaseException] | tuple[type[BaseException], ...]
     priority: int
@@ -33,13 +34,15 @@ class ProcessOptions:
         self,
         executor: ProcessPoolExecutor,
         timeout: float | None,
+        soft_timeout: float | None,
         retries: int,
         retry_on: type[BaseException] | tuple[type[BaseException], ...],
         priority: int,
         name: str | None,
     ) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be None or greater than 0, not {timeout}")
+        for option, limit in (("timeout", timeout), ("soft_timeout", soft_timeout)):
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{option} must be None or greater than 0, not {limit}")
         if retries < 0:
             raise ValueError(f"retries must not be negative: {retries}")
         classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
@@ -50,7 +53,7 @@ class ProcessOptions:
                     f"retry_on must be an exception class or a tuple of them, not {one!r}"
                 )
         self._executor = executor
-        self._chosen = _Chosen(timeout, retries, retry_on, priority, name)
+        self._chosen = _Chosen(timeout, soft_timeout, retries, retry_on, priority, name)
 
     def __repr__(self) -> str:
         chosen = ", ".join(f"{key}={value!r}" for key, value in self._chosen._asdict().items())
@@ -66,12 +69,20 @@ class ProcessOptions:
             tuple(kwargs),
             chosen.priority,
             chosen.timeout,
+            chosen.soft_timeout,
             chosen.retries,
             chosen.retry_on,
+            chosen.name,
         )
         if chosen.name is not None:
             future.name = chosen.name
         return future
+
+    async def async_submit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> ProcessFuture[T]:
+        """`ProcessPoolExecutor.async_submit`, with the options."""
+        return await self._executor._submit_in_room(self.submit, fn, *args, **kwargs)
 
     def map(
         self,

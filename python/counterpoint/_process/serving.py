@@ -2,33 +2,109 @@
 
 from __future__ import annotations
 
+import faulthandler
+import os
 import pickle
+import sys
 from collections.abc import Callable
 from concurrent.futures._base import LOGGER
 from typing import Any, NamedTuple
 
 from counterpoint._core import Server
 
-__all__ = ["Config", "serve"]
+from . import sharing
+from .telling import Levels, forward_logs, tell_modules
+from .warming import new_modules, reseed
+
+__all__ = ["Config", "Setup", "begin", "serve"]
 
 
 class Config(NamedTuple):
-    """What an executor tells each of its workers."""
+    """What an executor tells each of its workers; as a pickle, since it may need `__main__`."""
 
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
+    finalizer: Callable[[], object] | None
 
 
-def serve(lane: int, event: int, arguments: int, results: int, config: bytes) -> int:
+class Setup(NamedTuple):
+    """What a worker needs before anything of the user's; as a plain tuple."""
+
+    # None: its log records are its own business.
+    levels: Levels | None
+    # The CPUs that it may use; None: as the parent.
+    cpus: tuple[int, ...] | None
+    # Whether it is a fork of a process that may be told what to import.
+    warm: bool
+    config: bytes
+
+
+_server: Server | None = None
+# The modules that it began with, if anybody wants to know of others.
+_known: set[str] | None = None
+
+
+def begin(
+    lane: int,
+    event: int,
+    arguments: int,
+    results: int,
+    sideband: int,
+    *streams_dump_and_setup: Any,
+) -> None:
+    """Be connected with the parent, before the program's main module is imported."""
+    global _server, _known
+    *streams, dump, pickled = streams_dump_and_setup
+    faulthandler.enable(dump)
+    for stream, fd in enumerate(streams, 1):
+        _redirect(stream, fd)
+    _server = Server(lane, event, arguments, results, sideband)
+    sharing.receive_from(_server)
+    setup = Setup(*pickle.loads(pickled))
+    if setup.cpus is not None:
+        os.sched_setaffinity(0, setup.cpus)
+    if setup.warm:
+        reseed()
+        _known = set(sys.modules)
+    if setup.levels is not None:
+        forward_logs(_server, setup.levels)
+
+
+def serve(*fds_and_setup: Any) -> int:
     """Run tasks until the parent says that there are no more; the exit status."""
-    server = Server(lane, event, arguments, results)
+    assert _server is not None
     try:
-        told = Config(*pickle.loads(config))
-        if told.initializer is not None:
-            told.initializer(*told.initargs)
+        config = Config(*pickle.loads(Setup(*pickle.loads(fds_and_setup[-1])).config))
+        if config.initializer is not None:
+            config.initializer(*config.initargs)
     except BaseException as error:
         LOGGER.critical("Exception in initializer:", exc_info=True)
-        server.unfit(error)
+        _server.unfit(error)
         return 1
-    server.run()
+    _server.run()
+    if config.finalizer is not None:
+        _finalize(config.finalizer)
     return 0
+
+
+def _finalize(finalizer: Callable[[], object]) -> None:
+    try:
+        finalizer()
+    except Exception:
+        LOGGER.critical("Exception in finalizer:", exc_info=True)
+
+
+def _rest() -> None:
+    """Called by the loop, once: the worker has run a task, and has nothing to do."""
+    modules = [] if _known is None or _server is None else new_modules(_known)
+    if modules and _server is not None:
+        tell_modules(_server, modules)
+
+
+def _redirect(stream: int, fd: int) -> None:
+    os.dup2(fd, stream)
+    os.close(fd)
+    python = sys.stdout if stream == 1 else sys.stderr
+    if python is not None:
+        # It may have been made for a file.
+        python.reconfigure(line_buffering=True)  # type: ignore[union-attr]

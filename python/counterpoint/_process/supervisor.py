@@ -3,20 +3,44 @@
 from __future__ import annotations
 
 import _thread
+import itertools
+import pickle
+import signal
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from counterpoint._worker.launch import Launcher, Worker
 
+from . import telling
+from .diagnosis import Dump, OomWatch
 from .ending import forget
 from .errors import BrokenProcessPool, WorkerCrashed, describe_status
+from .outputs import Outputs
+from .serving import Setup
 
-__all__ = ["Supervisor"]
-
-_SERVE = "counterpoint._process.serving:serve"
+__all__ = ["Employed", "Supervisor", "Terms"]
 
 # How long the end of a process may take to be reported, after its death was seen.
 _REPORT = 5.0
+
+
+class Terms(NamedTuple):
+    """What all workers of a pool have in common."""
+
+    config: bytes
+    forward_logs: bool
+    # One entry for each place; a worker in a place beyond begins anew.
+    cpus: Sequence[tuple[int, ...]]
+    max_memory: int | None
+
+
+class Employed(NamedTuple):
+    """A worker, the lowest place that was free when it came, and what it may leave behind."""
+
+    worker: Worker
+    place: int
+    dump: Dump
 
 
 class Supervisor:
@@ -25,47 +49,75 @@ class Supervisor:
     It is called by the threads that submit and by the courier, one call at a time for each worker.
     """
 
-    def __init__(self, launcher: Launcher, config: bytes) -> None:
+    def __init__(self, launcher: Launcher, terms: Terms) -> None:
         self._launcher = launcher
-        self._config = config
+        self._terms = terms
+        self._outputs = Outputs()
+        self._oom = OomWatch()
         # By number; the lock is the interpreter's own, reentrant for a signal handler that submits.
-        self.workers: dict[int, Worker] = {}
+        self.employed: dict[int, Employed] = {}
+        # By place: how many workers have been there.
+        self.launches: dict[int, int] = {}
         self._lock = _thread.RLock()
         self.is_over = False
 
-    def launch(self, number: int, fds: tuple[int, int, int, int]) -> tuple[int, int]:
+    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
-        worker = self._launcher.launch(fds, self._config)
+        dump = Dump()
+        place = self._free_place()
+        worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
         with self._lock:
-            self.workers[number] = worker
+            self.employed[number] = Employed(worker, place, dump)
+            self.launches[place] = self.launches.get(place, 0) + 1
         return worker.pid, worker.pidfd
 
+    def _free_place(self) -> int:
+        with self._lock:
+            taken = {employed.place for employed in self.employed.values()}
+        return next(place for place in itertools.count() if place not in taken)
+
+    def _setup(self, place: int) -> bytes:
+        terms = self._terms
+        levels = telling.levels() if terms.forward_logs else None
+        cpus = terms.cpus[place % len(terms.cpus)] if terms.cpus else None
+        warm = self._launcher.method == "zygote"
+        return pickle.dumps(tuple(Setup(levels, cpus, warm, terms.config)))
+
     def died(
-        self, number: int, was_ready: bool, expected: bool, tasks: int, running: int
+        self, number: int, was_ready: bool, expected: bool, used: int | None, running: list[str]
     ) -> BaseException:
         """Let go of a worker that is gone; the error for what it was running."""
         with self._lock:
-            worker = self.workers.pop(number, None)
-        if worker is None:
+            employed = self.employed.pop(number, None)
+        if employed is None:
             return WorkerCrashed("the process that ran this task is gone")
+        worker = employed.worker
         pid, status = worker.pid, worker.exit_status(_REPORT)
         if not expected:
             # What its tasks have started has lost whom it worked for.
             worker.kill()
         worker.close()
-        when = "while it ran this task" if running else "without a task"
-        if not was_ready:
-            when = "before it was set up"
-        text = f"worker process {pid} {describe_status(status)} {when}"
-        return WorkerCrashed(text, pid, status)
+        self._outputs.end(number, pid)
+        oom = status == -signal.SIGKILL and not expected and self._oom.claim()
+        task = running[0] if running else None
+        dump = "" if expected else employed.dump.read()
+        text = f"worker process {pid} {describe_status(status)} {_when(was_ready, task)}"
+        text += self._why(used, oom) + (f"\n\n{dump}" if dump else "")
+        return WorkerCrashed(text, pid, status, task, oom, dump)
+
+    def _why(self, used: int | None, oom: bool) -> str:
+        if used is not None:
+            limit = self._terms.max_memory
+            return f"; it had {used} bytes of memory, and max_memory_per_worker is {limit}"
+        return "; the kernel's out-of-memory killer did it, its counters say" if oom else ""
 
     def abandon(self, number: int) -> None:
         """Have a worker killed that was launched in vain."""
         with self._lock:
-            worker = self.workers.pop(number, None)
-        if worker is not None:
-            worker.kill()
-            worker.close()
+            employed = self.employed.pop(number, None)
+        if employed is not None:
+            employed.worker.kill()
+            employed.worker.close()
 
     def over(self) -> None:
         """Nothing follows: the pool is over."""
@@ -80,8 +132,15 @@ class Supervisor:
         error.__cause__ = cause
         return error
 
-    def message(self, number: int, content: bytes) -> None:
+    def message(self, number: int, inlet: int, content: bytes) -> None:
         """A worker says something that is no result."""
+        if inlet == 0:
+            return telling.hear(content, self._launcher)
+        with self._lock:
+            employed = self.employed.get(number)
+        pid = employed.worker.pid if employed is not None else 0
+        self._outputs.add(number, inlet, pid, content)
+        return None
 
     def kill_all(self) -> None:
         """Kill every worker, with all that it has started."""
@@ -91,7 +150,7 @@ class Supervisor:
     def all_workers(self) -> list[Worker]:
         """Those that have not been let go."""
         with self._lock:
-            return list(self.workers.values())
+            return [employed.worker for employed in self.employed.values()]
 
     def wait(self, timeout: float) -> None:
         """Wait until every worker's end was seen, for at most so many seconds."""
@@ -101,3 +160,9 @@ class Supervisor:
 
     def __reduce__(self) -> Any:
         raise TypeError("cannot pickle the processes of a pool")
+
+
+def _when(was_ready: bool, task: str | None) -> str:
+    if not was_ready:
+        return "before it was set up"
+    return "without a task" if task is None else f"while it ran this task: {task}"

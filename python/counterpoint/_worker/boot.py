@@ -51,11 +51,11 @@ class WorkerProcess(process.BaseProcess):
 
     def run(self) -> None:
         """Prepares, serves, and exits with the status that the target returns."""
+        if self._start.early is not None:
+            _find(self._start.early)(*self._fds, self._start.config)
         if self._start.preparation is not None:
             self._prepare(self._start.preparation)
-        module, _, name = self._start.target.partition(":")
-        serve: Callable[..., int | None] = getattr(importlib.import_module(module), name)
-        sys.exit(serve(*self._fds, self._start.config))
+        sys.exit(_find(self._start.target)(*self._fds, self._start.config))
 
     def _prepare(self, preparation: dict[str, object]) -> None:
         # As in a child of multiprocessing: a program that starts processes while it is imported
@@ -65,6 +65,12 @@ class WorkerProcess(process.BaseProcess):
             spawn.prepare(preparation)
         finally:
             del self._inheriting
+
+
+def _find(place: str) -> Callable[..., int | None]:
+    module, _, name = place.partition(":")
+    function: Callable[..., int | None] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def main(payload: int, parent: int, *fds: int) -> NoReturn:

@@ -184,18 +184,25 @@ class Launcher:
         method: one of METHODS.
         target: `module:function`, which the worker calls with its descriptors and its config. What
             it returns is the exit status, None being 0.
+        early: the same, called before the program's main module is imported, if there is one.
         tracker: start multiprocessing's resource tracker if this process has none yet, as
             multiprocessing does for every child. Without, the workers share the one there is, and
             else each that needs one has its own, which removes what is left at the worker's end.
     """
 
     def __init__(
-        self, method: str = "zygote", *, target: str = SERVE, tracker: bool = False
+        self,
+        method: str = "zygote",
+        *,
+        target: str = SERVE,
+        early: str | None = None,
+        tracker: bool = False,
     ) -> None:
         if method not in METHODS:
             raise ValueError(f"no way to start a worker is called {method!r}; use one of {METHODS}")
         self.method = method
         self.target = target
+        self.early = early
         self.tracker = tracker
 
     def start(self) -> None:
@@ -256,6 +263,7 @@ class Launcher:
         preparation["authkey"] = bytes(preparation["authkey"])
         return wire.Start(
             target=self.target,
+            early=self.early,
             config=config,
             preparation=preparation,
             environment=dict(os.environ),
@@ -268,6 +276,7 @@ class Launcher:
     def _fork(self, fds: Sequence[int], config: bytes, name: str | None) -> Worker:
         start = wire.Start(
             target=self.target,
+            early=self.early,
             config=config,
             preparation=None,
             environment={},

@@ -62,6 +62,8 @@ class Start(NamedTuple):
     """What a worker must know to begin."""
 
     target: str
+    # Called with the same before the program's main module is imported; of this package.
+    early: str | None
     config: bytes
     # What multiprocessing prepares a child with; None: it has all of that by inheritance.
     preparation: dict[str, Any] | None

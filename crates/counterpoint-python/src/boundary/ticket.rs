@@ -2,7 +2,7 @@
 //! the coroutine in `counterpoint/_async.py`.
 
 use super::{Protected, TaskHandle};
-use counterpoint_sync::wait::{Attempt, Source, State, Wait};
+use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait};
 use counterpoint_sync::waiter::Waiter;
 use counterpoint_sync::{Arc, clock};
 use pyo3::exceptions::PyRuntimeError;
@@ -19,8 +19,9 @@ pub trait Place: Send {
     /// The state.
     type State: State<Notify = TaskHandle> + Send;
 
-    /// Where it is.
-    fn protected(&self) -> &Protected<Self::State>;
+    /// The state with its lock: a [`Protected`]'s, or one that threads take which are not
+    /// attached.
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a;
 
     /// Shows the collector the reference to the object.
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
@@ -57,21 +58,21 @@ where
     O::State: State<Notify = TaskHandle>,
 {
     fn try_now(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let output = self.wait.try_now(&self.place.protected().held(py));
+        let output = self.wait.try_now(&self.place.shared(py));
         output.map(|output| (self.finish)(py, &self.place, output)).transpose()
     }
 
     fn attempt(&mut self, py: Python<'_>, handle: TaskHandle) -> PyResult<Option<Py<PyAny>>> {
         let owner = handle.owner();
         let make = |since| Waiter::task(owner, since, handle);
-        match self.wait.attempt(&self.place.protected().held(py), clock::now, make) {
+        match self.wait.attempt(&self.place.shared(py), clock::now, make) {
             Attempt::Done(output) => (self.finish)(py, &self.place, output).map(Some),
             Attempt::Pending(_) => Ok(None),
         }
     }
 
     fn expire(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let output = self.wait.expire(&self.place.protected().held(py), clock::now);
+        let output = self.wait.expire(&self.place.shared(py), clock::now);
         if output.is_none() && !self.wait.is_queued() {
             self.place.given_up(py, &mut self.wait.source);
         }
@@ -79,7 +80,7 @@ where
     }
 
     fn abandon(&mut self, py: Python<'_>) {
-        self.wait.abandon(&self.place.protected().held(py));
+        self.wait.abandon(&self.place.shared(py));
         self.place.given_up(py, &mut self.wait.source);
     }
 

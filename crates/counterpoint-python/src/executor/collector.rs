@@ -8,7 +8,7 @@ use crate::boundary::{
     truth, wake,
 };
 use counterpoint_sync::executor::collector::{CollectorState, Ready};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -177,8 +177,8 @@ struct Home(Py<Collector>);
 impl Place for Home {
     type State = State;
 
-    fn protected(&self) -> &Protected<State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -25,8 +25,15 @@ impl Returned {
 
 /// Who is to hear that a block is not mapped any more. Dropped after the mapping is gone.
 enum Origin {
-    Worker { _block: Arc<Received> },
-    Parent { offset: u64, returned: Arc<Returned> },
+    Worker {
+        _block: Arc<Received>,
+    },
+    Parent {
+        offset: u64,
+        returned: Arc<Returned>,
+    },
+    /// A parcel: the kernel counts.
+    Nobody,
 }
 
 impl Drop for Origin {
@@ -51,6 +58,11 @@ impl Block {
         let view = block.map().map_err(unmappable)?;
         let origin = Origin::Worker { _block: block.clone() };
         Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+    }
+
+    /// A parcel.
+    pub fn of_nobody(py: Python<'_>, view: View) -> PyResult<Py<Self>> {
+        Py::new(py, Self { view, _origin: Origin::Nobody })
     }
 
     /// A block of the parent's, which is told by way of `returned`.

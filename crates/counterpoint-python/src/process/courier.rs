@@ -4,12 +4,12 @@
 //! The courier holds its thread state for as long as it lives, and is detached while it waits. It
 //! ends when the pool is over, which the interpreter's exit sees to.
 
-use super::codec::decode_exception;
+use super::codec::{decode_exception, describe_call};
 use super::pool::{Core, Retry};
 use crate::boundary::TaskHandle;
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
-use counterpoint_pool::{News, Outcome, StationReport, run};
+use counterpoint_pool::{Content, News, Outcome, StationReport, run};
 use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
 use pyo3::intern;
@@ -87,8 +87,9 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
         News::Wanted => launch(py, core),
-        News::Message(station, bytes) => {
-            core.hooks.call_method1(py, intern!(py, "message"), (station, &*bytes)).map(drop)
+        News::Message(station, inlet, bytes) => {
+            let arguments = (station, inlet as u8, &*bytes);
+            core.hooks.call_method1(py, intern!(py, "message"), arguments).map(drop)
         }
         News::Wakes(wakes) => {
             deliver(&*core.shared, wakes);
@@ -165,8 +166,9 @@ fn died(
     report: StationReport,
     jobs: Vec<Arc<RemoteJob>>,
 ) -> PyResult<()> {
-    let StationReport { id, was_ready, expected, tasks } = report;
-    let arguments = (id, was_ready, expected, tasks, jobs.len());
+    let StationReport { id, was_ready, expected, tasks: _, used } = report;
+    let running: Vec<_> = jobs.iter().map(|job| describe(py, core, job)).collect();
+    let arguments = (id, was_ready, expected, used, running);
     let error = match core.hooks.call_method1(py, intern!(py, "died"), arguments) {
         Ok(error) => error,
         // The jobs must end, and nobody knows better of what.
@@ -185,6 +187,20 @@ fn died(
     }
     core.shared.poke();
     Ok(())
+}
+
+/// What a job is, in words.
+fn describe(py: Python<'_>, core: &Core, job: &RemoteJob) -> String {
+    let bytes: Option<Box<[u8]>> = match &job.lock().content {
+        Content::Payload(payload) if !payload.apart => Some(payload.bytes.clone()),
+        _ => None,
+    };
+    let call = bytes.and_then(|bytes| describe_call(py, &bytes, &core.interner));
+    let call = call.unwrap_or_else(|| "a call that is too large to be shown".into());
+    match job.options.as_ref().and_then(|options| options.name.as_ref()) {
+        Some(name) => format!("{name:?}, {call}"),
+        None => call,
+    }
 }
 
 /// Whether an unexpected death is the pool's end.

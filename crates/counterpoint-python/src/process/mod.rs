@@ -5,9 +5,12 @@
 
 pub mod block;
 pub mod codec;
+pub mod context;
 pub mod courier;
 mod kernel;
+pub mod limit;
 pub mod outcome;
+pub mod parcel;
 pub mod payload;
 pub mod pool;
 pub mod serve;
@@ -22,6 +25,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<pool::ProcessPool>()?;
     module.add_class::<serve::Server>()?;
     module.add_function(wrap_pyfunction!(submit::_process_pool_base, module)?)?;
+    module.add_class::<parcel::Parcel>()?;
+    module.add_function(wrap_pyfunction!(parcel::_open_parcel, module)?)?;
+    module.add_function(wrap_pyfunction!(limit::_limit_is_over, module)?)?;
     module.add_function(wrap_pyfunction!(kernel::_pidfd_open, module)?)?;
     module.add_function(wrap_pyfunction!(kernel::_pidfd_send_signal, module)?)?;
     module.add_function(wrap_pyfunction!(kernel::_memfd_create, module)?)?;

@@ -30,12 +30,14 @@ pub fn pack(
 ) -> PyResult<Record<Arc<Loan>>> {
     let apart = encoded.bytes.len() > wire::INLINE;
     if encoded.buffers.is_empty() && !apart {
-        return Ok(Record { bytes: encoded.bytes.as_slice().into(), blocks: Box::new([]), apart });
+        let bytes = encoded.bytes.as_slice().into();
+        return Ok(Record { bytes, blocks: Box::default(), apart, parcels: Box::default() });
     }
     let arena = arena()?;
     let blocks = place(py, encoded, apart, |len| Loan::new(&arena, len))?;
     let bytes = if apart { Box::default() } else { encoded.bytes.as_slice().into() };
-    Ok(Record { bytes, blocks: blocks.into_iter().map(Arc::new).collect(), apart })
+    let blocks = blocks.into_iter().map(Arc::new).collect();
+    Ok(Record { bytes, blocks, apart, parcels: Box::default() })
 }
 
 /// Copies the buffers, and the record itself if it goes apart, into targets.

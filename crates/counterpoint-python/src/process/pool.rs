@@ -2,7 +2,7 @@
 
 use super::codec::Interner;
 use super::courier;
-use crate::boundary::{TaskHandle, Waits, block_on_shared, seconds};
+use crate::boundary::{Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, seconds};
 use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
 use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
@@ -54,6 +54,9 @@ pub struct Core {
     pub ended: Ended,
     /// Python's half: launches workers, makes errors.
     pub hooks: Py<PyAny>,
+    /// The functions that were sent once.
+    pub interner: Arc<Interner>,
+    capture: bool,
     /// The thread that runs callbacks, and so cannot wait for the end.
     pub courier: OnceLock<ThreadId>,
     arena: OnceLock<Arc<Mutex<Arena>>>,
@@ -107,14 +110,20 @@ impl Core {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let station = Station::create(id, Link::new(results, len)).map_err(no_memory)?;
+        let link = Link::new(
+            results,
+            len,
+            self.shared.doorbell().ok_or_else(|| no_memory(std::io::ErrorKind::NotFound.into()))?,
+        );
+        let station = Station::create(id, link, self.capture).map_err(no_memory)?;
         let arguments = self.arena()?;
         let reader = {
             let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
             arena.reader().try_clone_to_owned().map_err(no_memory)?
         };
-        let [lane, event, results] = station.descriptors().map(|fd| fd.as_raw_fd());
-        let fds = (lane, event, reader.as_raw_fd(), results);
+        let mut fds: Vec<i32> = station.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
+        fds.insert(2, reader.as_raw_fd());
+        let fds = pyo3::types::PyTuple::new(py, fds)?;
         let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
         let added = self.admit(launched.bind(py), station);
         if added.is_err() {
@@ -149,6 +158,10 @@ impl Core {
     }
 }
 
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9).min(9e18) as u64
+}
+
 fn no_memory(error: std::io::Error) -> PyErr {
     PyOSError::new_err(format!("a worker's shared memory cannot be set up: {error}"))
 }
@@ -170,6 +183,34 @@ impl ProcessPool {
 
 /// Number, pid, tasks, nanoseconds in them, bytes in, bytes out.
 type WorkerRow = (u32, i32, u64, u64, u64, u64);
+/// A strong reference to a pool, for a wait that outlives the call.
+struct Home(Py<ProcessPool>);
+
+impl Place for Home {
+    type State = PoolState<TaskHandle, Py<PyAny>>;
+
+    fn shared<'a>(
+        &'a self,
+        _: Python<'a>,
+    ) -> impl counterpoint_sync::wait::Shared<State = Self::State> + 'a {
+        Lent(&self.0.get().core.shared)
+    }
+
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.0)
+    }
+}
+
+/// The pool's own lock, which the dispatcher takes as well.
+struct Lent<'a>(&'a Inner);
+
+impl counterpoint_sync::wait::Shared for Lent<'_> {
+    type State = PoolState<TaskHandle, Py<PyAny>>;
+
+    fn with<R>(&self, f: impl FnOnce(&mut Self::State) -> R) -> R {
+        counterpoint_sync::wait::Shared::with(self.0, f)
+    }
+}
 
 /// Judges failures: how often a task is tried again, and for which exceptions.
 pub struct Retry {
@@ -182,18 +223,26 @@ pub struct Retry {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true))]
+    #[allow(clippy::too_many_arguments)] // one for each option, from one caller
+    #[pyo3(signature = (hooks, workers, pending=None, tasks_per_worker=None, isolate=true, capture=false, least=0, idle=None, memory=None))]
     fn new(
         hooks: Py<PyAny>,
         workers: usize,
         pending: Option<usize>,
         tasks_per_worker: Option<u64>,
         isolate: bool,
+        capture: bool,
+        least: usize,
+        idle: Option<f64>,
+        memory: Option<u64>,
     ) -> PyResult<Self> {
         let interner = Arc::new(Interner::default());
         let known = interner.clone();
         let limits = Limits {
             workers,
+            least,
+            idle: idle.map(nanoseconds),
+            memory,
             pending: pending.unwrap_or(usize::MAX),
             tasks_per_worker: tasks_per_worker.unwrap_or(u64::MAX),
             isolate,
@@ -203,12 +252,21 @@ impl ProcessPool {
             shared: Arc::new(Shared::new(state).map_err(no_memory)?),
             ended: Ended::default(),
             hooks,
+            interner: interner.clone(),
+            capture,
             courier: OnceLock::new(),
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
         };
         Ok(Self { core: Arc::new(core), interner })
+    }
+
+    /// Starts the workers that there are always.
+    fn start(&self) -> PyResult<()> {
+        self.core.ensure_served()?;
+        self.core.shared.with(|pool| pool.launch_least());
+        Ok(())
     }
 
     /// Accepts no more tasks; with `cancel`, cancels those that were not begun.
@@ -257,6 +315,12 @@ impl ProcessPool {
         block_on_shared(py, &*self.core.shared, wait, None).map(drop)
     }
 
+    /// The same wait for a task.
+    fn room_ticket(slf: Py<Self>) -> Ticket {
+        let wait = Wait::new(Room::default());
+        Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(py.None()) })
+    }
+
     /// Fails every task that is not over, and kills the workers.
     fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
         self.core.check_ours()?;
@@ -293,6 +357,13 @@ impl ProcessPool {
         }))
     }
 
+    /// Of queueing delays and of run times: bounds in seconds, and counts.
+    fn histograms(&self) -> [Vec<(f64, u64)>; 2] {
+        let buckets =
+            self.core.shared.with(|pool| [pool.queue_delay.buckets(), pool.run_time.buckets()]);
+        buckets.map(|all| all.into_iter().map(|(bound, n)| (bound as f64 / 1e9, n)).collect())
+    }
+
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
     fn workers(&self) -> PyResult<Vec<WorkerRow>> {
         self.core.check_ours()?;
@@ -306,7 +377,7 @@ impl ProcessPool {
     }
 
     /// Submits a call with options.
-    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, retries, retry_on))]
+    #[pyo3(signature = (executor, function, arguments, names, priority, timeout, soft_timeout, retries, retry_on, name=None))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller
     fn submit_with<'py>(
         slf: &Bound<'py, Self>,
@@ -316,13 +387,16 @@ impl ProcessPool {
         names: Option<Bound<'py, pyo3::types::PyTuple>>,
         priority: i64,
         timeout: Option<f64>,
+        soft_timeout: Option<f64>,
         retries: u32,
         retry_on: Py<PyAny>,
+        name: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let retry = Retry { left: AtomicU32::new(retries), on: retry_on };
         let judge = (retries > 0).then(|| Arc::new(retry) as Arc<_>);
-        let timeout = timeout.map(|seconds| (seconds * 1e9).min(9e18) as u64);
-        let options = Box::new(Options { priority, timeout, judge });
+        let [timeout, soft_timeout] = [timeout, soft_timeout].map(|limit| limit.map(nanoseconds));
+        let options =
+            Box::new(Options { priority, timeout, soft_timeout, name: name.map(Box::from), judge });
         let names = names.filter(|names| !names.is_empty());
         super::submit::submit_slowly(slf, executor, function, &arguments, names, options)
     }

@@ -2,7 +2,10 @@
 
 use super::block::{Block, Returned, unmappable};
 use super::codec::{Encoded, Functions, decode_call, encode_exception, encode_result};
+use super::context;
+use super::limit::Limit;
 use super::payload::{Target, place};
+use counterpoint_pool::sideband;
 use counterpoint_pool::wire::{self, Reader};
 use counterpoint_shm::arena::{self, Arena, Block as Piece, Lent, View};
 use counterpoint_shm::clock;
@@ -11,7 +14,7 @@ use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The parent's arena, and what of it is mapped here.
@@ -39,13 +42,19 @@ struct Worker {
     encoded: Encoded,
     head: Vec<u8>,
     returning: Vec<u64>,
+    limit: Limit,
+    /// Whether it has run a task; `None`: and has said what it imported for that.
+    worked: Option<bool>,
     /// The generation of forks that this process is.
     process: u32,
 }
 
 /// A worker's end of its lane. Internal: used by `counterpoint._process.serving`.
 #[pyclass(frozen, module = "counterpoint._core")]
-pub struct Server(Mutex<Worker>);
+pub struct Server {
+    worker: Mutex<Worker>,
+    sideband: OwnedFd,
+}
 
 /// Takes a descriptor that was handed over.
 ///
@@ -62,14 +71,14 @@ fn broken(error: io::Error) -> PyErr {
 
 #[pymethods]
 impl Server {
-    /// From the four descriptors, which it owns from now on.
+    /// From the five descriptors, which it owns from now on.
     #[new]
-    fn new(lane: i32, event: i32, arguments: i32, results: i32) -> PyResult<Self> {
+    fn new(lane: i32, event: i32, arguments: i32, results: i32, side: i32) -> PyResult<Self> {
         // SAFETY: the worker's start-up code gives them away.
-        let [lane, event, arguments, results] =
-            [lane, event, arguments, results].map(|fd| unsafe { owned(fd) });
+        let [lane, event, arguments, results, sideband] =
+            [lane, event, arguments, results, side].map(|fd| unsafe { owned(fd) });
         let len = arena::sealed_len(arguments.as_fd()).map_err(broken)?;
-        Ok(Self(Mutex::new(Worker {
+        let worker = Mutex::new(Worker {
             lane: WorkerEnd::adopt(lane, event).map_err(broken)?,
             arguments: Arguments { arena: arguments, len, returned: Arc::default() },
             arena: Arena::adopt(results).map_err(broken)?,
@@ -78,23 +87,46 @@ impl Server {
             encoded: Encoded::default(),
             head: Vec::new(),
             returning: Vec::new(),
+            limit: Limit::default(),
+            worked: Some(false),
             process: fork::generation(),
-        })))
+        });
+        Ok(Self { worker, sideband })
     }
 
     /// Tells the parent that the worker is set up; then runs tasks until told to leave.
     fn run(&self, py: Python<'_>) -> PyResult<()> {
         let mut worker = self
-            .0
+            .worker
             .try_lock()
             .map_err(|_| PyRuntimeError::new_err("a task cannot run the loop that runs it"))?;
         worker.tell(py, wire::READY, &[])?;
         worker.serve(py)
     }
 
+    /// Sends the parent a message, from any thread, waiting for room.
+    fn say(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
+        let send = || sideband::send(self.sideband.as_fd(), message, None, true);
+        loop {
+            match py.detach(send) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
+                result => return result.map_err(PyErr::from),
+            }
+        }
+    }
+
+    /// What came over the sideband, if something did: the number of a parcel, and its descriptor
+    /// for the caller to close; -1 if there was no room for one.
+    fn take_parcel(&self) -> Option<(u64, i32)> {
+        let mut number = [0; 8];
+        let mail = sideband::receive(self.sideband.as_fd(), &mut number)?;
+        let descriptor = mail.descriptor.map_or(-1, IntoRawFd::into_raw_fd);
+        Some((u64::from_le_bytes(number), descriptor))
+    }
+
     /// Tells the parent that the initializer raised.
     fn unfit(&self, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        let mut worker = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
         let mut encoded = Encoded::default();
         encode_exception(error, &mut encoded)?;
         worker.tell(error.py(), wire::UNFIT, &encoded.bytes)
@@ -117,7 +149,7 @@ impl Worker {
                 return Ok(());
             }
             match entry {
-                Some(entry) => self.call(py, entry, flags & wire::ANNOUNCE != 0)?,
+                Some(entry) => self.call(py, entry, flags)?,
                 None => self.obey(py, kind)?,
             }
         }
@@ -127,6 +159,10 @@ impl Worker {
     fn rest(&mut self, py: Python<'_>) -> PyResult<()> {
         self.give_back(py)?;
         self.lane.flush(clock::now(), true);
+        if self.worked == Some(true) {
+            self.worked = None;
+            py.import("counterpoint._process.serving")?.call_method0("_rest")?;
+        }
         let lane = &mut self.lane;
         match py.detach(|| lane.sleep(None)) {
             Slept::Interrupted => py.check_signals(),
@@ -151,17 +187,24 @@ impl Worker {
                 }
                 Ok(())
             }
+            wire::FORGET => {
+                let mut reader = Reader(payload);
+                let parcels: Vec<u64> = std::iter::from_fn(|| reader.u64()).collect();
+                let sharing = py.import("counterpoint._process.sharing")?;
+                sharing.call_method1("_forget", (parcels,)).map(drop)
+            }
             _ => Err(PyRuntimeError::new_err(format!("the parent sent a record of kind {kind}"))),
         }
     }
 
-    fn call(&mut self, py: Python<'_>, entry: u16, announced: bool) -> PyResult<()> {
+    fn call(&mut self, py: Python<'_>, entry: u16, flags: u8) -> PyResult<()> {
         let began = clock::now();
         self.lane.begin(began);
-        if announced {
+        self.worked = self.worked.and(Some(true));
+        if flags & wire::ANNOUNCE != 0 {
             self.tell(py, wire::BEGUN, &entry.to_le_bytes())?;
         }
-        let outcome = self.make_call(py);
+        let outcome = self.make_call(py, flags);
         if self.process != fork::generation() {
             leave_fork(outcome.is_err());
         }
@@ -177,9 +220,13 @@ impl Worker {
         self.publish_end(py, kind, entry, began)
     }
 
-    fn make_call<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn make_call<'py>(&mut self, py: Python<'py>, flags: u8) -> PyResult<Bound<'py, PyAny>> {
         let mut reader = Reader(self.lane.payload());
         let damaged = || super::codec::damaged(py, "blocks that are none");
+        let limit = match flags & wire::LIMITED {
+            0 => None,
+            _ => Some(reader.u64().ok_or_else(damaged)?),
+        };
         let (mut places, apart) = reader.blocks().ok_or_else(damaged)?;
         let own = if apart { places.pop() } else { None };
         let view = own.map(|place| self.arguments.map(place)).transpose()?;
@@ -196,13 +243,23 @@ impl Worker {
             mapped[at] = true;
             Block::of_parent(py, arguments.map(place)?, place.0, &arguments.returned)
         };
-        let decoded = decode_call(py, bytes, functions, &mut buffers);
+        let decoded = context::decode(py, bytes).and_then(|(context, call)| {
+            Ok((context, decode_call(py, call, functions, &mut buffers)?))
+        });
         drop(view);
         // What nobody mapped goes back at once, as does the record itself.
         let left =
             places.iter().zip(&mapped).filter(|(_, mapped)| !**mapped).map(|(place, _)| place.0);
         self.returning.extend(left.chain(own.map(|place| place.0)));
-        decoded?.call()
+        let (context, mut call) = decoded?;
+        if let Some(limit) = limit {
+            self.limit.set(py, limit)?;
+        }
+        let result = context::run(&context, || call.call());
+        if limit.is_some() {
+            self.limit.clear();
+        }
+        result
     }
 
     fn publish_end(&mut self, py: Python<'_>, kind: u8, entry: u16, began: u64) -> PyResult<()> {

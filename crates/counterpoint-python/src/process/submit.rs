@@ -2,6 +2,8 @@
 //! ProcessPoolExecutor.
 
 use super::codec::{Encoded, encode_call};
+use super::context;
+use super::parcel::naming;
 use super::payload::pack;
 use super::pool::ProcessPool;
 use crate::boundary::{Spec, guarded, method, raw_type};
@@ -46,16 +48,27 @@ fn prepare(
     encoded.clear();
     let function = pool.interner.intern(function)?;
     let shared = &pool.core().shared;
-    let record = encode_call(function, arguments, names, &mut encoded)
-        .and_then(|()| pack(py, &encoded, || pool.core().arena()));
+    let (record, parcels) = naming(|| {
+        context::encode(py, &mut encoded)?;
+        encode_call(function, arguments, names, &mut encoded)?;
+        pack(py, &encoded, || pool.core().arena())
+    });
     if encoded.bytes.capacity() < KEEP {
         encoded.clear();
         SCRATCH.replace(encoded);
     }
     match record {
-        Ok(record) => Ok(Job::new(record, function.id(), clock::now(), shared.clone(), options)),
+        Ok(mut record) => {
+            record.parcels = parcels.into();
+            Ok(Job::new(record, function.id(), clock::now(), shared.clone(), options))
+        }
         Err(error) => {
-            let nothing = Record { bytes: Box::default(), blocks: Box::new([]), apart: false };
+            let nothing = Record {
+                bytes: Box::default(),
+                blocks: Box::default(),
+                apart: false,
+                parcels: Box::default(),
+            };
             let job = Job::new(nothing, None, clock::now(), shared.clone(), None);
             let error: Py<PyAny> = error.into_value(py).into_any();
             shared.with(|pool| pool.finish(job.clone(), Outcome::Failed(Arc::new(error))));

@@ -6,9 +6,9 @@ use super::layout::{RawQueue, StateOf, receiver};
 use super::object::Object;
 use super::operate::{self, Outcome, Rest, finish_get, finish_get_many, finish_put};
 use super::patience::{Arguments, required};
-use crate::boundary::{Pending, Place, Protected, TaskHandle, Ticket, guarded, thread_owner};
+use crate::boundary::{Pending, Place, TaskHandle, Ticket, guarded, thread_owner};
 use counterpoint_sync::queue::{Caller, Denied, Ended, Get, GetMany, Join, Put};
-use counterpoint_sync::wait::{Source, Wait};
+use counterpoint_sync::wait::{Shared, Source, Wait};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{Py_ssize_t, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -33,8 +33,8 @@ impl<K: Kind> QueuePlace<K> {
 impl<K: Kind> Place for QueuePlace<K> {
     type State = StateOf<K>;
 
-    fn protected(&self) -> &Protected<StateOf<K>> {
-        &self.queue().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = StateOf<K>> + 'a {
+        self.queue().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

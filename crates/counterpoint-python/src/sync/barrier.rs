@@ -6,7 +6,7 @@ use crate::boundary::{
 };
 use counterpoint_sync::clock;
 use counterpoint_sync::lock::barrier::{BarrierState, Broken, Pass, Passage};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -148,8 +148,8 @@ struct BarrierPlace(Py<Barrier>);
 impl Place for BarrierPlace {
     type State = BarrierState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

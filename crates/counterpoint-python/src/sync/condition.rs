@@ -8,7 +8,7 @@ use crate::boundary::{
 };
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
 use counterpoint_sync::lock::mutex::LockState;
-use counterpoint_sync::wait::{Attempt, Wait, deliver};
+use counterpoint_sync::wait::{Attempt, Shared, Wait, deliver};
 use counterpoint_sync::waiter::{Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
 use counterpoint_trace::Durations;
@@ -324,8 +324,8 @@ struct ConditionPlace(Py<Condition>);
 impl Place for ConditionPlace {
     type State = SignalState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -5,7 +5,7 @@ use crate::boundary::{
     optional_timeout, seconds, traverse_waiters, truth, wake,
 };
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -111,8 +111,8 @@ struct EventPlace(Py<Event>);
 impl Place for EventPlace {
     type State = SignalState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

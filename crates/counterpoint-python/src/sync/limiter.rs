@@ -5,7 +5,7 @@ use crate::boundary::{
     current_owner, lock_timeout, observe, seconds, thread_owner, traverse_waiters, truth, wake,
 };
 use counterpoint_sync::lock::limiter::{AlreadyBorrowing, Borrow, LimiterState};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -144,8 +144,8 @@ struct LimiterPlace(Py<CapacityLimiter>);
 impl Place for LimiterPlace {
     type State = LimiterState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

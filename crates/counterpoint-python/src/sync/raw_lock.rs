@@ -6,7 +6,7 @@ use crate::boundary::{
 };
 use counterpoint_sync::Arc;
 use counterpoint_sync::lock::mutex::{Contended, LockState, NOBODY};
-use counterpoint_sync::wait::State;
+use counterpoint_sync::wait::{Shared, State};
 use counterpoint_sync::waiter::Waiter;
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -171,9 +171,9 @@ impl<S> LockPlace<S> {
 impl<S: LockLike> Place for LockPlace<S> {
     type State = S;
 
-    fn protected(&self) -> &Protected<S> {
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = S> + 'a {
         // SAFETY: `new`'s contract, and the reference keeps the object alive.
-        unsafe { &receiver::<S>(self.object.as_ptr()).state }
+        unsafe { receiver::<S>(self.object.as_ptr()) }.state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

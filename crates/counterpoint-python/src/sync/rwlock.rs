@@ -6,7 +6,7 @@ use crate::boundary::{
     traverse_waiters, truth, wake,
 };
 use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Misuse, Mode, RwLockState, Who};
-use counterpoint_sync::wait::{Source, Wait};
+use counterpoint_sync::wait::{Shared, Source, Wait};
 use counterpoint_sync::waiter::Waiter;
 use counterpoint_sync::{Arc, clock};
 use pyo3::exceptions::PyRuntimeError;
@@ -213,8 +213,8 @@ struct RWLockPlace(Py<RWLock>, Arc<Waiter<TaskHandle>>);
 impl Place for RWLockPlace {
     type State = RwLockState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

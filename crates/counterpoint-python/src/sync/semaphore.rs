@@ -6,7 +6,7 @@ use crate::boundary::{
 };
 use counterpoint_sync::clock;
 use counterpoint_sync::lock::semaphore::{AcquirePermit, SemaphoreState};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -151,8 +151,8 @@ struct SemaphorePlace(Py<Semaphore>);
 impl Place for SemaphorePlace {
     type State = SemaphoreState<TaskHandle>;
 
-    fn protected(&self) -> &Protected<Self::State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = Self::State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

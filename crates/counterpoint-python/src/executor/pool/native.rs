@@ -10,7 +10,7 @@ use crate::executor::reference::Ref;
 use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
 use counterpoint_sync::executor::pool::{Counts, Opening, PoolState};
-use counterpoint_sync::wait::Wait;
+use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -79,8 +79,8 @@ struct Home(Py<Pool>);
 impl Place for Home {
     type State = State;
 
-    fn protected(&self) -> &Protected<State> {
-        &self.0.get().state
+    fn shared<'a>(&'a self, py: Python<'a>) -> impl Shared<State = State> + 'a {
+        self.0.get().state.held(py)
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

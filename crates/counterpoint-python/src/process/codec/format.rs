@@ -53,6 +53,8 @@ pub const CALL: u8 = 64;
 pub const NAMED_CALL: u8 = 65;
 pub const PICKLED_CALL: u8 = 66;
 pub const EXCEPTION: u8 = 67;
+/// Stands before a call: length: u32, its context.
+pub const IN_CONTEXT: u8 = 68;
 
 // Where a stream is.
 pub const WITHIN: u8 = 0;

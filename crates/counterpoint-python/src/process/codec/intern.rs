@@ -58,6 +58,14 @@ impl Interner {
         self.definitions().get(id as usize).cloned()
     }
 
+    /// The function of a number. A search, for errors.
+    pub fn function<'py>(&self, py: Python<'py>, id: u32) -> Option<Bound<'py, PyAny>> {
+        self.known.with(py, |known| {
+            let (_, function) = known.values().find(|(other, _)| *other == id)?;
+            Some(function.bind(py).clone())
+        })
+    }
+
     /// Shows the collector what it holds.
     pub fn visit(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: called for a traversal.

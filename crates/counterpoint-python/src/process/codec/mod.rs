@@ -28,6 +28,7 @@
 
 mod call;
 mod chunk;
+mod describe;
 mod encoded;
 mod exception;
 mod fault;
@@ -41,9 +42,10 @@ mod result;
 mod write;
 
 pub use call::{Call, decode_call, encode_call};
+pub use describe::describe_call;
 pub use encoded::{Buffer, Buffers, Encoded};
 pub use exception::{decode_exception, encode_exception};
-pub use format::{MAX_FUNCTIONS, OUTSIDE};
+pub use format::{IN_CONTEXT, MAX_FUNCTIONS, OUTSIDE};
 pub use functions::Functions;
 pub use intern::{Function, Interner};
 pub use result::{decode_result, encode_result};

@@ -1,0 +1,53 @@
+//! How many workers there are: at least so many from the start, and fewer when they are idle.
+
+use crate::mailbox::News;
+use crate::state::PoolState;
+use crate::station::{Stage, Station};
+use counterpoint_sync::waiter::Notify;
+
+impl<N: Notify, K> PoolState<N, K> {
+    /// Has workers launched until there are as many as there always are. Not repeated when a
+    /// launch fails: the next death, or task, is the next attempt.
+    pub fn launch_least(&mut self) {
+        while !self.closed && self.live() + self.launching < self.limits.least {
+            if !self.reserve_launch(counterpoint_shm::clock::now()) {
+                break;
+            }
+            self.news.push(News::Wanted);
+        }
+    }
+
+    /// Workers that take part in the work.
+    pub(crate) fn live(&self) -> usize {
+        self.stations.iter().filter(|station| station.is_live()).count()
+    }
+
+    /// Lets go of workers that have been idle for too long. Returns when the next one is due.
+    pub(crate) fn retire(&mut self, now: u64) -> Option<u64> {
+        let limit = self.limits.idle?;
+        let mut spare = self.live().saturating_sub(self.limits.least);
+        let mut next: Option<u64> = None;
+        for station in &mut self.stations {
+            let Some(since) = station.idle_since(now).filter(|_| spare > 0) else { continue };
+            let due = since.saturating_add(limit);
+            if due <= now {
+                station.stage = Stage::Leaving;
+                spare -= 1;
+            } else {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            }
+        }
+        next
+    }
+}
+
+impl<N, K> Station<N, K> {
+    /// Since when it has had nothing to do, as far as was seen.
+    fn idle_since(&mut self, now: u64) -> Option<u64> {
+        if self.stage != Stage::Ready || self.end.in_flight() > 0 {
+            self.idle = None;
+            return None;
+        }
+        Some(*self.idle.get_or_insert(now))
+    }
+}

@@ -1,0 +1,139 @@
+"""What a process pool's `statistics()` returns."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from counterpoint._statistics import WaitStatistics
+
+if TYPE_CHECKING:
+    from counterpoint._core import ProcessPool
+
+    from .supervisor import Supervisor
+
+__all__ = ["ProcessPoolStatistics", "WorkerStatistics", "collect"]
+
+
+class WorkerStatistics(NamedTuple):
+    """One worker process."""
+
+    pid: int
+    """Its process number."""
+    tasks: int
+    """Tasks that it ended."""
+    busy: float
+    """Seconds that it spent in them."""
+    cpu_time: float
+    """Seconds of CPU time that it used, in user and kernel mode."""
+    memory: int
+    """Bytes of memory that it has for itself."""
+    bytes_in: int
+    """Bytes of the records that it was sent; large buffers are not in them."""
+    bytes_out: int
+    """Bytes of the records that it sent; large buffers are not in them."""
+    restarts: int
+    """Workers that had its place before."""
+
+
+class ProcessPoolStatistics(NamedTuple):
+    """A pool of worker processes. It begins as `ExecutorStatistics` does."""
+
+    name: str | None
+    """None."""
+    max_workers: int
+    """The most workers that run tasks at the same time."""
+    workers: int
+    """Workers that exist now."""
+    queued: int
+    """Tasks that wait for a worker now."""
+    running: int
+    """Tasks that run now."""
+    done: int
+    """Tasks that returned."""
+    failed: int
+    """Tasks that raised."""
+    cancelled: int
+    """Tasks that were cancelled before they ran."""
+    queue_delay: WaitStatistics
+    """From `submit` to the task's first instruction."""
+    run_time: WaitStatistics
+    """From the task's first instruction to its end."""
+    utilisation: float
+    """Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1."""
+    queue_histogram: tuple[tuple[float, int], ...]
+    """How many delays were at most so many seconds, and more than the entry before says."""
+    run_histogram: tuple[tuple[float, int], ...]
+    """The same of run times."""
+    crashes: int
+    """Workers that ended though nobody wanted it."""
+    restarts: int
+    """Workers that took the place of another."""
+    each_worker: tuple[WorkerStatistics, ...]
+    """The workers that exist now."""
+
+
+def collect(
+    pool: ProcessPool, supervisor: Supervisor, max_workers: int, born: float
+) -> ProcessPoolStatistics:
+    """The statistics of a pool that was made at `born`."""
+    counts = pool.counts()
+    pending, running, workers, done, failed, cancelled, crashes, delay, run, busy = counts
+    life = (time.monotonic() - born) * max_workers
+    launches = dict(supervisor.launches)
+    queue_histogram, run_histogram = pool.histograms()
+    return ProcessPoolStatistics(
+        None,
+        max_workers,
+        workers,
+        pending,
+        running,
+        done,
+        failed,
+        cancelled,
+        WaitStatistics(*delay),
+        WaitStatistics(*run),
+        min(1.0, busy / 1e9 / life) if life > 0 else 0.0,
+        tuple(queue_histogram),
+        tuple(run_histogram),
+        crashes,
+        sum(launches.values()) - len(launches),
+        tuple(_workers(pool, supervisor, launches)),
+    )
+
+
+def _workers(
+    pool: ProcessPool, supervisor: Supervisor, launches: dict[int, int]
+) -> list[WorkerStatistics]:
+    employed = dict(supervisor.employed)
+    rows = []
+    for number, pid, tasks, busy, bytes_in, bytes_out in pool.workers():
+        place = employed[number].place if number in employed else -1
+        cpu_time, memory = _usage(pid)
+        restarts = launches.get(place, 1) - 1
+        rows.append(
+            WorkerStatistics(
+                pid, tasks, busy / 1e9, cpu_time, memory, bytes_in, bytes_out, restarts
+            )
+        )
+    return rows
+
+
+def _usage(pid: int) -> tuple[float, int]:
+    """CPU time and memory of a process; nothing if it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # Its name, which may contain anything, is in parentheses.
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            pages = file.read().split()
+    except OSError:
+        return 0.0, 0
+    ticks = int(fields[11]) + int(fields[12])
+    private = max(0, int(pages[1]) - int(pages[2]))
+    return ticks / os.sysconf("SC_CLK_TCK"), private * os.sysconf("SC_PAGE_SIZE")
+
+
+# Where users find them.
+WorkerStatistics.__module__ = ProcessPoolStatistics.__module__ = "counterpoint.futures"
