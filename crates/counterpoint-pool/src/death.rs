@@ -2,7 +2,8 @@
 
 use crate::job::Place;
 use crate::mailbox::News;
-use crate::state::PoolState;
+use crate::state::{PoolState, Stillborn};
+use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
 impl<N: Notify, K> PoolState<N, K> {
@@ -17,13 +18,11 @@ impl<N: Notify, K> PoolState<N, K> {
         for job in unstarted.into_iter().rev() {
             self.put_back(job);
         }
-        begun.iter().for_each(|job| job.lock().place = Place::Over);
+        begun.iter().for_each(|job| job.lock().place = Place::Judged);
+        self.undecided += begun.len();
         let report = station.report();
         if !report.expected {
             self.counts.crashes += 1;
-        }
-        if !report.was_ready {
-            self.stillborn += 1;
         }
         self.news.push(News::Died(report, begun));
     }
@@ -35,8 +34,10 @@ impl<N: Notify, K> PoolState<N, K> {
         self.stations[at].stage = stage;
     }
 
-    /// Workers that died in a row before they were set up.
-    pub fn stillborn(&self) -> usize {
+    /// Counts a worker that died, unasked, before it was set up; how many there were in a row.
+    pub fn count_stillborn(&mut self, killed: bool) -> Stillborn {
+        self.stillborn.since.get_or_insert_with(clock::now);
+        *(if killed { &mut self.stillborn.killed } else { &mut self.stillborn.failed }) += 1;
         self.stillborn
     }
 }

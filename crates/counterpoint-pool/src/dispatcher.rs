@@ -7,13 +7,23 @@
 //! lane of which nothing was heard for longer rings at once, and then the sleep has no limit.
 
 use crate::mailbox::News;
-use crate::shared::{DEATH, POKE, Shared};
+use crate::shared::{DEATH, Ears, POKE, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
 /// Serves the pool until it is over.
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
+    listen(shared);
+    shared.go_deaf();
+    if shared.mailbox.add([News::Over]) {
+        shared.mailbox.notify();
+    }
+}
+
+fn listen<N: Notify, K>(shared: &Shared<N, K>) {
+    let ears = shared.listen();
+    let Some(Ears { poller, bell }) = &*ears else { return };
     let mut dead = Vec::new();
     loop {
         let sleep = shared.with(|state| {
@@ -22,15 +32,14 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
         });
         let Some(until) = sleep else { break };
         let timeout = (until != u64::MAX).then(|| until.saturating_sub(clock::now()));
-        shared.poller.wait(timeout, |token| {
+        poller.wait(timeout, |token| {
             if token == POKE {
-                shared.silence();
+                bell.silence();
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
         });
     }
-    shared.mailbox.post([News::Over]);
 }
 
 impl<N: Notify, K> PoolState<N, K> {
@@ -40,17 +49,19 @@ impl<N: Notify, K> PoolState<N, K> {
             self.drain();
             let now = clock::now();
             let alarm = self.enforce_limits(now);
-            self.refill_all();
+            self.refill_all(now);
             let balance = self.balance(now);
-            self.dismiss();
+            self.dismiss(now);
+            let patrol = self.patrol(now);
             self.admit();
             if self.is_over() {
                 return None;
             }
             let held_back = self.prepare_sleep();
             if !self.stations.iter().any(|station| station.end.pending()) {
-                let until = [alarm, balance, held_back].into_iter().flatten().min();
-                return Some(until.unwrap_or(u64::MAX));
+                let until = [alarm, balance, held_back, patrol].into_iter().flatten().min();
+                self.asleep_until = until.unwrap_or(u64::MAX);
+                return Some(self.asleep_until);
             }
         }
     }

@@ -2,9 +2,10 @@
 
 use crate::job::{Content, Job, Outcome, Place, Record};
 use crate::mailbox::News;
-use crate::state::PoolState;
+use crate::state::{PoolState, Stillborn};
 use crate::station::{Station, received};
 use crate::wire::{self, Reader};
+use counterpoint_shm::clock;
 use counterpoint_shm::lane::Incoming;
 use counterpoint_sync::waiter::Notify;
 use std::sync::Arc;
@@ -42,6 +43,9 @@ impl<N: Notify, K> PoolState<N, K> {
         station.end.awake();
         let sane = collect(station, &mut events);
         let any = !events.is_empty();
+        if any && self.stations[at].end.in_flight() > 0 {
+            self.stations[at].quiet_since = clock::now();
+        }
         let sane = events.into_iter().fold(sane, |sane, event| self.handle(at, event) && sane);
         if !sane {
             self.stations[at].kill();
@@ -61,7 +65,7 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             Event::Ready => {
                 station.ready();
-                self.stillborn = 0;
+                self.stillborn = Stillborn::default();
             }
             Event::Unfit(error) => {
                 // Its end is no crash; what it was to run goes back until the courier decides.
@@ -89,7 +93,9 @@ impl<N: Notify, K> PoolState<N, K> {
 
     /// A worker ended a job.
     fn ended(&mut self, job: Arc<Job<N, K>>, outcome: Outcome) {
-        if matches!(outcome, Outcome::Raised(_)) && job.is_judged() {
+        if matches!(outcome, Outcome::Raised(_)) && job.is_judged() && !self.abandoned {
+            job.lock().place = Place::Judged;
+            self.undecided += 1;
             self.news.push(News::Judge(job, outcome));
             return;
         }

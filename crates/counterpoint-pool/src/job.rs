@@ -19,6 +19,8 @@ pub enum Place {
         /// The number on the lane.
         entry: u16,
     },
+    /// Its failure is being judged: it ends, or goes back into the queue.
+    Judged,
     /// Nowhere any more.
     Over,
 }

@@ -33,6 +33,7 @@ mod drain;
 mod job;
 mod limits;
 mod mailbox;
+mod patrol;
 mod refill;
 mod room;
 mod shared;
@@ -47,7 +48,7 @@ pub use job::{Content, Fate, Job, Options, Outcome, Place, Record};
 pub use mailbox::{Mailbox, News};
 pub use room::Room;
 pub use shared::Shared;
-pub use state::{Counts, Limits, PoolState, Pushed, Refusal};
+pub use state::{Counts, Limits, PoolState, Pushed, Refusal, Stillborn};
 pub use station::{Station, StationReport};
 
 #[cfg(test)]

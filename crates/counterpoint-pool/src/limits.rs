@@ -24,13 +24,28 @@ impl<N: Notify, K> PoolState<N, K> {
         next
     }
 
-    /// Kills the worker that runs this job; `false`: none does. The job is the caller's to end.
+    /// Kills the worker that runs this job; `false`: none does. The job is the caller's to end, and
+    /// the dispatcher is to be poked.
+    ///
+    /// The signal takes a while, in which the worker may end this job and begin the next, which
+    /// would then pay for it. So first everything behind it is taken back, and then what the worker
+    /// has said is read: if it has not ended this job by then, it will begin no other.
     pub fn kill(&mut self, job: &Job<N, K>) -> bool {
-        let Place::Sent { station, entry } = job.lock().place else { return false };
-        let Some(station) = self.station(station) else { return false };
-        if !station.end.is_started(entry) {
+        let place = job.lock().place;
+        let Place::Sent { station, entry } = place else { return place == Place::Judged };
+        let Some(at) = self.stations.iter().position(|each| each.id() == station) else {
+            return false;
+        };
+        if !self.stations[at].end.is_started(entry) {
             return false;
         }
+        self.reclaim(at, usize::MAX);
+        self.drain_station(at);
+        let now = job.lock().place;
+        if now != place {
+            return now == Place::Judged;
+        }
+        let station = &mut self.stations[at];
         let Some(taken) = station.take(entry) else { return false };
         station.kill();
         taken.lock().place = Place::Over;

@@ -39,14 +39,18 @@ impl<N, K> Default for Mailbox<N, K> {
 }
 
 impl<N, K> Mailbox<N, K> {
-    /// Adds news and wakes the reader.
-    pub fn post(&self, news: impl IntoIterator<Item = News<N, K>>) {
+    /// Adds news. `true`: the reader is to be [notified](Self::notify).
+    #[must_use]
+    pub fn add(&self, news: impl IntoIterator<Item = News<N, K>>) -> bool {
         let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all.len();
         all.extend(news);
-        if before == 0 && !all.is_empty() {
-            self.some.notify_one();
-        }
+        before == 0 && !all.is_empty()
+    }
+
+    /// Wakes the reader.
+    pub fn notify(&self) {
+        self.some.notify_one();
     }
 
     /// All that is there, once there is something.

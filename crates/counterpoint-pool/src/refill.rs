@@ -3,7 +3,7 @@
 use crate::job::{Job, Place};
 use crate::mailbox::News;
 use crate::state::PoolState;
-use crate::station::Stage;
+use crate::station::{Stage, Station};
 use crate::wire;
 use counterpoint_sync::waiter::Notify;
 use std::sync::Arc;
@@ -14,17 +14,25 @@ const STUCK: u64 = 100_000;
 
 impl<N: Notify, K> PoolState<N, K> {
     /// Gives every station what it has room for.
-    pub(crate) fn refill_all(&mut self) {
-        // Those with nothing to do come first.
-        let mut order: Vec<usize> = (0..self.stations.len()).collect();
-        order.sort_by_key(|at| self.stations[*at].end.in_flight());
-        for at in order {
-            if self.queue.is_empty() {
-                break;
-            }
-            self.refill(at);
+    pub(crate) fn refill_all(&mut self, now: u64) {
+        if self.withdrawn > 0
+            && let Some(first) = self.next()
+        {
+            let priority = first.priority();
+            self.queue.push_front(first, priority);
         }
-        while !self.queue.is_empty() && self.is_short() && self.reserve_launch() {
+        // First those that would begin at once, then those that will be set up, which may take
+        // long; behind a task that runs, for nobody knows how long, comes what is left.
+        type Wants<N, K> = fn(&Station<N, K>) -> bool;
+        let first: Wants<N, K> = |station| station.stage == Stage::Ready && station.is_idle();
+        for wants in [first, Station::is_idle, Station::is_live] {
+            for at in 0..self.stations.len() {
+                if !self.queue.is_empty() && wants(&self.stations[at]) {
+                    self.refill(at, now);
+                }
+            }
+        }
+        while !self.queue.is_empty() && self.is_short() && self.reserve_launch(now) {
             self.news.push(News::Wanted);
         }
     }
@@ -35,19 +43,16 @@ impl<N: Notify, K> PoolState<N, K> {
         self.queue.len() > self.launching + starting.count()
     }
 
-    fn refill(&mut self, at: usize) {
+    fn refill(&mut self, at: usize, now: u64) {
         let live = self.stations.iter().filter(|station| station.is_live()).count().max(1);
         // The last jobs of a backlog are spread, so that nobody idles while another has many.
         let share = self.queue.len().div_ceil(live);
         let count = self.stations[at].room().min(share);
         let mut sent = 0;
-        while sent < count {
-            let Some(job) = self.queue.pop() else { break };
-            if job.lock().place == Place::Over {
-                self.done.push(job);
-                continue;
-            }
-            if let Err(job) = self.send(at, job) {
+        // It may have begun to leave with the last one.
+        while sent < count && self.stations[at].is_live() {
+            let Some(job) = self.next() else { break };
+            if let Err(job) = self.send(at, job, now) {
                 self.put_back(job);
                 break;
             }
@@ -71,9 +76,16 @@ impl<N: Notify, K> PoolState<N, K> {
         if !self.queue.is_empty() || !self.stations.iter().any(|station| station.is_idle()) {
             return None;
         }
+        let ready = |station: &Station<N, K>| station.stage == Stage::Ready && station.is_idle();
         let mut again = None;
         for at in 0..self.stations.len() {
+            let somebody = self.stations.iter().any(ready);
             let station = &mut self.stations[at];
+            if somebody && station.stage == Stage::Starting && station.end.in_flight() > 0 {
+                self.reclaim(at, usize::MAX);
+                self.refill_all(now);
+                continue;
+            }
             if !station.has_unstarted() {
                 continue;
             }
@@ -83,31 +95,29 @@ impl<N: Notify, K> PoolState<N, K> {
                 continue;
             }
             let half = station.end.in_flight().div_ceil(2);
-            let jobs = station.recall_some(half);
-            self.hand_to_idle(jobs);
+            self.reclaim(at, half);
+            self.refill_all(now);
         }
         again
     }
 
-    /// Sends jobs, newest first, to whoever has nothing to do; what does not fit is queued.
-    fn hand_to_idle(&mut self, jobs: Vec<Arc<Job<N, K>>>) {
-        let Some(at) = self.stations.iter().position(|station| station.is_idle()) else {
-            return jobs.into_iter().for_each(|job| self.put_back(job));
-        };
-        for job in jobs.into_iter().rev() {
-            if let Err(job) = self.send(at, job) {
-                self.put_back(job);
-            }
+    /// Puts what a worker has not begun back into the queue: at most so many, newest first.
+    pub(crate) fn reclaim(&mut self, at: usize, most: usize) {
+        for job in self.stations[at].recall_some(most) {
+            self.put_back(job);
         }
-        self.stations[at].end.ring();
     }
 
     /// Lets workers go that are to leave and have nothing left to do.
-    pub(crate) fn dismiss(&mut self) {
-        let ending = self.closed && self.queue.is_empty();
+    pub(crate) fn dismiss(&mut self, now: u64) {
+        let ending = self.closed && self.queue.is_empty() && self.undecided == 0;
         for station in &mut self.stations {
             let leaves = station.stage == Stage::Leaving || (ending && station.is_live());
-            if leaves && station.end.in_flight() == 0 && station.end.post(wire::STOP, &[]) {
+            if !leaves || station.end.in_flight() > 0 {
+                continue;
+            }
+            station.must_leave(now);
+            if station.end.post(wire::STOP, &[]) {
                 station.stage = Stage::Stopped;
                 station.end.ring();
             }

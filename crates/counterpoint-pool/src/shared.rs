@@ -1,12 +1,12 @@
 //! [`Shared`]: a pool's state, its lock, and what its threads wait on.
 
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, News};
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system::{Doorbell, Poller};
-use counterpoint_sync::waiter::{Notify, Wakes, fork};
+use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
@@ -18,9 +18,15 @@ pub struct Shared<N, K> {
     state: Mutex<PoolState<N, K>>,
     /// What the courier reads.
     pub mailbox: Mailbox<N, K>,
-    pub(crate) poller: Poller,
-    bell: Doorbell,
+    /// Until the end: futures keep this pool, and must not keep its descriptors.
+    pub(crate) ears: RwLock<Option<Ears>>,
     generation: u32,
+}
+
+/// What the dispatcher listens to.
+pub(crate) struct Ears {
+    pub(crate) poller: Poller,
+    pub(crate) bell: Doorbell,
 }
 
 impl<N: Notify, K> Shared<N, K> {
@@ -28,8 +34,9 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn new(state: PoolState<N, K>) -> io::Result<Self> {
         let (poller, bell) = (Poller::new()?, Doorbell::new()?);
         poller.add(bell.fd(), POKE, false)?;
+        let ears = RwLock::new(Some(Ears { poller, bell }));
         let (state, mailbox) = (Mutex::new(state), Mailbox::default());
-        Ok(Self { state, mailbox, poller, bell, generation: fork::generation() })
+        Ok(Self { state, mailbox, ears, generation: fork::generation() })
     }
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
@@ -44,33 +51,43 @@ impl<N: Notify, K> Shared<N, K> {
         if state.wakes.is_empty() && state.done.is_empty() && state.news.is_empty() {
             return result;
         }
-        let wakes = std::mem::take(&mut state.wakes);
+        let mut wakes = std::mem::take(&mut state.wakes);
+        let threads = wakes.take_threads();
+        if !wakes.is_empty() {
+            // To tell a task takes an interpreter.
+            state.news.push(News::Wakes(wakes));
+        }
         let done = std::mem::take(&mut state.done);
         let news = std::mem::take(&mut state.news);
+        // Before anybody else sees this state: what follows from it must arrive behind these news,
+        // the end of the pool above all.
+        let told = self.mailbox.add(news);
         drop(state);
-        self.deliver(wakes);
-        self.mailbox.post(news);
+        if told {
+            self.mailbox.notify();
+        }
+        for thread in threads {
+            let _ = thread.wake();
+        }
         drop(done);
         result
     }
 
-    fn deliver(&self, mut wakes: Wakes<N>) {
-        for thread in wakes.take_threads() {
-            let _ = thread.wake();
-        }
-        if !wakes.is_empty() {
-            // To tell a task takes an interpreter.
-            self.mailbox.post([crate::News::Wakes(wakes)]);
-        }
-    }
-
     /// Makes the dispatcher look.
     pub fn poke(&self) {
-        self.bell.ring();
+        if let Some(ears) = &*self.listen() {
+            ears.bell.ring();
+        }
     }
 
-    pub(crate) fn silence(&self) {
-        self.bell.silence();
+    pub(crate) fn listen(&self) -> RwLockReadGuard<'_, Option<Ears>> {
+        self.ears.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The dispatcher hears nothing any more.
+    pub(crate) fn go_deaf(&self) {
+        let ears = self.ears.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ears);
     }
 
     /// Whether this is the process that made it, and not a fork.
@@ -78,17 +95,32 @@ impl<N: Notify, K> Shared<N, K> {
         self.generation == fork::generation()
     }
 
-    /// Has the dispatcher watch a station whose worker was launched, and adds it.
-    pub fn add_station(&self, station: Station<N, K>) -> io::Result<()> {
-        let id = u64::from(station.id());
-        self.poller.add(station.end.event_fd(), id, true)?;
-        if let Some(pidfd) = station.pidfd() {
-            // Once: it stays readable.
-            self.poller.add(pidfd, id | DEATH, true)?;
-        }
-        self.with(|state| state.add_station(station));
+    /// Has the dispatcher watch a station whose worker was launched, and adds it. If that fails the
+    /// worker is killed.
+    pub fn add_station(&self, mut station: Station<N, K>) -> io::Result<()> {
+        // Both under the lock: a death is reported once, and the dispatcher looks for its station.
+        self.with(|state| match self.watch(&station) {
+            Ok(()) => {
+                state.add_station(station);
+                Ok(())
+            }
+            Err(error) => {
+                station.kill();
+                Err(error)
+            }
+        })?;
         self.poke();
         Ok(())
+    }
+
+    fn watch(&self, station: &Station<N, K>) -> io::Result<()> {
+        let ears = self.listen();
+        // A worker is on its way, so the pool is not over.
+        let Some(Ears { poller, .. }) = &*ears else { return Err(io::ErrorKind::NotFound.into()) };
+        let id = u64::from(station.id());
+        poller.add(station.end.event_fd(), id, true)?;
+        // Once: it stays readable.
+        station.pidfd().map_or(Ok(()), |pidfd| poller.add(pidfd, id | DEATH, true))
     }
 }
 

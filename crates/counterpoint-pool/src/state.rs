@@ -1,8 +1,9 @@
 //! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
 
-use crate::job::{Content, Job, Place};
+use crate::job::{Content, Job, Outcome, Place};
 use crate::mailbox::News;
 use crate::station::{Stage, Station};
+use counterpoint_shm::clock;
 use counterpoint_sync::executor::future::Cancel;
 use counterpoint_sync::executor::tasks::TaskQueue;
 use counterpoint_sync::waiter::{Claim, Notify, WaitList, Wakes};
@@ -11,6 +12,12 @@ use std::sync::Arc;
 
 /// Gives the definition of a function by its number.
 pub type Definitions = Box<dyn Fn(u32) -> Option<Arc<[u8]>> + Send>;
+
+/// A dispatcher that wakes within so many nanoseconds need not be woken.
+const SOON: u64 = 1_000_000;
+
+/// For how long, in nanoseconds, no worker is launched after one could not be.
+const RELAUNCH: u64 = 500_000_000;
 
 /// How large a pool may get.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +49,8 @@ pub enum Refusal {
 pub struct Pushed {
     /// A worker is to be launched, and is already counted.
     pub launch: bool,
+    /// The dispatcher must look at its lanes.
+    pub poke: bool,
 }
 
 /// How many jobs went which way.
@@ -59,16 +68,37 @@ pub struct Counts {
     pub busy: u64,
 }
 
+/// How many workers in a row died before they were set up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stillborn {
+    /// By their own doing.
+    pub failed: usize,
+    /// By somebody's SIGKILL.
+    pub killed: usize,
+    /// When the first of them did, in monotonic nanoseconds.
+    pub since: Option<u64>,
+}
+
 /// A pool's plain data.
 pub struct PoolState<N, K> {
     pub(crate) queue: TaskQueue<Arc<Job<N, K>>>,
     pub(crate) stations: Vec<Station<N, K>>,
     pub(crate) limits: Limits,
     pub(crate) launching: usize,
+    /// No worker is launched before then: the last could not be.
+    pub(crate) no_launch_before: u64,
     /// Workers that died before they were set up, since the last that was.
-    pub(crate) stillborn: usize,
+    pub(crate) stillborn: Stillborn,
     pub(crate) closed: bool,
     pub(crate) broken: bool,
+    /// Closed in such a way that nothing more is begun.
+    pub(crate) abandoned: bool,
+    /// Jobs of the queue that were withdrawn, and wait there to be skipped.
+    pub(crate) withdrawn: usize,
+    /// Jobs that left their worker and whose end is still the courier's to decide.
+    pub(crate) undecided: usize,
+    /// When to look for workers that have gone quiet.
+    pub(crate) patrol_at: u64,
     pub(crate) room: WaitList<N>,
     pub(crate) definitions: Definitions,
     /// For somebody attached.
@@ -77,6 +107,8 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
+    /// Until when the dispatcher sleeps at most.
+    pub(crate) asleep_until: u64,
     /// How it all went.
     pub counts: Counts,
     /// From submission to the task's beginning.
@@ -93,14 +125,20 @@ impl<N: Notify, K> PoolState<N, K> {
             stations: Vec::new(),
             limits,
             launching: 0,
-            stillborn: 0,
+            no_launch_before: 0,
+            stillborn: Stillborn::default(),
             closed: false,
             broken: false,
+            abandoned: false,
+            withdrawn: 0,
+            undecided: 0,
+            patrol_at: u64::MAX,
             room: WaitList::new(),
             definitions,
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
+            asleep_until: 0,
             counts: Counts::default(),
             queue_delay: Durations::new(),
             run_time: Durations::new(),
@@ -122,7 +160,8 @@ impl<N: Notify, K> PoolState<N, K> {
     /// Jobs that no worker has begun, give or take one a worker.
     pub fn pending(&self) -> usize {
         let ahead = |station: &Station<N, K>| station.end.in_flight().saturating_sub(1);
-        self.queue.len() + self.stations.iter().map(ahead).sum::<usize>()
+        let queued = self.queue.len() - self.withdrawn;
+        queued + self.stations.iter().map(ahead).sum::<usize>()
     }
 
     /// Jobs that workers run.
@@ -137,12 +176,27 @@ impl<N: Notify, K> PoolState<N, K> {
 
     /// Whether somebody still has something to do here.
     pub fn is_over(&self) -> bool {
-        self.closed && self.queue.is_empty() && self.stations.is_empty() && self.launching == 0
+        self.is_deserted() && self.closed && self.queue.is_empty() && self.undecided == 0
+    }
+
+    /// Whether there is no worker, and none on its way.
+    pub fn is_deserted(&self) -> bool {
+        self.stations.is_empty() && self.launching == 0
+    }
+
+    /// Whether jobs wait that only a new worker can run.
+    pub fn is_stranded(&self) -> bool {
+        self.is_deserted() && self.queue.len() > self.withdrawn
     }
 
     /// Whether a worker's death costs only what it had begun.
     pub fn isolates(&self) -> bool {
         self.limits.isolate
+    }
+
+    /// Whether every job has failed, and no worker is wanted any more.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether no job is accepted any more.
@@ -155,35 +209,56 @@ impl<N: Notify, K> PoolState<N, K> {
         if let Some(refusal) = self.refusal() {
             return Err((refusal, job));
         }
+        let now = job.submitted;
         let place = self.queue.is_empty().then(|| self.place()).flatten();
         let mut busy = place.is_none();
+        let mut poke = self.begin_patrol(now);
         let left = match place {
             Some(at) => {
                 busy = !self.stations[at].is_idle();
-                let left = self.send(at, job);
+                let left = self.send(at, job, now);
                 self.stations[at].end.ring();
+                // While it had nothing to do the dispatcher may have gone to sleep for long.
+                poke |= busy && self.asleep_until > now.saturating_add(SOON);
                 left.err()
             }
             None => Some(job),
         };
+        if poke {
+            // Once will do.
+            self.asleep_until = 0;
+        }
         if let Some(job) = left {
             let priority = job.priority();
             self.queue.push(job, priority);
         }
-        Ok(Pushed { launch: busy && self.reserve_launch() })
+        Ok(Pushed { launch: busy && self.reserve_launch(now), poke })
     }
 
-    /// A station for one more job: an idle one, or one whose worker has little in hand.
+    /// A station for one more job: one that is ready and idle, one that will be, or one whose
+    /// worker has little in hand.
     fn place(&self) -> Option<usize> {
-        let stations = self.stations.iter().enumerate();
-        let open = stations.filter(|(_, station)| station.room() > 0);
-        open.min_by_key(|(_, station)| station.end.in_flight()).map(|(at, _)| at)
+        let mut idle = None;
+        for (at, station) in self.stations.iter().enumerate() {
+            if station.is_idle() {
+                if station.stage == Stage::Ready {
+                    return Some(at);
+                }
+                idle = idle.or(Some(at));
+            }
+        }
+        idle.or_else(|| self.stations.iter().position(|station| station.room() > 0))
     }
 
     /// Sends a job, or gives it back.
-    pub(crate) fn send(&mut self, at: usize, job: Arc<Job<N, K>>) -> Result<(), Arc<Job<N, K>>> {
+    pub(crate) fn send(
+        &mut self,
+        at: usize,
+        job: Arc<Job<N, K>>,
+        now: u64,
+    ) -> Result<(), Arc<Job<N, K>>> {
         let station = &mut self.stations[at];
-        station.send(job, &self.definitions, &mut self.done)?;
+        station.send(job, &self.definitions, &mut self.done, now)?;
         if station.assigned >= self.limits.tasks_per_worker {
             station.stage = Stage::Leaving;
         }
@@ -191,9 +266,13 @@ impl<N: Notify, K> PoolState<N, K> {
     }
 
     /// Counts one more worker as on its way, if one may be launched.
-    pub(crate) fn reserve_launch(&mut self) -> bool {
-        let live = self.stations.iter().filter(|station| station.is_live()).count();
-        let launch = !self.broken && live + self.launching < self.limits.workers;
+    pub(crate) fn reserve_launch(&mut self, now: u64) -> bool {
+        // One that leaves counts while it runs its last job: no more run at a time than may.
+        let counts = |station: &&Station<N, K>| station.is_live() || station.end.in_flight() > 0;
+        let live = self.stations.iter().filter(counts).count();
+        let launch = !self.broken
+            && live + self.launching < self.limits.workers
+            && now >= self.no_launch_before;
         self.launching += usize::from(launch);
         launch
     }
@@ -207,16 +286,30 @@ impl<N: Notify, K> PoolState<N, K> {
     /// The worker could not be launched.
     pub fn not_launched(&mut self) {
         self.launching -= 1;
+        self.no_launch_before = clock::now() + RELAUNCH;
     }
 
-    /// Queues a job again that was judged worth another try.
-    pub fn push_again(&mut self, job: Arc<Job<N, K>>) {
+    /// Ends a job whose end was the courier's to decide.
+    pub fn decide(&mut self, job: Arc<Job<N, K>>, outcome: Outcome) {
+        self.undecided -= 1;
+        self.finish(job, outcome);
+    }
+
+    /// Queues a job again that was judged worth another try; or ends it, if nothing more is begun.
+    pub fn push_again(&mut self, job: Arc<Job<N, K>>, outcome: Outcome) {
+        if self.abandoned || self.broken {
+            return self.decide(job, outcome);
+        }
+        self.undecided -= 1;
         let priority = job.priority();
         let mut cell = job.lock();
         if cell.future.phase().is_done() {
+            cell.place = Place::Over;
             drop(cell);
             return self.done.push(job);
         }
+        // Somebody may have seen it run; now it can be cancelled again.
+        let _ = cell.future.retry();
         cell.place = Place::Queued;
         drop(cell);
         self.queue.push(job, priority);
@@ -228,13 +321,13 @@ impl<N: Notify, K> PoolState<N, K> {
         let place = job.lock().place;
         match place {
             // It stays in the queue until its turn, and is skipped then.
-            Place::Queued => {}
+            Place::Queued => self.withdrawn += 1,
             Place::Sent { station, entry } => {
                 let Some(station) = self.station(station) else { return false };
                 let Some(job) = station.recall(entry) else { return false };
                 self.done.push(job);
             }
-            Place::Over => return false,
+            Place::Judged | Place::Over => return false,
         }
         let mut cell = job.lock();
         cell.place = Place::Over;
@@ -242,12 +335,44 @@ impl<N: Notify, K> PoolState<N, K> {
         drop(cell);
         drop(content);
         self.counts.cancelled += 1;
+        self.tidy_queue();
+        self.admit();
         true
+    }
+
+    /// Throws withdrawn jobs out once they are most of the queue.
+    fn tidy_queue(&mut self) {
+        if self.withdrawn < 64 || self.withdrawn * 2 < self.queue.len() {
+            return;
+        }
+        for job in self.queue.drain() {
+            let over = job.lock().place == Place::Over;
+            if over {
+                self.done.push(job);
+            } else {
+                let priority = job.priority();
+                self.queue.push(job, priority);
+            }
+        }
+        self.withdrawn = 0;
+    }
+
+    /// The next job of the queue that was not withdrawn.
+    pub(crate) fn next(&mut self) -> Option<Arc<Job<N, K>>> {
+        loop {
+            let job = self.queue.pop()?;
+            if self.withdrawn == 0 || job.lock().place != Place::Over {
+                return Some(job);
+            }
+            self.withdrawn -= 1;
+            self.done.push(job);
+        }
     }
 
     /// Whether a worker has begun this job.
     pub fn is_begun(&mut self, job: &Job<N, K>) -> bool {
-        let Place::Sent { station, entry } = job.lock().place else { return false };
+        let place = job.lock().place;
+        let Place::Sent { station, entry } = place else { return place == Place::Judged };
         self.station(station).is_some_and(|station| station.end.is_started(entry))
     }
 
@@ -255,11 +380,13 @@ impl<N: Notify, K> PoolState<N, K> {
         self.stations.iter_mut().find(|station| station.id() == id)
     }
 
-    /// Accepts no more jobs. With `cancel`, those that were not begun are cancelled.
+    /// Accepts no more jobs. With `cancel`, those that were not begun are cancelled, and none is
+    /// tried again.
     pub fn close(&mut self, cancel: bool) {
         self.closed = true;
         self.room.claim_all(Claim::Refused, &mut self.wakes);
         if cancel {
+            self.abandoned = true;
             for job in self.take_unstarted() {
                 self.cancel(job);
             }
@@ -293,16 +420,21 @@ impl<N: Notify, K> PoolState<N, K> {
             jobs.extend(started);
             jobs.extend(unstarted);
         }
-        jobs.extend(self.queue.drain());
+        jobs.extend(self.drain_queue());
         jobs.iter().for_each(|job| job.lock().place = Place::Over);
+        self.undecided += jobs.len();
         jobs
+    }
+
+    /// Everything that waits and was not withdrawn.
+    fn drain_queue(&mut self) -> Vec<Arc<Job<N, K>>> {
+        std::iter::from_fn(|| self.next()).collect()
     }
 
     fn take_unstarted(&mut self) -> Vec<Arc<Job<N, K>>> {
         let mut jobs: Vec<_> =
             self.stations.iter_mut().flat_map(|station| station.recall_some(usize::MAX)).collect();
-        jobs.extend(self.queue.drain());
-        jobs.retain(|job| job.lock().place != Place::Over);
+        jobs.extend(self.drain_queue());
         for job in &jobs {
             job.lock().place = Place::Over;
         }

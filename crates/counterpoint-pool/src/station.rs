@@ -23,6 +23,10 @@ const UNKNOWN: usize = 4;
 /// A task that takes longer than this is not worth handing out before the one before it is done.
 const LONG: u64 = 10_000_000;
 
+/// How long, in nanoseconds, a worker that was told to leave may take: for exit handlers, and for
+/// threads that tasks have left behind. Then it is killed.
+const LEAVE: u64 = 5_000_000_000;
+
 /// Where a worker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -84,6 +88,10 @@ pub struct Station<N, K> {
     pub(crate) limited: Option<u16>,
     /// When its time is over, once it began.
     pub(crate) alarm: Option<u64>,
+    /// When it is killed if it has not left.
+    pub(crate) leave_by: Option<u64>,
+    /// Since when nothing was heard of the worker, though it has a job.
+    pub(crate) quiet_since: u64,
     table: Vec<u8>,
 }
 
@@ -106,6 +114,8 @@ impl<N, K> Station<N, K> {
             lent: HashMap::new(),
             limited: None,
             alarm: None,
+            leave_by: None,
+            quiet_since: 0,
             table: Vec::new(),
         })
     }
@@ -191,9 +201,13 @@ impl<N, K> Station<N, K> {
         job: Arc<Job<N, K>>,
         definition: impl Fn(u32) -> Option<Arc<[u8]>>,
         done: &mut Vec<Arc<Job<N, K>>>,
+        now: u64,
     ) -> Result<(), Arc<Job<N, K>>> {
         if job.timeout().is_some() && self.end.in_flight() > 0 {
             return Err(job);
+        }
+        if self.end.in_flight() == 0 {
+            self.quiet_since = now;
         }
         if !self.return_blocks() || !self.define(job.function, definition) {
             return Err(job);
@@ -315,6 +329,11 @@ impl<N, K> Station<N, K> {
         let times = &mut self.lent.get_mut(&offset)?.1;
         *times -= 1;
         (*times == 0).then(|| self.lent.remove(&offset).map(|(loan, _)| loan)).flatten()
+    }
+
+    /// It has nothing left to do: from now on it has so long to go.
+    pub(crate) fn must_leave(&mut self, now: u64) {
+        self.leave_by.get_or_insert(now + LEAVE);
     }
 
     /// Kills the worker and what it started.

@@ -118,10 +118,12 @@ impl Ledger {
     }
 
     fn swap(&self, entry: u16, from: u32, to: u32) -> bool {
-        // ORDERING: Release pairs with the Acquire in `phase`. The states order nothing else: what
-        // belongs to a task is ordered by the cursor of the ring that its record is in.
+        // ORDERING: Release pairs with the Acquire in `phase`, and with the one here: who fails to
+        // take a task back because it was started finds the results that were published before.
+        // The states order nothing else: what belongs to a task is ordered by the cursor of the
+        // ring that its record is in.
         self.0.get(usize::from(entry)).is_some_and(|word| {
-            word.compare_exchange(from, to, Ordering::Release, Ordering::Relaxed).is_ok()
+            word.compare_exchange(from, to, Ordering::Release, Ordering::Acquire).is_ok()
         })
     }
 

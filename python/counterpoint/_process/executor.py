@@ -17,7 +17,7 @@ from counterpoint._futures.cpus import usable_cpus
 from counterpoint._statistics import ExecutorStatistics, WaitStatistics
 from counterpoint._worker.launch import Launcher
 
-from .ending import remember
+from .ending import let_go, remember
 from .errors import BrokenProcessPool
 from .mapping import map_chunks
 from .options import ProcessOptions
@@ -123,7 +123,7 @@ class ProcessPoolExecutor(_Base):
         )
         remember(self._counterpoint_pool)
         # The pool must not keep the executor alive; its end closes the pool.
-        self._finalizer = weakref.finalize(self, self._counterpoint_pool.close, False)
+        self._finalizer = weakref.finalize(self, let_go, self._counterpoint_pool, self._supervisor)
         self._finalizer.atexit = False
 
     def map(

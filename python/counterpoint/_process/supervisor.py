@@ -8,6 +8,7 @@ from typing import Any
 
 from counterpoint._worker.launch import Launcher, Worker
 
+from .ending import forget
 from .errors import BrokenProcessPool, WorkerCrashed, describe_status
 
 __all__ = ["Supervisor"]
@@ -30,6 +31,7 @@ class Supervisor:
         # By number; the lock is the interpreter's own, reentrant for a signal handler that submits.
         self.workers: dict[int, Worker] = {}
         self._lock = _thread.RLock()
+        self.is_over = False
 
     def launch(self, number: int, fds: tuple[int, int, int, int]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
@@ -47,12 +49,28 @@ class Supervisor:
         if worker is None:
             return WorkerCrashed("the process that ran this task is gone")
         pid, status = worker.pid, worker.exit_status(_REPORT)
+        if not expected:
+            # What its tasks have started has lost whom it worked for.
+            worker.kill()
         worker.close()
         when = "while it ran this task" if running else "without a task"
         if not was_ready:
             when = "before it was set up"
         text = f"worker process {pid} {describe_status(status)} {when}"
         return WorkerCrashed(text, pid, status)
+
+    def abandon(self, number: int) -> None:
+        """Have a worker killed that was launched in vain."""
+        with self._lock:
+            worker = self.workers.pop(number, None)
+        if worker is not None:
+            worker.kill()
+            worker.close()
+
+    def over(self) -> None:
+        """Nothing follows: the pool is over."""
+        self.is_over = True
+        forget(self)
 
     def broken(self, cause: BaseException | None) -> BaseException:
         """The error for one task of a pool that is broken."""

@@ -10,6 +10,7 @@ use crate::boundary::TaskHandle;
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
 use counterpoint_pool::{News, Outcome, StationReport, run};
+use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,6 +21,10 @@ use std::thread;
 
 /// So many workers in a row that die before they are set up break the pool.
 const MOST_STILLBORN: usize = 3;
+
+/// Those that were killed need not be to blame: so many do if for so long, in nanoseconds, no worker
+/// was set up at all.
+const MOST_KILLED: (usize, u64) = (3, 10_000_000_000);
 
 type Tidings = News<TaskHandle, Py<PyAny>>;
 
@@ -56,18 +61,22 @@ impl Drop for Masked {
 
 fn serve(core: Arc<Core>) {
     // None once the interpreter is gone: then nobody waits for anything any more.
+    let _ = core.courier.set(thread::current().id());
     Python::try_attach(|py| {
-        loop {
+        let mut over = false;
+        while !over {
             let all = py.detach(|| core.shared.mailbox.wait());
             for news in all {
-                if matches!(news, News::Over) {
-                    return core.ended.happened();
-                }
+                over |= matches!(news, News::Over);
                 if let Err(error) = act(py, &core, news) {
                     log_critical(py, "Exception in the pool's courier", error);
                 }
             }
         }
+        if let Err(error) = core.hooks.call_method0(py, intern!(py, "over")) {
+            log_critical(py, "Exception in the pool's courier", error);
+        }
+        core.ended.happened();
     });
 }
 
@@ -77,7 +86,7 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Judge(job, outcome) => judge(py, core, job, outcome),
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
-        News::Wanted => core.launch(py),
+        News::Wanted => launch(py, core),
         News::Message(station, bytes) => {
             core.hooks.call_method1(py, intern!(py, "message"), (station, &*bytes)).map(drop)
         }
@@ -89,21 +98,43 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
     }
 }
 
+/// A worker that nobody submitting waits for. If it cannot be launched and is the only hope of what
+/// waits, the pool is broken; else that is tried again in a while.
+fn launch(py: Python<'_>, core: &Core) -> PyResult<()> {
+    if core.shared.with(|pool| pool.is_broken()) {
+        core.shared.with(|pool| pool.not_launched());
+        core.shared.poke();
+        return Ok(());
+    }
+    let Err(error) = core.launch(py) else { return Ok(()) };
+    if core.shared.with(|pool| pool.is_stranded()) {
+        core.break_up(py, error.value(py))?;
+    }
+    // It will have to look at the clock.
+    core.shared.poke();
+    Err(error)
+}
+
 /// Tells those who wanted to hear of a future's end.
 fn ended(py: Python<'_>, job: &RemoteJob) -> PyResult<()> {
     let Some(future) = job.lock().keeper.take() else { return Ok(()) };
     // SAFETY: only futures are keepers, and this one is alive.
     let object = unsafe { FutureObject::from_ptr(future.as_ptr()) };
-    settle(py, object)?;
-    announce(py, object)
+    // If decoding is cut short, whoever asks for the result tries again; they must hear of it.
+    let settled = settle(py, object);
+    announce(py, object)?;
+    settled
 }
 
 /// A failure that may be worth another try.
 fn judge(py: Python<'_>, core: &Core, job: Arc<RemoteJob>, outcome: Outcome) -> PyResult<()> {
-    let (wanted, outcome) = wants_retry(py, &job, outcome)?;
+    let (wanted, outcome) = wants_retry(py, &job, outcome).unwrap_or_else(|error| {
+        // Whatever raises while it is judged has the last word: the job must end.
+        (false, Outcome::Failed(Arc::new(error.into_value(py).into_any())))
+    });
     core.shared.with(|pool| match wanted {
-        true => pool.push_again(job),
-        false => pool.finish(job, outcome),
+        true => pool.push_again(job, outcome),
+        false => pool.decide(job, outcome),
     });
     core.shared.poke();
     Ok(())
@@ -114,7 +145,7 @@ fn wants_retry(py: Python<'_>, job: &RemoteJob, outcome: Outcome) -> PyResult<(b
     let Some(retry) = judge.as_ref().and_then(|judge| judge.downcast_ref::<Retry>()) else {
         return Ok((false, outcome));
     };
-    let Ending::Exception(exception) = super::outcome::decode(py, &outcome) else {
+    let Ending::Exception(exception) = super::outcome::decode(py, &outcome)? else {
         return Ok((false, outcome));
     };
     let exception = exception.bind(py);
@@ -122,10 +153,9 @@ fn wants_retry(py: Python<'_>, job: &RemoteJob, outcome: Outcome) -> PyResult<(b
     let left = retry.left.load(Ordering::Relaxed);
     if matches && left > 0 {
         retry.left.store(left - 1, Ordering::Relaxed);
-        return Ok((true, outcome));
     }
     // Decoded once is enough.
-    Ok((false, Outcome::Failed(Arc::new(exception.unbind()))))
+    Ok((matches && left > 0, Outcome::Failed(Arc::new(exception.clone().unbind()))))
 }
 
 /// A worker is gone: the hook says of what, and each task it had begun fails with that.
@@ -137,28 +167,47 @@ fn died(
 ) -> PyResult<()> {
     let StationReport { id, was_ready, expected, tasks } = report;
     let arguments = (id, was_ready, expected, tasks, jobs.len());
-    let error = core.hooks.call_method1(py, intern!(py, "died"), arguments)?;
+    let error = match core.hooks.call_method1(py, intern!(py, "died"), arguments) {
+        Ok(error) => error,
+        // The jobs must end, and nobody knows better of what.
+        Err(error) => error.into_value(py).into_any(),
+    };
     for job in jobs {
         let outcome = Outcome::Failed(Arc::new(error.clone_ref(py)));
         if job.is_judged() {
             judge(py, core, job, outcome)?;
         } else {
-            core.shared.with(|pool| pool.finish(job, outcome));
+            core.shared.with(|pool| pool.decide(job, outcome));
         }
     }
-    let (isolate, stillborn) = core.shared.with(|pool| (pool.isolates(), pool.stillborn()));
-    let breaks = !expected && (!isolate || stillborn >= MOST_STILLBORN);
-    if breaks {
+    if !expected && breaks(py, core, was_ready, error.bind(py)) {
         core.break_up(py, error.bind(py))?;
     }
     core.shared.poke();
     Ok(())
 }
 
+/// Whether an unexpected death is the pool's end.
+fn breaks(py: Python<'_>, core: &Core, was_ready: bool, error: &Bound<'_, PyAny>) -> bool {
+    if !core.shared.with(|pool| pool.isolates()) {
+        return true;
+    }
+    if was_ready {
+        return false;
+    }
+    let status = error.getattr(intern!(py, "exitcode")).and_then(|code| code.extract::<i32>());
+    let killed = status.is_ok_and(|status| status == -libc::SIGKILL);
+    let stillborn = core.shared.with(|pool| pool.count_stillborn(killed));
+    let lasts = stillborn.since.map_or(0, |since| clock::now().saturating_sub(since));
+    let (most, long) = MOST_KILLED;
+    stillborn.failed >= MOST_STILLBORN || (stillborn.killed >= most && lasts >= long)
+}
+
 /// An initializer raised: as in the stdlib, that breaks the pool.
 fn unfit(py: Python<'_>, core: &Core, record: &[u8]) -> PyResult<()> {
-    let error = decode_exception(py, record, &mut |_| {
+    let decoded = decode_exception(py, record, &mut |_| {
         Err(super::codec::damaged(py, "a buffer that did not come with it"))
-    })?;
+    });
+    let error = decoded.unwrap_or_else(|error| error.into_value(py).into_bound(py).into_any());
     core.break_up(py, &error)
 }

@@ -5,27 +5,32 @@ use super::codec::{decode_exception, decode_result};
 use crate::executor::future::Ending;
 use crate::executor::reference::Ref;
 use counterpoint_pool::{Fate, Outcome, Received, Record};
-use pyo3::exceptions::PyTimeoutError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyTimeoutError};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
-/// Decodes an outcome. What that raises is the outcome then.
-pub fn decode(py: Python<'_>, outcome: &Outcome) -> Ending {
+/// Decodes an outcome. What that raises is the outcome then; but not a KeyboardInterrupt, which may
+/// come at any moment and is the business of whoever runs: decoding can be tried again.
+pub fn decode(py: Python<'_>, outcome: &Outcome) -> PyResult<Ending> {
     let decoded = match outcome {
         Outcome::Returned(record) => open(py, record, decode_result).map(Ref::from),
         Outcome::Raised(record) => {
-            return match open(py, record, decode_exception) {
-                Ok(exception) => Ending::Exception(exception.into()),
-                Err(error) => failed(py, error),
-            };
+            match open(py, record, decode_exception) {
+                Ok(exception) => return Ok(Ending::Exception(exception.into())),
+                Err(error) => Err(error),
+            }
         }
         Outcome::Stopped(Fate::TimedOut(limit)) => Err(timed_out(*limit)),
         Outcome::Failed(error) => match error.downcast_ref::<Py<PyAny>>() {
-            Some(error) => return Ending::Exception(error.bind(py).clone().into()),
+            Some(error) => return Ok(Ending::Exception(error.bind(py).clone().into())),
             None => Err(PyTimeoutError::new_err("the task failed for an unknown reason")),
         },
     };
-    decoded.map_or_else(|error| failed(py, error), Ending::Result)
+    match decoded {
+        Ok(value) => Ok(Ending::Result(value)),
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => Err(error),
+        Err(error) => Ok(failed(py, error)),
+    }
 }
 
 fn failed(py: Python<'_>, error: PyErr) -> Ending {

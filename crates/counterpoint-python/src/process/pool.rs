@@ -8,13 +8,14 @@ use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
 use counterpoint_sync::wait::Wait;
 use counterpoint_sync::waiter::Wakes;
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::{self, ThreadId};
 
 /// How many bytes of addresses an arena has; memory is taken as it is written.
 const ARENA: usize = 64 << 30;
@@ -53,12 +54,26 @@ pub struct Core {
     pub ended: Ended,
     /// Python's half: launches workers, makes errors.
     pub hooks: Py<PyAny>,
+    /// The thread that runs callbacks, and so cannot wait for the end.
+    pub courier: OnceLock<ThreadId>,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
     stations: AtomicU32,
 }
 
 impl Core {
+    /// Refuses in a fork: the workers are the parent's, and another thread of the parent may have
+    /// held any of the locks.
+    pub fn check_ours(&self) -> PyResult<()> {
+        if self.shared.is_ours() {
+            return Ok(());
+        }
+        Err(PyRuntimeError::new_err(
+            "this pool was made before a fork, and its workers are the parent's: make another in \
+             this process",
+        ))
+    }
+
     /// The arena for arguments, made when it is first needed.
     pub fn arena(&self) -> PyResult<Arc<Mutex<Arena>>> {
         if let Some(arena) = self.arena.get() {
@@ -92,7 +107,7 @@ impl Core {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let mut station = Station::create(id, Link::new(results, len)).map_err(no_memory)?;
+        let station = Station::create(id, Link::new(results, len)).map_err(no_memory)?;
         let arguments = self.arena()?;
         let reader = {
             let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,7 +116,19 @@ impl Core {
         let [lane, event, results] = station.descriptors().map(|fd| fd.as_raw_fd());
         let fds = (lane, event, reader.as_raw_fd(), results);
         let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
-        let (pid, pidfd): (i32, i32) = launched.extract(py)?;
+        let added = self.admit(launched.bind(py), station);
+        if added.is_err() {
+            self.hooks.call_method1(py, intern!(py, "abandon"), (id,))?;
+        }
+        added
+    }
+
+    fn admit(
+        &self,
+        launched: &Bound<'_, PyAny>,
+        mut station: Station<TaskHandle, Py<PyAny>>,
+    ) -> PyResult<()> {
+        let (pid, pidfd): (i32, i32) = launched.extract()?;
         // SAFETY: the hook says that it is open, and keeps it so during this call.
         let pidfd: OwnedFd =
             unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned().map_err(no_memory)?;
@@ -113,8 +140,9 @@ impl Core {
     pub fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
         let jobs = self.shared.with(|pool| pool.break_up());
         for job in jobs {
-            let error = self.hooks.call_method1(py, intern!(py, "broken"), (cause,))?;
-            self.shared.with(|pool| pool.finish(job, Outcome::Failed(Arc::new(error))));
+            let error = self.hooks.call_method1(py, intern!(py, "broken"), (cause,));
+            let error = error.unwrap_or_else(|error| error.into_value(py).into_any());
+            self.shared.with(|pool| pool.decide(job, Outcome::Failed(Arc::new(error))));
         }
         self.shared.poke();
         Ok(())
@@ -172,6 +200,7 @@ impl ProcessPool {
             shared: Arc::new(Shared::new(state).map_err(no_memory)?),
             ended: Ended::default(),
             hooks,
+            courier: OnceLock::new(),
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
@@ -181,6 +210,9 @@ impl ProcessPool {
 
     /// Accepts no more tasks; with `cancel`, cancels those that were not begun.
     fn close(&self, cancel: bool) {
+        if !self.core.shared.is_ours() {
+            return;
+        }
         self.core.shared.with(|pool| pool.close(cancel));
         self.core.shared.poke();
         if !self.core.started.swap(true, Ordering::Relaxed) {
@@ -190,12 +222,25 @@ impl ProcessPool {
 
     /// Whether it was closed.
     fn is_closed(&self) -> bool {
-        self.core.shared.with(|pool| pool.is_closed())
+        !self.core.shared.is_ours() || self.core.shared.with(|pool| pool.is_closed())
+    }
+
+    /// Whether everything is over, or was never begun.
+    fn is_over(&self) -> bool {
+        use counterpoint_sync::wait::Shared;
+        !self.core.shared.is_ours() || self.core.ended.with(|state| state.phase().is_done())
     }
 
     /// Waits until everything is over; False if `timeout` seconds pass first.
     #[pyo3(signature = (timeout=None))]
     fn wait_for_end(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        if self.is_over() {
+            return Ok(true);
+        }
+        if self.core.courier.get() == Some(&thread::current().id()) {
+            // As `Thread.join` says in the stdlib's pool; a callback would wait for itself.
+            return Err(PyRuntimeError::new_err("cannot join current thread"));
+        }
         let deadline = timeout.and_then(counterpoint_sync::clock::deadline_in);
         let ended =
             block_on_shared(py, &self.core.ended, &mut Wait::new(Done::default()), deadline);
@@ -204,25 +249,30 @@ impl ProcessPool {
 
     /// Waits until a submission would not be refused for want of room.
     fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        self.core.check_ours()?;
         let wait = &mut Wait::new(Room::default());
         block_on_shared(py, &*self.core.shared, wait, None).map(drop)
     }
 
     /// Fails every task that is not over, and kills the workers.
     fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.core.check_ours()?;
         self.core.break_up(py, cause)
     }
 
     /// Sends a signal to every worker.
-    fn signal_workers(&self, signal: i32) {
+    fn signal_workers(&self, signal: i32) -> PyResult<()> {
+        self.core.check_ours()?;
         self.core.shared.with(|pool| pool.signal_workers(signal));
+        Ok(())
     }
 
     /// (pending, running, workers, done, failed, cancelled, crashes, queue delay, run time, busy
     /// nanoseconds).
     #[allow(clippy::type_complexity)] // one tuple for one record
-    fn counts(&self) -> (usize, usize, usize, u64, u64, u64, u64, Waits, Waits, u64) {
-        self.core.shared.with(|pool| {
+    fn counts(&self) -> PyResult<(usize, usize, usize, u64, u64, u64, u64, Waits, Waits, u64)> {
+        self.core.check_ours()?;
+        Ok(self.core.shared.with(|pool| {
             let (delay, run) = (pool.queue_delay.summary(), pool.run_time.summary());
             let counts = pool.counts;
             (
@@ -237,18 +287,19 @@ impl ProcessPool {
                 seconds(run),
                 counts.busy,
             )
-        })
+        }))
     }
 
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
-    fn workers(&self) -> Vec<(u32, i32, u64, u64, u64, u64)> {
-        self.core.shared.with(|pool| {
+    fn workers(&self) -> PyResult<Vec<(u32, i32, u64, u64, u64, u64)>> {
+        self.core.check_ours()?;
+        Ok(self.core.shared.with(|pool| {
             let row = |station: &Station<_, _>| {
                 let [tasks, busy, bytes_in, bytes_out] = station.counters();
                 (station.id(), station.pid(), tasks, busy, bytes_in, bytes_out)
             };
             pool.stations().iter().map(row).collect()
-        })
+        }))
     }
 
     /// Submits a call with options.

@@ -7,6 +7,7 @@ use counterpoint_pool::wire::{self, Reader};
 use counterpoint_shm::arena::{self, Arena, Block as Piece, Lent, View};
 use counterpoint_shm::clock;
 use counterpoint_shm::lane::{Slept, WorkerEnd};
+use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::prelude::*;
 use std::io;
@@ -38,6 +39,8 @@ struct Worker {
     encoded: Encoded,
     head: Vec<u8>,
     returning: Vec<u64>,
+    /// The generation of forks that this process is.
+    process: u32,
 }
 
 /// A worker's end of its lane. Internal: used by `counterpoint._process.serving`.
@@ -75,6 +78,7 @@ impl Server {
             encoded: Encoded::default(),
             head: Vec::new(),
             returning: Vec::new(),
+            process: fork::generation(),
         })))
     }
 
@@ -158,6 +162,9 @@ impl Worker {
             self.tell(py, wire::BEGUN, &entry.to_le_bytes())?;
         }
         let outcome = self.make_call(py);
+        if self.process != fork::generation() {
+            leave_fork(outcome.is_err());
+        }
         self.encoded.clear();
         let (kind, encoded) = match outcome {
             Ok(value) => match encode_result(value.as_borrowed(), &mut self.encoded) {
@@ -256,6 +263,14 @@ impl Worker {
         self.lane.flush(clock::now(), true);
         Ok(())
     }
+}
+
+/// A task has forked, and this is the child, come back from the task: it is no worker, the lane is
+/// not its own, and whatever it would say would be taken for the worker's.
+#[cold]
+fn leave_fork(failed: bool) -> ! {
+    // SAFETY: ends the process, without handlers that are the worker's.
+    unsafe { libc::_exit(failed.into()) }
 }
 
 /// A block that is being written.

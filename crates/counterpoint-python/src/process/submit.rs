@@ -5,11 +5,12 @@ use super::codec::{Encoded, encode_call};
 use super::payload::pack;
 use super::pool::ProcessPool;
 use crate::boundary::{Spec, guarded, method, raw_type};
+use crate::executor::future::FutureObject;
 use crate::executor::future::remote::{RemoteJob, new_remote};
 use counterpoint_pool::{Job, Options, Outcome, Pushed, Record, Refusal};
 use counterpoint_shm::clock;
 use pyo3::Borrowed;
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -74,6 +75,7 @@ fn submit_now<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (py, pool) = (pool.py(), pool.get());
     let core = pool.core();
+    core.check_ours()?;
     core.ensure_served()?;
     if let Some(refusal) = core.shared.lock().refusal() {
         refuse(executor, refusal)?;
@@ -86,9 +88,12 @@ fn submit_now<'py>(
     }
     loop {
         match core.shared.with(|pool| pool.push(job)) {
-            Ok(Pushed { launch }) => {
+            Ok(Pushed { launch, poke }) => {
+                if poke {
+                    core.shared.poke();
+                }
                 if launch && let Err(error) = core.launch(py) {
-                    launch_failed(py, pool, error)?;
+                    launch_failed(py, pool, &future, error)?;
                 }
                 return Ok(future);
             }
@@ -100,18 +105,26 @@ fn submit_now<'py>(
     }
 }
 
-/// A worker could not be launched: with others at work that is no harm.
+/// A worker could not be launched. With others at work that is no harm; else the call is taken back
+/// and the error is the caller's. What others have submitted meanwhile is tried again by the
+/// courier, or fails there.
 #[cold]
-fn launch_failed(py: Python<'_>, pool: &ProcessPool, error: PyErr) -> PyResult<()> {
-    let others = !pool.core().shared.lock().stations().is_empty();
-    if others && !error.is_instance_of::<pyo3::exceptions::PyKeyboardInterrupt>(py) {
+fn launch_failed(
+    py: Python<'_>,
+    pool: &ProcessPool,
+    future: &Bound<'_, PyAny>,
+    error: PyErr,
+) -> PyResult<()> {
+    let shared = &pool.core().shared;
+    let harmless = error.is_instance_of::<PyException>(py);
+    if harmless && !shared.with(|pool| pool.is_stranded()) {
         return Ok(());
     }
-    if !others {
-        let cause = error.value(py).clone().into_any();
-        pool.core().break_up(py, &cause)?;
-    }
-    Err(error)
+    // SAFETY: a live future, ours.
+    let job = unsafe { FutureObject::from_ptr(future.as_ptr()) }.remote();
+    let withdrawn = job.is_some_and(|job| shared.with(|pool| pool.withdraw(&job)));
+    shared.poke();
+    if withdrawn || !harmless { Err(error) } else { Ok(()) }
 }
 
 /// Raises for a pool that does not accept a job, or returns when it is worth trying again.

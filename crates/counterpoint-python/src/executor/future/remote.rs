@@ -130,7 +130,7 @@ pub fn settle(py: Python<'_>, future: FutureObject) -> PyResult<()> {
             _ => None,
         }
     };
-    let ending = content.map(|outcome| outcome::decode(py, &outcome));
+    let ending = content.map(|outcome| outcome::decode(py, &outcome)).transpose()?;
     let old = put(future, &job, ending);
     drop(old);
     Ok(())
@@ -209,7 +209,10 @@ fn kill(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
         return Ok(true);
     }
     let Some(job) = future.remote().filter(|job| job.pool.is_ours()) else { return Ok(false) };
-    if !job.pool.with(|pool| pool.kill(&job)) {
+    let killed = job.pool.with(|pool| pool.kill(&job));
+    // What the worker had besides is in the queue again, and this thread may have read its lane.
+    job.pool.poke();
+    if !killed {
         return Ok(false);
     }
     let mut wakes = Wakes::default();
