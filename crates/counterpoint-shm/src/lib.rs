@@ -23,6 +23,7 @@
 
 pub mod arena;
 mod bell;
+pub mod channel;
 pub mod clock;
 mod door;
 pub mod lane;
@@ -31,3 +32,4 @@ mod ledger;
 mod loom_models;
 pub mod memory;
 mod ring;
+pub mod sync;

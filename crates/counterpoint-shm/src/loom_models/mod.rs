@@ -6,8 +6,10 @@
 //! which loom reports too. What must not be lost or doubled is counted.
 
 mod bells;
+mod channel;
 mod ledger;
 mod ring;
+mod sync;
 
 use crate::lane::{ParentEnd, WorkerEnd, pair};
 use loom::thread;
