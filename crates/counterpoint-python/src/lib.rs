@@ -12,6 +12,7 @@
 
 mod boundary;
 mod executor;
+mod multiprocessing;
 mod process;
 mod queue;
 mod sync;
@@ -32,5 +33,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sync::register(module)?;
     queue::register(module)?;
     process::register(module)?;
+    multiprocessing::register(module)?;
     module.add_function(wrap_pyfunction!(_after_fork, module)?)
 }

@@ -102,7 +102,7 @@ class ProcessPoolExecutor(_Base):
         self._on_full = on_full
         self._broken: bool | str = False
         self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE), pickle.dumps(tuple(Config(initializer, initargs)))
+            self._launcher(method), pickle.dumps(tuple(Config(initializer, initargs)))
         )
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
@@ -115,6 +115,9 @@ class ProcessPoolExecutor(_Base):
         # The pool must not keep the executor alive; its end closes the pool.
         self._finalizer = weakref.finalize(self, self._counterpoint_pool.close, False)
         self._finalizer.atexit = False
+
+    def _launcher(self, method: str) -> Launcher:
+        return Launcher(method, target=_SERVE)
 
     def map(
         self,

@@ -2,6 +2,7 @@
 
 use counterpoint_pool::Received;
 use counterpoint_shm::arena::View;
+use counterpoint_shm::channel::Held;
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -27,6 +28,7 @@ impl Returned {
 enum Origin {
     Worker { _block: Arc<Received> },
     Parent { offset: u64, returned: Arc<Returned> },
+    Channel { _run: Held },
 }
 
 impl Drop for Origin {
@@ -51,6 +53,12 @@ impl Block {
         let view = block.map().map_err(unmappable)?;
         let origin = Origin::Worker { _block: block.clone() };
         Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+    }
+
+    /// A run of a channel's.
+    pub fn of_channel(py: Python<'_>, run: Held) -> PyResult<Py<PyAny>> {
+        let view = run.map().map_err(unmappable)?;
+        Ok(Py::new(py, Self { view, _origin: Origin::Channel { _run: run } })?.into_any())
     }
 
     /// A block of the parent's, which is told by way of `returned`.

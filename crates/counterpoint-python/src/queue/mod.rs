@@ -19,6 +19,8 @@ mod patience;
 mod tickets;
 mod trash;
 
+pub use errors::denied;
+
 use crate::boundary::{NamedMethod, Spec, method, noargs, one, raw_type, slot};
 use construct::Construct;
 use kind::{Kind, More, Queue, SimpleQueue};

@@ -31,8 +31,8 @@ impl At {
     }
 
     pub(super) fn pack(self) -> u64 {
-        let place = u64::from(self.segment) << OFFSET_BITS | self.offset as u64 / 8;
-        place << COUNT_BITS | self.count % COUNTS
+        let place = (u64::from(self.segment) << OFFSET_BITS) | (self.offset as u64 / 8);
+        (place << COUNT_BITS) | (self.count % COUNTS)
     }
 
     /// The place in the channel's memory.

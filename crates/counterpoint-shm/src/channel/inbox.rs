@@ -27,6 +27,11 @@ impl Inbox {
         self.items.clear();
     }
 
+    /// How many bytes of content it has memory for.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.items.len()

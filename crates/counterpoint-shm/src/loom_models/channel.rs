@@ -1,6 +1,6 @@
 //! Channels: records are taken once each, in each producer's order, whoever dies meanwhile.
 
-use super::check;
+use super::{check, check_with};
 use crate::channel::{Channel, Inbox, Parcel, Refusal};
 use crate::sync::Owner;
 use loom::sync::Arc;
@@ -58,7 +58,7 @@ fn records_arrive_in_order_across_segments() {
 
 #[test]
 fn two_producers_wait_for_room_and_lose_nothing() {
-    check(|| {
+    check_with(2, || {
         let channel = Arc::new(Channel::modelled(1));
         let producers = [1, 2].map(|number| {
             let channel = channel.clone();
@@ -72,7 +72,7 @@ fn two_producers_wait_for_room_and_lose_nothing() {
 
 #[test]
 fn two_consumers_get_one_record_each() {
-    check(|| {
+    check_with(2, || {
         let channel = Arc::new(Channel::modelled(9));
         let consumers = [1, 2].map(|number| {
             let channel = channel.clone();

@@ -34,6 +34,11 @@ impl Reentrant {
         })
     }
 
+    /// Takes the lock if it becomes free within a few microseconds.
+    pub fn lock_soon(&self, me: Owner) -> Option<Locked> {
+        (self.mutex.lock_soon(me) && self.first()).then_some(Locked::Free)
+    }
+
     fn first(&self) -> bool {
         self.count.store(1, Ordering::Relaxed);
         true
