@@ -18,6 +18,7 @@ goes to the next who wants it, who is told by `OwnerDied`.
 from __future__ import annotations
 
 import multiprocessing as _stdlib
+from importlib import import_module
 from multiprocessing import (
     AuthenticationError,
     BufferTooShort,
@@ -38,10 +39,14 @@ from multiprocessing import (
     set_executable,
     set_forkserver_preload,
 )
+from typing import TYPE_CHECKING
 
-from ._multiprocessing import pool, queues, synchronize
+from ._multiprocessing import queues, synchronize
 from ._multiprocessing.context import default as _default
 from ._multiprocessing.synchronize import OwnerDied
+
+if TYPE_CHECKING:
+    from ._multiprocessing import pool
 
 __all__ = [
     "Array",
@@ -109,7 +114,10 @@ set_start_method = _default.set_start_method
 
 
 def __getattr__(name: str) -> object:
-    # Submodules too, which are there once they are imported.
+    if name == "pool":
+        # It imports much.
+        return import_module("counterpoint._multiprocessing.pool")
+    # The stdlib's submodules too, which are there once they are imported.
     if name.startswith("__"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

@@ -139,6 +139,16 @@ class SimpleQueue(_Shared):
     def __init__(self, *, ctx: object = None) -> None:
         pass
 
+    def empty(self) -> bool:
+        """Whether there are no items.
+
+        Raises:
+            OSError: This process has closed the queue.
+        """
+        if self._closed:
+            raise OSError("handle is closed")
+        return super().empty()
+
     def close(self) -> None:
         """Says that this process is done with the queue."""
         self._close()

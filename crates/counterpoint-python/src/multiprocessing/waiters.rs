@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyTuple};
 use std::os::fd::AsRawFd;
 
 /// A condition without its lock, which is the Python half's.
-#[pyclass(frozen, module = "counterpoint._core")]
+#[pyclass(frozen, subclass, weakref, module = "counterpoint._core")]
 pub struct ProcessWaiters(Placed<Waiters>);
 
 #[pymethods]
