@@ -12,6 +12,7 @@
 
 mod boundary;
 mod executor;
+mod multiprocessing;
 mod process;
 mod queue;
 mod sync;
@@ -41,5 +42,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     executor::register(module)?;
     sync::register(module)?;
     queue::register(module)?;
-    process::register(module)
+    process::register(module)?;
+    multiprocessing::register(module)
 }

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 /// A signal that arrives before the futex is entered, or in another thread, interrupts nothing:
 /// its handler only leaves a note for this thread. The kernel has no call that would look at the
 /// note and sleep in one step, so the note is looked at from time to time.
-const GLANCE: u64 = 50_000_000;
+pub(super) const GLANCE: u64 = 50_000_000;
 
 /// Drives `wait` to its end in this thread: attached while it tries, detached while it sleeps.
 ///

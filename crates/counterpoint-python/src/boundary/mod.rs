@@ -7,6 +7,7 @@ mod arguments;
 mod blocking;
 mod collect;
 mod observe;
+mod outside;
 mod protected;
 mod raw;
 mod spin;
@@ -18,6 +19,7 @@ pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optiona
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
 pub use observe::{Counts, Meter, is_observed, observe};
+pub use outside::{block_outside, outside_deadline};
 pub use protected::Protected;
 pub use raw::{
     NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,

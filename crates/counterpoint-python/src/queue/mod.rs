@@ -20,6 +20,8 @@ mod patience;
 mod tickets;
 mod trash;
 
+pub use errors::denied;
+
 use crate::boundary::{NamedMethod, Spec, method, noargs, one, raw_type, slot};
 use crate::sync::yields;
 use construct::Construct;
