@@ -10,7 +10,7 @@ help: ## list the targets
 	@echo "make TARGET [PYTHON=python] [PYTHONS='more pythons'] [TAGS='cp313 cp314t']"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
-demo: ## build, run the example plain and under `counterpoint run`, compare, show the summary
+demo: ## build, run an example plain and under `counterpoint run`, compare; then one in processes
 	@scripts/dev demo
 
 develop: ## build the extension in place for PYTHON (or PYTHON=all) and set up its environment
@@ -19,7 +19,7 @@ develop: ## build the extension in place for PYTHON (or PYTHON=all) and set up i
 test: ## everything that CI runs, on every interpreter found
 	@scripts/dev test
 
-test-all: ## the same with the long suites on every interpreter, and a wheel
+test-all: ## the same with the long suites on every interpreter (CPython's own: where there is a GIL), and a wheel
 	@scripts/dev test-all
 
 bench: ## ratios to the standard library and to other packages; BENCH_ARGS=… narrows it
@@ -28,10 +28,10 @@ bench: ## ratios to the standard library and to other packages; BENCH_ARGS=… n
 loom: ## model-check the core crates; LOOM_MAX_PREEMPTIONS=3 bounds it
 	@scripts/dev loom
 
-tsan: ## the core crates' tests under ThreadSanitizer
+tsan: ## the core crates' tests under ThreadSanitizer; fails without the tool
 	@scripts/dev tsan
 
-miri: ## the core crates' tests under Miri
+miri: ## the core crates' tests under Miri; fails without the tool
 	@scripts/dev miri
 
 wheel: ## wheels in dist/ for the interpreters found, each installed in a clean environment without Rust

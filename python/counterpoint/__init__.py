@@ -15,9 +15,9 @@ that before a program's first line and says at the end what its locks, queues an
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+# Every type checker takes a variable of this name for true. The typing module itself would be a
+# quarter of what it costs to import this package with its three modules.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from counterpoint._install import install, uninstall
     from counterpoint.futures import (
@@ -120,6 +120,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
     if name in _MODULES:
         return import_module(f"counterpoint.{name}")
     for module, names in _HOMES.items():

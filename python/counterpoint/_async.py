@@ -11,13 +11,13 @@ does not should not pay for it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from counterpoint._core import PENDING, Ticket, resolve
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["PENDING", "current", "drive"]
 
@@ -60,7 +60,7 @@ def current() -> tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]:
 
 async def _wait(ticket: Ticket, timeout: float | None, queued: Callable[[], object] | None) -> Any:
     loop, task = current()
-    deadline = None if timeout is None else loop.time() + timeout
+    deadline: float | None = None
     try:
         while True:
             future = loop.create_future()
@@ -70,12 +70,16 @@ async def _wait(ticket: Ticket, timeout: float | None, queued: Callable[[], obje
             if queued is not None:
                 queued()
                 queued = None
+            if timeout is not None:
+                # The time of one who waits for the end of a barrier's action stands still.
+                if not ticket.is_timed():
+                    deadline = None
+                elif deadline is None:
+                    deadline = loop.time() + timeout
             if not await _woken(loop, future, deadline):
                 result = ticket.expire()
                 if result is not PENDING or not ticket.is_queued():
                     return result
-                # A barrier's action runs: now there is no way but to wait for its end.
-                deadline = None
     except BaseException:
         ticket.abandon()
         raise

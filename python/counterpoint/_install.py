@@ -19,6 +19,10 @@ is an instance of the name.
 ProcessPoolExecutor needs multiprocessing, which takes longer to import than everything else here.
 It is put in place when the program first asks for it, by the name that concurrent.futures makes on
 demand, or by importing concurrent.futures.process, which holds it.
+
+InterpreterPoolExecutor (Python 3.14) stays the stdlib's own. It is derived from the stdlib's pool,
+of whose insides it replaces some, when it is first named; so it is imported before that name is
+ours.
 """
 
 from __future__ import annotations
@@ -73,8 +77,9 @@ class _Replaced(NamedTuple):
 # By module and attribute. It keeps the module's dictionary, because sys.modules may name another
 # one by then.
 _replaced: dict[tuple[str, str], _Replaced] = {}
-# The interpreter's own lock: this one guards the replacement of every other.
-_guard = _thread.allocate_lock()
+# The interpreter's own lock: this one guards the replacement of every other. Reentrant, for a
+# signal handler that calls what it interrupted.
+_guard = _thread.RLock()
 
 
 def install(threading: bool = True, queue: bool = True, futures: bool = True) -> None:
@@ -109,6 +114,8 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
     for names in groups:
         importlib.import_module(names.module)
         importlib.import_module(names.ours)
+    if futures:
+        _import_derived()
     with _guard:
         for names in groups:
             for name in names.names:
@@ -127,15 +134,22 @@ def uninstall() -> None:
     several threads.
     """
     with _guard:
-        for (_, name), replaced in _replaced.items():
+        while _replaced:
+            (_, name), replaced = _replaced.popitem()
             _restore(name, replaced)
-        _replaced.clear()
         _arrivals.stop()
+
+
+def _import_derived() -> None:
+    try:
+        importlib.import_module("concurrent.futures.interpreter")
+    except ImportError:
+        pass  # an older Python, or one without subinterpreters
 
 
 def _replace(module: str, ours: str, name: str) -> None:
     space = vars(importlib.import_module(module))
-    _put(module, space, name, vars(importlib.import_module(ours))[name])
+    _put(module, space, name, getattr(importlib.import_module(ours), name))
 
 
 def _put(module: str, space: dict[str, object], name: str, replacement: object) -> None:
@@ -143,7 +157,8 @@ def _put(module: str, space: dict[str, object], name: str, replacement: object) 
     now = space.get(name, _MISSING)
     if now is not replacement:
         known = _replaced.get((module, name))
-        before = now if known is None else known.before
+        # What somebody put there since an earlier installation is what uninstall() brings back.
+        before = known.before if known is not None and now is known.ours else now
         _replaced[module, name] = _Replaced(space, before, replacement)
         _set(space, name, replacement)
 
@@ -209,7 +224,7 @@ _arrivals = Arrivals(_PROCESSES[1].module, _stdlib_pool_imported)
 
 def _new_guard() -> None:
     global _guard
-    _guard = _thread.allocate_lock()
+    _guard = _thread.RLock()
 
 
 # A fork while another thread installs must not leave the child a guard that nobody will release.

@@ -29,7 +29,6 @@ from concurrent.futures import (
     TimeoutError,
 )
 from importlib import import_module as _import_module
-from typing import TYPE_CHECKING
 
 from counterpoint._core import CancellationToken, Future, ProcessFuture, cancellation_token
 from counterpoint._errors import SoftTimeout, TaskKilled
@@ -38,6 +37,7 @@ from ._futures.options import TaskOptions
 from ._futures.pool import BrokenThreadPool, ThreadPoolExecutor
 from ._futures.waiting import DoneAndNotDoneFutures, as_completed, wait
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     from ._process.errors import WorkerCrashed
     from ._process.executor import ProcessPoolExecutor

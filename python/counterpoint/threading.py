@@ -11,7 +11,6 @@ True
 
 from __future__ import annotations
 
-import os as _os
 import threading as _threading
 from threading import (
     TIMEOUT_MAX,
@@ -34,17 +33,18 @@ from threading import (
     settrace,
     stack_size,
 )
-from typing import TYPE_CHECKING, Any
 
-from counterpoint import _core
 from counterpoint._errors import DeadlockError
-from counterpoint._sync.barrier import Barrier
 from counterpoint._sync.condition import Condition
 from counterpoint._sync.event import Event
-from counterpoint._sync.limiter import CapacityLimiter
 from counterpoint._sync.lock import Lock, RLock
-from counterpoint._sync.rwlock import ReadLock, RWLock, WriteLock
 from counterpoint._sync.semaphore import BoundedSemaphore, Semaphore
+
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from counterpoint._sync.barrier import Barrier
+    from counterpoint._sync.limiter import CapacityLimiter
+    from counterpoint._sync.rwlock import ReadLock, RWLock, WriteLock
 
 __all__ = [
     "TIMEOUT_MAX",
@@ -81,26 +81,31 @@ __all__ = [
 ]
 
 # They are defined in files of their own; this is where users find them.
-for _class in (
-    Barrier,
-    BoundedSemaphore,
-    CapacityLimiter,
-    Condition,
-    DeadlockError,
-    Event,
-    Lock,
-    RLock,
-    RWLock,
-    ReadLock,
-    Semaphore,
-    WriteLock,
-):
+for _class in (BoundedSemaphore, Condition, DeadlockError, Event, Lock, RLock, Semaphore):
     _class.__module__ = __name__
 
-_os.register_at_fork(after_in_child=_core._after_fork)
+# Few programs use these: they are imported when they are first asked for.
+_LATER = {
+    "Barrier": "barrier",
+    "CapacityLimiter": "limiter",
+    "RWLock": "rwlock",
+    "ReadLock": "rwlock",
+    "WriteLock": "rwlock",
+}
+
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any:
-        """The stdlib's other names, those of newer versions included."""
-        return getattr(_threading, name)
+    def __getattr__(name: str) -> object:
+        """Ours that come late, and the stdlib's other names, those of newer versions included."""
+        if name not in _LATER:
+            return getattr(_threading, name)
+        from importlib import import_module
+
+        found = getattr(import_module(f"counterpoint._sync.{_LATER[name]}"), name)
+        found.__module__ = __name__
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

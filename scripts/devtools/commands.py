@@ -17,6 +17,9 @@ from .interpreters import Found, Interpreter
 from .steps import Runner
 from .wheel import DIST, wheels
 
+# Where demands are judged; on the free-threaded builds the numbers are only reported.
+BENCH_TAGS = ("cp311", "cp313", "cp314t", "cp315t")
+
 
 def develop() -> int:
     prerequisites.check_all()
@@ -58,8 +61,7 @@ def _test(*, everything: bool) -> int:
     rust.loom(runner)
     rust.tsan(runner)
     for interpreter in built:
-        is_primary = interpreter == primary
-        pytests.everything_on(runner, interpreter, everything=everything, primary=is_primary)
+        pytests.everything_on(runner, interpreter, everything=everything)
     docs.docs(runner, primary)
     if everything or IN_CI:
         wheels(runner, [primary])
@@ -127,13 +129,13 @@ def wheel() -> int:
 
 
 def bench() -> int:
-    """On PYTHON or, without it, on the versions with targets and a free-threaded one."""
+    """On PYTHON or, without it, on the versions with targets and the free-threaded ones."""
     prerequisites.check_all()
     if os.environ.get("PYTHON"):
         chosen = _chosen()
     else:
         found = interpreters.discover().chosen
-        tags = [tag for tag in ("cp311", "cp313", "cp315t") if tag in found]
+        tags = [tag for tag in BENCH_TAGS if tag in found]
         chosen = [found[tag] for tag in tags or list(found)[:1]]
     status = 0
     for interpreter in chosen:

@@ -1,4 +1,5 @@
-"""`make demo`: the example plain and on Counterpoint's classes, with the same answer."""
+"""`make demo`: an example plain and on Counterpoint's classes, with the same answer; then one that
+only a pool of processes can do."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from . import build, interpreters, prerequisites
 from .common import ROOT, environment, fail, say
 
 EXAMPLE = "examples/identifiers.py"
+PROCESSES = "examples/primes_and_arrays.py"
 LIMIT = 300
 
 
@@ -27,6 +29,9 @@ def demo() -> int:
         say(ours)
         fail(f"{EXAMPLE} printed something else under `counterpoint run`: see above")
     say("\nthe same output, plain and under `counterpoint run`; the summary is above")
+    say(f"\n$ python {PROCESSES} --compare")
+    say(_output([python, PROCESSES, "--compare"]))
+    say("a crash and an endless loop cost themselves; the speed-up over threads is above")
     return 0
 
 
@@ -43,8 +48,8 @@ def _output(command: list[str | Path]) -> str:
             timeout=LIMIT,
         )
     except subprocess.TimeoutExpired:
-        fail(f"{command[0]} … {EXAMPLE} did not end within {LIMIT} s")
+        fail(f"{' '.join(map(str, command))} did not end within {LIMIT} s")
     if done.returncode:
-        fail(f"{command[0]} … {EXAMPLE} ended with status {done.returncode}")
+        fail(f"{' '.join(map(str, command))} ended with status {done.returncode}")
     say(f"({time.monotonic() - started:.1f} s)")
     return done.stdout

@@ -20,7 +20,7 @@ TAGS = ("cp311", "cp312", "cp313", "cp314", "cp315", "cp314t", "cp315t")
 PREFERENCE = ("cp313", "cp312", "cp311", "cp314", "cp315", "cp315t", "cp314t")
 
 # `suite`: CPython's own tests are installed and the interpreter is complete enough to be judged
-# by them.
+# by them. `lacks`: those that its `make install` left out all the same.
 PROBE = """
 import importlib.util as u, json, sys, sysconfig
 def has(*names):
@@ -31,7 +31,9 @@ print(json.dumps(dict(
     executable=getattr(sys, "_base_executable", sys.executable), name=sys.implementation.name,
     tag="cp%d%d%s" % (sys.version_info[0], sys.version_info[1], "t" if t else ""),
     version=sys.version.split()[0], suffix=sysconfig.get_config_var("EXT_SUFFIX"),
-    venv=has("venv"), suite=has("test.support", "test.lock_tests", "_ctypes"))))
+    venv=has("venv"), suite=has("test.support", "test.lock_tests", "_ctypes"),
+    lacks=[n for n in ("test_queue", "test_threading", "test_threadsignals",
+                       "test_concurrent_futures") if not has("test." + n)])))
 """
 
 
@@ -45,6 +47,7 @@ class Interpreter:
     suffix: str
     has_venv: bool
     has_suite: bool
+    lacks: tuple[str, ...] = ()
 
     @property
     def free_threaded(self) -> bool:
@@ -77,7 +80,13 @@ def probe(path: str | Path) -> Interpreter | None:
         return None
     executable = Path(told["executable"] or path)
     return Interpreter(
-        told["tag"], executable, told["version"], told["suffix"], told["venv"], told["suite"]
+        told["tag"],
+        executable,
+        told["version"],
+        told["suffix"],
+        told["venv"],
+        told["suite"],
+        tuple(told["lacks"]),
     )
 
 
@@ -108,10 +117,12 @@ def probe_all(paths: Iterable[str | Path]) -> list[Interpreter]:
 
 
 def discover() -> Found:
-    """One interpreter for each tag: the first that has CPython's tests, or else the first."""
+    """One for each tag: what the user names, the first with CPython's tests, or the first."""
+    named = []
     for path in named_by_user():
-        if probe(path) is None:
+        if (interpreter := probe(path)) is None:
             fail(f"PYTHONS names {path}, which does not run as a CPython")
+        named.append(interpreter)
     known: dict[str, list[Interpreter]] = {}
     for interpreter in probe_all(candidates()):
         known.setdefault(interpreter.tag, []).append(interpreter)
@@ -124,7 +135,8 @@ def discover() -> Found:
         if tag not in wanted:
             found.missing[tag] = "left out by TAGS"
         elif usable:
-            found.chosen[tag] = next((i for i in usable if i.has_suite), usable[0])
+            best = [*(i for i in usable if i in named), *(i for i in usable if i.has_suite)]
+            found.chosen[tag] = (best or usable)[0]
         elif tag in known:
             found.missing[tag] = f"{known[tag][0].path} has no venv module"
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -15,7 +17,10 @@ from .steps import Runner
 # of them in test-all.
 LONG_TAGS = ("cp311", "cp313", "cp315")
 
-SUITES = ("unit", "typing", "faults", "stress")
+SUITES = ("unit", "faults", "stress")
+
+# Names a directory with test modules that an interpreter was installed without.
+LENT = "COUNTERPOINT_CONFORMANCE_SUITES"
 
 # A module that cannot be imported is an error, and the others still run.
 PYTEST = ["--durations=5", "--continue-on-collection-errors"]
@@ -49,17 +54,13 @@ def _build(interpreter: Interpreter, output: IO[str]) -> int:
     return 0
 
 
-def everything_on(
-    runner: Runner, interpreter: Interpreter, *, everything: bool, primary: bool
-) -> None:
+def everything_on(runner: Runner, interpreter: Interpreter, *, everything: bool) -> None:
     tag = interpreter.tag
     if interpreter.free_threaded:
         python = venvs.python_in(venvs.VENVS / tag)
         runner.commands(f"GIL stays off {tag}", [[python, "-W", "error", "-c", GIL_STAYS_OFF]])
     options = [] if everything or tag in LONG_TAGS else ["-m", "not long"]
-    # The typing suite needs mypy, which is installed for one interpreter.
-    wanted = [name for name in SUITES if primary or name != "typing"]
-    if paths := _existing(wanted):
+    if paths := _existing(SUITES):
         runner.commands(
             f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=900, counts=True
         )
@@ -76,9 +77,12 @@ def _conformance(runner: Runner, interpreter: Interpreter, options: list[str]) -
         runner.not_run(name, f"{interpreter.path} is installed without CPython's test package")
     else:
         runner.commands(name, [_pytest(interpreter, *options, *paths)], limit=1200, counts=True)
+        for module in () if os.environ.get(LENT) else interpreter.lacks:
+            why = f"CPython {interpreter.version} is installed without test.{module}"
+            runner.not_run(f"{name}, {module}", why)
 
 
-def _existing(names: list[str]) -> list[str]:
+def _existing(names: Sequence[str]) -> list[str]:
     return [f"tests/{name}" for name in names if any((ROOT / "tests" / name).rglob("test_*.py"))]
 
 

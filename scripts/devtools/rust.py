@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from . import venvs
 from .build import cargo_env
 from .common import CORE_CRATES, ROOT, TARGET, Command, ask
 from .interpreters import Found, Interpreter
@@ -48,6 +49,7 @@ def clippy(runner: Runner, found: Found) -> None:
     runner.commands("clippy", [[*command, *CORE_CRATES, *DENY]], env=env_of("core"))
     runner.commands("clippy, loom", [[*command, *CORE_CRATES, *DENY]], env=loom_env())
     for interpreter in _one_of_each_kind(found):
+        venvs.ensure(interpreter)  # the binding's build asks its Python
         binding = [*command, "--package", "counterpoint-python", *DENY]
         runner.commands(f"clippy, binding {interpreter.tag}", [binding], env=cargo_env(interpreter))
 
@@ -79,7 +81,11 @@ def rustdoc(runner: Runner) -> None:
 
 
 def loom(runner: Runner) -> None:
-    """Every schedule within the bounds, which the environment may set otherwise."""
+    """The schedules within the bounds, which the environment may set otherwise.
+
+    Every one of them, unless a model takes longer than LOOM_MAX_DURATION seconds: that ends it, and
+    what it had explored by then counts as passed.
+    """
     command = test_command()
     if "nextest" in command:
         command += ["--profile", "loom"]

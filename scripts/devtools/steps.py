@@ -109,7 +109,8 @@ class Runner:
             say("\n" + "\n".join(map(line, self.results)))
         say("\n".join(more))
         say(f"\n{self.passed} passed, {self.failed} failed")
-        return 1 if self.failed else 0
+        # A command whose only step could not be run has shown nothing.
+        return 1 if self.failed or not self.passed else 0
 
 
 def line(result: Result) -> str:

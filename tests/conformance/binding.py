@@ -18,6 +18,9 @@ from tests.conformance.targets import Target, target
 
 TARGET_VARIABLE = "COUNTERPOINT_CONFORMANCE_TARGET"
 
+# A suite whose functions run in other processes, and the module that loads the copy there.
+IMPORTABLE = {"test._test_multiprocessing": "tests.conformance.suite_of_processes"}
+
 
 def chosen_target() -> Target:
     """The target that the option or the environment names."""
@@ -45,7 +48,7 @@ def absence(suite: Suite) -> str | None:
 
 @functools.lru_cache
 def _private(suite_views: Views, chosen: Target) -> Private:
-    return Private({**support_views(chosen.prelude), **suite_views(chosen)})
+    return Private({**support_views(chosen.prelude), **suite_views(chosen)}, IMPORTABLE)
 
 
 def loaded(suite: Suite, chosen: Target) -> ModuleType:
@@ -59,8 +62,13 @@ def loaded(suite: Suite, chosen: Target) -> ModuleType:
 
 def bind(suite: Suite, chosen: Target) -> type[unittest.TestCase]:
     """A test case that runs the suite against the target's classes."""
-    base = getattr(loaded(suite, chosen), suite.case)
-    bases = (base,) if issubclass(base, unittest.TestCase) else (base, unittest.TestCase)
+    module = loaded(suite, chosen)
+    base = getattr(module, suite.case)
+    mixins = (getattr(module, suite.mixin),) if suite.mixin else ()
+    # In this order: the mixin's own set-up comes before that of the case, as CPython has it.
+    bases = (base, *mixins)
+    if not issubclass(base, unittest.TestCase):
+        bases = (*bases, unittest.TestCase)
     left_out = set(suite.without)
     if suite.only:
         left_out |= set(names_in(base)) - set(suite.only)

@@ -24,10 +24,20 @@ class Deviation:
 
 @dataclass(frozen=True)
 class OwnSkip:
-    """A test that CPython's suite may skip by itself, and part of the reason that it gives."""
+    """A test that CPython's suite may skip by itself, where, and part of the reason it gives."""
 
     suite: str
     test: str
+    reason: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A package of CPython's tests with which some releases are not installed."""
+
+    module: str
+    releases: str
     reason: str
 
 
@@ -41,8 +51,21 @@ DEVIATIONS: tuple[Deviation, ...] = (
 )
 
 OWN_SKIPS: tuple[OwnSkip, ...] = (
-    # On free-threaded builds.
-    OwnSkip("ThreadPool", "test_idle_thread_reuse", "test is flaky without the GIL"),
+    OwnSkip(
+        "ThreadPool",
+        "test_idle_thread_reuse",
+        "test is flaky without the GIL",
+        where="free-threaded builds",
+    ),
+)
+
+ABSENT: tuple[Absent, ...] = (
+    Absent(
+        "test.test_concurrent_futures",
+        "3.11.7, 3.12.1",
+        "not run: `make install` of these releases leaves the package out "
+        "(`pytest --conformance-suites=DIR` lends it from a source tree)",
+    ),
 )
 
 
@@ -76,13 +99,18 @@ def interpreter_excluded() -> str | None:
 
 
 def deviations_markdown() -> str:
-    """The table of the documentation."""
-    head = "| suite | test | Python | why ours does not follow |\n|---|---|---|---|\n"
-    rows = (
-        f"| {e.suite} | `{e.test}` | {e.since[0]}.{e.since[1]}+ | {e.reason} |\n"
+    """The table of the documentation: tests not passed, tests not run, suites not there."""
+    rows = [("suite", "test", "Python", "why"), ("---",) * 4]
+    rows += [
+        (e.suite, f"`{e.test}`", f"{e.since[0]}.{e.since[1]}+", f"not passed: {e.reason}")
         for e in DEVIATIONS
-    )
-    return head + "".join(rows)
+    ]
+    rows += [
+        (e.suite, f"`{e.test}`", e.where, f"not run: CPython's suite skips it, “{e.reason}”")
+        for e in OWN_SKIPS
+    ]
+    rows += [(f"`{e.module}`", "all", e.releases, e.reason) for e in ABSENT]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
@@ -31,8 +32,12 @@ class View(ModuleType):
 class Private:
     """Loads test modules whose imports of the modules named in `views` get those views."""
 
-    def __init__(self, views: Mapping[str, ModuleType]) -> None:
+    def __init__(
+        self, views: Mapping[str, ModuleType], names: Mapping[str, str] | None = None
+    ) -> None:
         self._views = dict(views)
+        # Modules whose functions and classes are pickled: those have to be found by another name.
+        self._names = dict(names or {})
         self._loaded: dict[str, ModuleType] = {}
 
     def load(self, name: str) -> ModuleType:
@@ -46,9 +51,12 @@ class Private:
         if found is None or found.origin is None:
             raise ModuleNotFoundError(f"no module {name}", name=name)
         # Not the loader found: pytest's would rewrite the suite's assertions.
-        loader = SourceFileLoader(name, found.origin)
-        spec = importlib.util.spec_from_file_location(name, found.origin, loader=loader)
+        known_as = self._names.get(name, name)
+        loader = SourceFileLoader(known_as, found.origin)
+        spec = importlib.util.spec_from_file_location(known_as, found.origin, loader=loader)
         module = importlib.util.module_from_spec(spec)
+        if known_as != name:
+            sys.modules[known_as] = module
         # Code finds `__import__` through the `__builtins__` of its globals, functions included.
         names = vars(builtins) | {"__import__": self._import_for(module)}
         module.__dict__["__builtins__"] = names

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
-from tests.conformance.targets import Target, futures_views, lock_views
+from tests.conformance.targets import Target, futures_views, lock_views, process_views
 
 Attributes = Callable[[Target], Mapping[str, object]]
 Views = Callable[[Target], Mapping[str, ModuleType]]
@@ -33,6 +33,8 @@ class Suite:
     without: tuple[str, ...] = ()
     long: bool = False
     timeout: int = 60
+    # Another class of the suite's module, from which the case gets what it tests.
+    mixin: str | None = None
 
 
 def _threading(attribute: str, name: str) -> Attributes:
@@ -132,7 +134,37 @@ FUTURES = (
     _futures("Shutdown", "test_shutdown", "ThreadPoolShutdownTest", long=True),
 )
 
-SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES)
+def _processes(name: str, case: str) -> Suite:
+    return Suite(
+        f"Process{name}",
+        "processes",
+        "test._test_multiprocessing",
+        case,
+        process_views,
+        long=True,
+        timeout=120,
+        mixin="ProcessesMixin",
+    )
+
+
+# Bound three times, once for each start method.
+PROCESSES = (
+    _processes("Queue", "_TestQueue"),
+    _processes("SimpleQueue", "TestSimpleQueue"),
+    _processes("Lock", "_TestLock"),
+    _processes("Semaphore", "_TestSemaphore"),
+    _processes("Condition", "_TestCondition"),
+    _processes("Event", "_TestEvent"),
+    _processes("Barrier", "_TestBarrier"),
+    _processes("Value", "_TestValue"),
+    _processes("Array", "_TestArray"),
+    _processes("SharedCTypes", "_TestSharedCTypes"),
+    _processes("Pool", "_TestPool"),
+    _processes("PoolErrors", "_TestPoolWorkerErrors"),
+    _processes("PoolLifetime", "_TestPoolWorkerLifetime"),
+)
+
+SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES, *PROCESSES)
 BY_NAME = {suite.name: suite for suite in SUITES}
 
 

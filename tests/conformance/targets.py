@@ -9,6 +9,7 @@ import concurrent.futures._base
 import concurrent.futures.thread
 import functools
 import importlib
+import multiprocessing
 import queue
 import threading
 from collections.abc import Mapping
@@ -17,7 +18,12 @@ from types import ModuleType
 
 from tests.conformance.private import View
 
-STDLIB = {"threading": threading, "queue": queue, "futures": concurrent.futures}
+STDLIB = {
+    "threading": threading,
+    "queue": queue,
+    "futures": concurrent.futures,
+    "multiprocessing": multiprocessing,
+}
 CLASSES = {
     "threading": (
         "Lock",
@@ -30,12 +36,30 @@ CLASSES = {
     ),
     "queue": ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"),
     "futures": ("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+    "multiprocessing": (
+        "Array",
+        "Barrier",
+        "BoundedSemaphore",
+        "Condition",
+        "Event",
+        "JoinableQueue",
+        "Lock",
+        "Pool",
+        "Queue",
+        "RLock",
+        "Semaphore",
+        "SimpleQueue",
+        "Value",
+    ),
 }
+# What those are reached by, too.
+WAYS = {"multiprocessing": ("get_context", "pool", "queues", "set_start_method", "synchronize")}
 # These have to be the standard library's own.
 EXCEPTIONS = {
     "threading": ("BrokenBarrierError",),
     "queue": ("Empty", "Full"),
     "futures": ("CancelledError", "TimeoutError", "InvalidStateError", "BrokenExecutor"),
+    "multiprocessing": ("AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"),
 }
 
 # What a script of the shutdown tests runs first, in an interpreter of its own.
@@ -44,6 +68,8 @@ PRELUDE = {
     "counterpoint": (
         "import concurrent.futures, counterpoint.futures\n"
         "concurrent.futures.ThreadPoolExecutor = counterpoint.futures.ThreadPoolExecutor\n"
+        "import multiprocessing, counterpoint.multiprocessing\n"
+        "multiprocessing.Pool = counterpoint.multiprocessing.Pool\n"
     ),
 }
 
@@ -75,6 +101,11 @@ class Target:
         """`concurrent.futures`, with the target's classes."""
         return self._part("futures")
 
+    @property
+    def multiprocessing(self) -> ModuleType:
+        """`multiprocessing`, with the target's classes."""
+        return self._part("multiprocessing")
+
     def _part(self, part: str) -> ModuleType:
         return self.swapped.get(part) or _part(self.name, part)
 
@@ -87,6 +118,8 @@ def _part(name: str, part: str) -> ModuleType:
     real = STDLIB[part]
     source = real if name == "stdlib" else importlib.import_module(f"{name}.{part}")
     names = [each for each in (*CLASSES[part], *EXCEPTIONS[part]) if hasattr(real, each)]
+    if source is not real:
+        names += WAYS.get(part, ())
     # `ShutDown` is older in ours than in the standard library.
     names += [each for each in ("ShutDown",) if part == "queue" and hasattr(source, each)]
     replaced = {each: getattr(source, each) for each in names}
@@ -119,3 +152,8 @@ def futures_views(chosen: Target) -> dict[str, ModuleType]:
         "concurrent.futures": chosen.futures,
         "concurrent.futures._base": View(concurrent.futures._base, **names),
     }
+
+
+def process_views(chosen: Target) -> dict[str, ModuleType]:
+    """For the suite of processes: `multiprocessing` holds the target's classes."""
+    return {"multiprocessing": chosen.multiprocessing}

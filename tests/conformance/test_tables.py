@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import platform
+
 import pytest
 
 from tests.conformance import counts, deviations
@@ -43,10 +46,29 @@ def test_deviation_names_a_test(entry: deviations.Deviation) -> None:
 
 def test_every_deviation_is_in_the_documentation_with_its_reason() -> None:
     table = deviations.deviations_markdown()
-    for entry in deviations.DEVIATIONS:
+    for entry in (*deviations.DEVIATIONS, *deviations.OWN_SKIPS):
         assert entry.reason
         assert entry.test in table
         assert entry.reason in table
+    for package in deviations.ABSENT:
+        assert f"| `{package.module}` | all | {package.releases} | {package.reason} |" in table
+    assert {line.count("|") for line in table.splitlines()} == {5}
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("test.lock_tests") is None,
+    reason="this Python is installed without any of CPython's tests",
+)
+def test_every_absent_suite_is_in_the_documentation() -> None:
+    absent = {
+        ".".join(suite.module.split(".")[:2]) for suite in SUITES if absence(suite) is not None
+    }
+    known = {
+        package.module
+        for package in deviations.ABSENT
+        if platform.python_version() in package.releases.split(", ")
+    }
+    assert absent <= known
 
 
 @pytest.mark.parametrize("part", CLASSES)

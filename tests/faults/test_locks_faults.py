@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import DEADLINE, eventually, result, spawn, succeeds
+from counterpoint import threading
+from tests.support import DEADLINE, eventually, eventually_async, loops, result, spawn, succeeds
 from tests.waits import EXCLUSIVE, WAITS, Elsewhere, Wait, every_wait
 
 # The rest of the program, with `wait` and a subject that is not to be had.
@@ -218,6 +220,54 @@ def test_a_child_of_a_fork_uses_what_it_inherits(wait: Wait) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     wait.free(subject)
     assert result(waiting)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("name", ["Lock", "Semaphore"])
+def test_a_task_of_another_thread_s_loop_is_gone_in_a_child(name: str) -> None:
+    """Although its loop, a copy of the parent's, can still be told, and would tell the parent's."""
+    subject = threading.Lock() if name == "Lock" else threading.Semaphore(1)
+    assert subject.acquire()
+    with loops() as [loop]:
+        waiting = loop.start(subject.async_acquire())
+        eventually(lambda: subject.waiters == 1)
+        started = time.monotonic()
+        eventually(lambda: time.monotonic() > started + 0.01)  # it is due for a hand-off
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                signal.alarm(20)
+                subject.release()
+                code = 0 if subject.acquire(timeout=0) and subject.waiters == 0 else 1
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not waiting.done()
+        subject.release()
+        assert result(waiting)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_task_of_the_loop_that_forks_lives_on_in_the_child() -> None:
+    """As far as we are concerned: since Python 3.14 asyncio does not let the loop run on there."""
+
+    async def main() -> None:
+        lock = threading.Lock()
+        assert lock.acquire()
+        waiting = asyncio.create_task(lock.async_acquire())
+        await eventually_async(lambda: lock.waiters == 1)
+        started = time.monotonic()
+        await eventually_async(lambda: time.monotonic() > started + 0.01)  # due for a hand-off
+        child = os.fork()
+        if child == 0:
+            lock.release()
+            os._exit(0 if lock.locked() and lock.waiters == 0 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        lock.release()
+        assert await waiting
+
+    asyncio.run(main())
 
 
 def use_in_child(wait: Wait, subject: Any) -> None:

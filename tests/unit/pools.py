@@ -9,12 +9,12 @@ from tests.support import DEADLINE
 
 
 class Busy:
-    """Keeps a pool's only worker busy until told otherwise."""
+    """Keeps a pool's only worker busy until told otherwise; without `wait`, when its turn comes."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, wait: bool = True) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
         self.future = pool.submit(self._run)
-        assert self.begun.wait(DEADLINE)
+        assert not wait or self.begun.wait(DEADLINE)
 
     def _run(self) -> None:
         self.begun.set()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading as stdlib
+import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from counterpoint._sync import barrier as barrier_module
 from counterpoint.threading import Barrier, BrokenBarrierError
 from tests.support import DEADLINE, eventually, eventually_async, loops, result, run_async, spawn
 
@@ -77,6 +81,103 @@ def test_a_task_whose_time_is_over_waits_for_the_end_of_an_action() -> None:
 
     assert run_async(main()) == 0
     assert not barrier.broken
+
+
+@pytest.mark.parametrize("as_task", [False, True])
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_one_who_came_during_an_action_has_its_time_afterwards(
+    as_task: bool, timeout: float
+) -> None:
+    begun, end = stdlib.Event(), stdlib.Event()
+
+    def action() -> None:
+        begun.set()
+        assert end.wait(DEADLINE)
+
+    barrier = Barrier(2, action)
+    passing = [spawn(barrier.wait) for _ in range(2)]
+    assert begun.wait(DEADLINE)
+    with loops() as [loop]:
+        late: Any = (
+            loop.start(barrier.async_wait(timeout)) if as_task else spawn(barrier.wait, timeout)
+        )
+        eventually(lambda: barrier.waiters == 2)
+        started = time.monotonic()
+        eventually(lambda: time.monotonic() > started + 2 * timeout)
+        # At the door: neither counted nor out of time.
+        assert not late.done()
+        end.set()
+        assert sorted(map(result, passing)) == [0, 1]
+        with pytest.raises(BrokenBarrierError):
+            result(late)
+    assert barrier.broken
+
+
+def test_one_who_came_during_an_action_meets_a_partner_in_its_time() -> None:
+    begun, end = stdlib.Event(), stdlib.Event()
+
+    def action() -> None:
+        begun.set()
+        assert end.wait(DEADLINE)
+
+    barrier = Barrier(2, action)
+    passing = [spawn(barrier.wait) for _ in range(2)]
+    assert begun.wait(DEADLINE)
+    late = spawn(barrier.wait, 0.5)
+    eventually(lambda: barrier.waiters == 2)
+    started = time.monotonic()
+    eventually(lambda: time.monotonic() > started + 0.6)
+    end.set()
+    assert barrier.wait(DEADLINE) + result(late) == 1
+    assert sorted(map(result, passing)) == [0, 1]
+
+
+def _interrupting(after: int, made: list[str]) -> Any:
+    """A trace function that raises KeyboardInterrupt at that event in our code."""
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        name = frame.f_code.co_filename
+        if name == barrier_module.__file__ or (name == __file__ and event == "call"):
+            made.append(event)
+            if len(made) == after:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    return trace
+
+
+def _is_interrupted(barrier: Barrier, after: int) -> bool:
+    """Whether the last to arrive at this barrier for two is interrupted at that event."""
+    other = spawn(barrier.wait)
+    eventually(lambda: barrier.n_waiting == 1)
+    sys.settrace(_interrupting(after, []))
+    try:
+        assert barrier.wait() == 1
+        return False
+    except KeyboardInterrupt:
+        # It never arrived, or the other hears how it ended.
+        eventually(lambda: other.done() or barrier.n_waiting == 1)
+        return True
+    finally:
+        sys.settrace(None)
+        barrier.abort()
+        with suppress(BrokenBarrierError):
+            result(other)
+
+
+def test_ctrl_c_at_any_moment_of_the_one_who_acts_reaches_the_others() -> None:
+    acted: list[int] = []
+
+    def action() -> None:
+        acted.append(1)
+
+    after = 1
+    while _is_interrupted(Barrier(2, action), after):
+        after += 1
+    assert after > 3
+    # Also in those rounds in which it was interrupted after the action.
+    assert len(acted) > 1
 
 
 def test_a_cancelled_task_is_no_longer_counted() -> None:

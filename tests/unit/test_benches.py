@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benches.vs import cli, memory
+from benches.vs import cli, hosts, memory, process_growth
 from benches.vs.case import Case, Demand, Sample
 from benches.vs.cases import ALL
 from benches.vs.crowds import CROSSINGS, Patience, cross, start_busy
 from benches.vs.documents import README_END, README_START, write_page, write_readme
 from benches.vs.growth import fill_and_empty, sharing_pool
 from benches.vs.imports import import_ns
-from benches.vs.libraries import OURS, STDLIB, Factory, Library, named
+from benches.vs.libraries import BEST_PEER, OURS, STDLIB, Factory, Library, named
 from benches.vs.measure import Column, Effort, Row, contenders, measure, rounded
+from benches.vs.process_libraries import Hosted
 from benches.vs.results import Results, load
 from benches.vs.series import Series
+from benches.vs.tables import quantity
 
 BRIEF = Effort(rounds=2, cpu_ms=0.01, wall_ms=0.01)
 BOTH = [STDLIB, "ours"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _hosts_end() -> Iterator[None]:
+    with hosts.hosting():
+        yield
 
 
 def row_of(ours: list[float], stdlib: list[float], times: float = 2.0) -> Row:
@@ -75,6 +84,40 @@ def test_children_count_bytes() -> None:
     assert memory.child_column("objects", STDLIB, "Teapot", 1).error.startswith("KeyError")
 
 
+@pytest.mark.parametrize("library", [OURS, STDLIB])
+def test_tasks_are_queued_behind_a_busy_process(library: str) -> None:
+    assert process_growth.queued(library, 100, "run")["fetch_ns"] > 0
+    kept = process_growth.queued(library, 1000, "keep")
+    assert "fetch_ns" not in kept
+    if library == STDLIB:
+        assert kept["bytes"] > 200
+
+
+def test_growth_of_process_pools_runs() -> None:
+    extent = process_growth.Extent((2,), (1,), (100,), 0, 0, 1, 20, 0.001)
+    libraries = [named(OURS), named(STDLIB)]
+    wanted = lambda name: name != "process-queued"  # noqa: E731
+    found = list(process_growth.measure_growth(libraries, extent, wanted, str))
+    names = ["process-workers", "process-workers-start", "process-task-length"]
+    assert [series.name for series in found] == names
+    assert all(series.columns.keys() == {OURS, STDLIB} for series in found)
+    assert not any(series.notes for series in found)
+    (row,) = process_growth.measure_idle(libraries, 1, str.isprintable, str)
+    assert row.columns[OURS].samples[0] < 1e9
+
+
+def test_a_host_that_fails_costs_its_column_and_is_replaced() -> None:
+    with pytest.raises(RuntimeError, match="KeyError"):
+        hosts.ask(STDLIB, "teapot", 2, 1)
+    broken = hosts.Host(STDLIB)
+    try:
+        with pytest.raises(RuntimeError, match="its process ended"):
+            broken.ask()  # what it cannot read ends it
+    finally:
+        broken.end(patience=0.0)
+    assert hosts.ask(STDLIB, "copy", 2, 8).wall > 0
+
+
 def test_import_is_timed() -> None:
     assert import_ns("import queue") > 0
 
@@ -115,6 +158,26 @@ def test_measure_takes_rounds_and_keeps_errors() -> None:
 def test_verdicts(ours: list[float], stdlib: list[float], verdict: str) -> None:
     row = row_of(ours, stdlib)
     assert row.verdict(row.demands[0]) == verdict
+
+
+def test_the_best_peer_is_the_fastest_that_is_no_extra_column() -> None:
+    row = row_of([10.0], [100.0])
+    row.columns |= {name: Column(n=1, samples=[t]) for name, t in (("a", 30.0), ("b", 20.0))}
+    row.columns["floor"] = Column(n=1, samples=[1.0])
+    row.extra = ("floor",)
+    assert row.best_peer() == "b"
+    assert row.ratios(BEST_PEER) == [2.0]
+    assert row.losses() == []
+    assert row_of([10.0], [100.0]).verdict(Demand(1, BEST_PEER)) == "absent"
+
+
+def test_megabytes_in_a_second() -> None:
+    assert quantity(100_000.0, "MB/s") == "10,000 MB/s"
+
+
+def test_a_library_that_is_left_out_costs_its_extra_column() -> None:
+    case = Case("tea", "Tea", "Tea", lambda factory, n: Sample(1, 1), also={"x": (OURS, "Tea")})
+    assert contenders(case, [Library(STDLIB, "1", {"Tea": Hosted(STDLIB)}, {})]).keys() == {STDLIB}
 
 
 def test_losses_are_named() -> None:

@@ -82,11 +82,12 @@ def test_flags_of_the_interpreter_are_passed_on(line: str, arguments: int, flags
 
 def test_the_environment_carries_the_options_and_keeps_the_rest() -> None:
     options = run.Options(("queue",), "json", None, ("x.py",))
-    env = run.environment(options, {"HOME": "h", "PYTHONPATH": "a:b"})
+    env = run.environment(options, {"HOME": "h", "PYTHONPATH": "a:b"}, 2)
     assert env["HOME"] == "h"
     assert env["PYTHONPATH"].endswith(":a:b")
     assert env[run.PREFIX + "PYTHONPATH"] == "a:b"
     assert run.PREFIX + "FILE" not in env
+    assert env[run.PREFIX + "FLAGS"] == "2"
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,38 @@ def test_a_file_takes_the_summary(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text())["program"] == "prog.py"
     run(tmp_path, BUSY, "--summary-file=out.txt")
     assert "ThreadPoolExecutor pool" in (tmp_path / "out.txt").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_no_utf_8_is_in_the_summary_somehow(tmp_path: Path) -> None:
+    source = "import threading, queue\nlock, q = threading.Lock(), queue.Queue()\nq.put(1)\n"
+    name = os.fsdecode(b"prog\xff.py")
+    (tmp_path / name).write_text(source)
+    for form in ("text", "json"):
+        command = [*programs.RUN, f"--summary={form}", "--summary-file=out", name, "a"]
+        assert programs.run(command, tmp_path) == (0, "", "")
+        text = (tmp_path / "out").read_text(encoding="utf-8")
+        assert r"prog\udcff.py a" in text
+        if form == "text":
+            assert r"prog\udcff.py:2" in text
+        else:
+            assert json.loads(text)["program"] == f"{name} a"
+    ended = programs.run([*programs.RUN, name], tmp_path)
+    assert ended.code == 0
+    assert ended.err.startswith("counterpoint run prog")
+
+
+def test_a_long_command_runs_and_is_shortened_in_the_text(tmp_path: Path) -> None:
+    (tmp_path / "prog.py").write_text("import sys; print(len(sys.argv))")
+    arguments = [f"{n:06}" for n in range(40_000)]  # more than one variable holds
+    command = [sys.executable, "-X", "dev", *programs.RUN[1:]]
+    ended = programs.run([*command, "prog.py", *arguments], tmp_path)
+    assert (ended.code, ended.out) == (0, "40001\n")
+    head, _, _ = ended.err.partition(":")
+    assert head.startswith("counterpoint run prog.py 000000 000001")
+    assert head.endswith(" …")
+    assert len(head) < 1100
+    ended = programs.run([*command, "--summary=json", "prog.py", *arguments], tmp_path)
+    assert json.loads(ended.err)["program"] == " ".join(["prog.py", *arguments])
 
 
 def test_a_file_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None:

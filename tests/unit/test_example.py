@@ -11,9 +11,12 @@ import pytest
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identifiers.py"
 
 
-def run_example(*arguments: str) -> subprocess.CompletedProcess[str]:
+UNDER_OURS = ("-m", "counterpoint", "run")
+
+
+def run_example(*arguments: str, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(EXAMPLE), *arguments],
+        [sys.executable, *under, str(EXAMPLE), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -45,6 +48,16 @@ def test_two_runs_over_the_library_say_the_same() -> None:
     assert first.stderr == ""
     assert first.stdout.splitlines()[0].split()[:2] == ["60", "files,"]
     assert first.stdout == second.stdout
+
+
+def test_under_counterpoint_run_it_says_the_same_and_a_summary_follows() -> None:
+    plain = run_example("--limit", "60", "--top", "10")
+    ours = run_example("--limit", "60", "--top", "10", under=UNDER_OURS)
+    assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
+    head, *rest = ours.stderr.splitlines()
+    assert head.startswith(f"counterpoint run {EXAMPLE} --limit 60")
+    for kind in ("ThreadPoolExecutor", "Queue", "total: "):
+        assert any(line.startswith(kind) for line in rest), ours.stderr
 
 
 def test_counts_are_right_and_ties_are_alphabetical(small_tree: Path) -> None:

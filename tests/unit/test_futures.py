@@ -10,34 +10,22 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from counterpoint import futures
-from counterpoint.futures import Future
+from counterpoint.futures import Future, ThreadPoolExecutor
 from tests.support import DEADLINE, eventually, is_collected, loops, result, run_async, spawn
+from tests.unit.making import MAKERS, MODULES, finished, is_asleep
 
-MAKERS: list[Callable[[], Any]] = [Future, stdlib.Future]
 STATES = ["PENDING", "RUNNING", "CANCELLED", "CANCELLED_AND_NOTIFIED", "FINISHED"]
-
-
-def finished(value: object = None, make: Callable[[], Any] = Future) -> Any:
-    future = make()
-    future.set_result(value)
-    return future
 
 
 def failed(error: BaseException, make: Callable[[], Any] = Future) -> Any:
     future = make()
     future.set_exception(error)
     return future
-
-
-def is_asleep(thread: threading.Thread) -> bool:
-    stat = Path(f"/proc/self/task/{thread.native_id}/stat").read_text()
-    return stat.rpartition(")")[2].split()[0] == "S"
 
 
 class TestFuture:
@@ -321,9 +309,6 @@ class TestAwait:
         assert future.result() == 1
 
 
-MODULES = [futures, stdlib]
-
-
 class TestWait:
     @pytest.mark.parametrize("module", MODULES, ids=["ours", "stdlib"])
     @pytest.mark.parametrize("when", ["ALL_COMPLETED", "FIRST_COMPLETED", "FIRST_EXCEPTION"])
@@ -367,72 +352,90 @@ class TestWait:
             futures.wait(3)  # type: ignore[arg-type]
 
 
-class TestAsCompleted:
-    @pytest.mark.parametrize("module", MODULES, ids=["ours", "stdlib"])
-    def test_in_order_of_completion(self, module: Any) -> None:
-        pending = [make() for make in MAKERS * 2]
-        iterator = module.as_completed([*pending, pending[0]], timeout=DEADLINE)
-        order = [2, 0, 3, 1]
-        for at in order:
-            following = spawn(next, iterator)
-            pending[at].set_result(at)
-            assert result(following) is pending[at]
-        assert list(iterator) == []
-
-    def test_timeout(self) -> None:
-        pending = [finished(), finished(), Future(), stdlib.Future()]
-        with pytest.raises(TimeoutError, match=r"^2 \(of 4\) futures unfinished$"):
-            list(futures.as_completed(pending, timeout=0))
-        assert [future._waiters for future in pending[2:]] == [[], []]
-
-    def test_it_keeps_no_reference_to_what_it_yielded(self) -> None:
-        pending = [finished(n) for n in range(5)]
-        iterator = futures.as_completed(pending)
-        while pending:
-            future = next(iterator)
-            pending.remove(future)
-            reference = weakref.ref(future)
-            del future
-            assert reference() is None
-
-    def test_a_dropped_iterator_leaves_no_trace(self) -> None:
-        pending = [Future(), stdlib.Future()]
-        iterator = futures.as_completed(pending)
-        assert [len(future._waiters) for future in pending] == [1, 1]
-        del iterator
-        gc.collect()
-        assert [len(future._waiters) for future in pending] == [0, 0]
-
-    def test_async_for(self) -> None:
-        async def main() -> None:
-            pending = [make() for make in MAKERS * 2]
-            seen = []
-            setter = spawn(lambda: [f.set_result(n) for n, f in enumerate(pending)])
-            async for future in futures.as_completed(pending, timeout=DEADLINE):
-                seen.append(future.result())
-            assert sorted(seen) == [0, 1, 2, 3]
-            result(setter)
-            with pytest.raises(TimeoutError):
-                async for _ in futures.as_completed([Future()], timeout=0.001):
-                    pass
-
-        run_async(main())
-
-    def test_threads_settle_while_it_registers(self) -> None:
-        for _ in range(50):
-            pending = [Future[int]() for _ in range(20)]
-            setter = threading.Thread(target=lambda p=pending: [f.set_result(1) for f in p])
-            setter.start()
-            assert len(list(futures.as_completed(pending, DEADLINE))) == 20
-            setter.join()
-
-
 def test_the_module_has_all_of_its_namesake() -> None:
     assert set(stdlib.__all__) <= {*futures.__all__, *dir(stdlib)}
-    assert futures.ProcessPoolExecutor is stdlib.ProcessPoolExecutor
+    assert issubclass(futures.ProcessPoolExecutor, stdlib.ProcessPoolExecutor)
     assert futures.CancelledError is stdlib.CancelledError
     for name in stdlib.__all__:
         if hasattr(stdlib, name):
             assert hasattr(futures, name)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         futures.nothing  # noqa: B018
+
+
+class TestPrivateAttributes:
+    """What programs may write to is checked: our own code relies on what it finds there."""
+
+    @pytest.mark.parametrize("name", ["_done_callbacks", "_waiters"])
+    def test_lists_are_lists(self, name: str) -> None:
+        future: Future[int] = Future()
+        setattr(future, name, (len, abs))
+        assert getattr(future, name) == [len, abs]
+        for value in (1.5, 12345678901234567890):
+            with pytest.raises(TypeError):
+                setattr(future, name, value)
+        mine: list[Any] = []
+        setattr(future, name, mine)
+        assert getattr(future, name) is mine
+        setattr(future, name, None)
+        assert getattr(future, name) == []
+        future.set_result(1)
+
+    def test_the_memory_has_no_names(self) -> None:
+        future: Future[int] = Future()
+        assert not [name for name in dir(future) if "native" in name]
+        with pytest.raises(AttributeError):
+            future._native_callbacks  # type: ignore[attr-defined] # noqa: B018
+
+    def test_what_it_holds_is_collected(self) -> None:
+        class Thing:
+            pass
+
+        future: Any = Future()
+        thing = Thing()
+        thing.future = future  # type: ignore[attr-defined]
+        future.set_result(thing)
+        reference = weakref.ref(thing)
+        del thing, future
+        assert is_collected(reference)
+
+    def test_an_executor_s_attributes_are_its_own(self) -> None:
+        class Mine(ThreadPoolExecutor):
+            def __init__(self) -> None:
+                super().__init__(1)
+                self._pool = [1, 2]
+
+        with Mine() as pool:
+            assert pool._pool == [1, 2]
+            assert pool.submit(abs, -1).result() == 1
+            for value in ([1], None, 7):
+                with pytest.raises(TypeError):
+                    pool._counterpoint_pool = value  # type: ignore[assignment]
+            with pytest.raises(AttributeError):
+                del pool._counterpoint_pool
+            assert pool.submit(abs, -2).result() == 2
+
+    def test_callbacks_from_many_threads(self) -> None:
+        """None is lost, and the list may be touched meanwhile."""
+        for _ in range(20):
+            future: Future[int] = Future()
+            called: list[int] = []
+            barrier = threading.Barrier(5)
+
+            def add(
+                base: int,
+                future: Future[int] = future,
+                called: list[int] = called,
+                barrier: threading.Barrier = barrier,
+            ) -> None:
+                barrier.wait(DEADLINE)
+                for n in range(50):
+                    future.add_done_callback(lambda _, n=n: called.append(base + n))
+                    assert len(future._done_callbacks) <= 200
+
+            threads = [spawn(add, 100 * n) for n in range(4)]
+            barrier.wait(DEADLINE)
+            future.set_result(1)
+            for thread in threads:
+                result(thread)
+            assert sorted(called) == [100 * t + n for t in range(4) for n in range(50)]

@@ -33,8 +33,7 @@ MODULES = (
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    # Lazy: whichever test asks first would leave it there.
-    assert concurrent.futures.ThreadPoolExecutor
+    assert concurrent.futures.ThreadPoolExecutor  # lazy: the first look at it adds it
     before = [dict(vars(module)) for module in MODULES]
     yield
     uninstall()
@@ -88,6 +87,38 @@ def test_somebody_elses_replacement_stays(monkeypatch: pytest.MonkeyPatch) -> No
         assert queue.Queue is Theirs
     finally:
         queue.Queue = before  # type: ignore[misc]
+
+
+def test_what_somebody_put_in_between_comes_back() -> None:
+    class Theirs:
+        pass
+
+    before = threading.Lock
+    install()
+    try:
+        threading.Lock = Theirs  # type: ignore[assignment, misc]
+        install()
+        assert threading.Lock is counterpoint.threading.Lock
+        uninstall()
+        assert threading.Lock is Theirs
+    finally:
+        threading.Lock = before  # type: ignore[misc]
+
+
+def test_a_signal_handler_calls_what_it_interrupted(tmp_path: Path) -> None:
+    source = (
+        "import signal, threading, counterpoint._install as c\n"
+        "before, replace = threading.Lock, c._replace\n"
+        "signal.alarm(20)\n"
+        "def interrupted(*names):\n    signal.raise_signal(signal.SIGUSR1); replace(*names)\n"
+        "c._replace = interrupted\n"
+        "def handler(*_):\n    c._replace = replace; c.uninstall(); c.install()\n"
+        "signal.signal(signal.SIGUSR1, handler)\n"
+        "c.install(); print(threading.Lock is before)\n"
+        "c.uninstall(); print(threading.Lock is before)\n"
+    )
+    line = [sys.executable, "-c", source]
+    assert programs.run(line, tmp_path) == (0, "False\nTrue\n", "")
 
 
 def test_many_threads_install_and_uninstall() -> None:
@@ -259,3 +290,23 @@ def test_lazy_names_of_concurrent_futures_are_lazy_again(tmp_path: Path) -> None
     )
     line = [sys.executable, "-c", source]
     assert programs.run(line, tmp_path) == (0, "True False True\n", "")
+
+
+@pytest.mark.skipif(
+    not hasattr(concurrent.futures, "InterpreterPoolExecutor"),
+    reason="Python 3.14 brings InterpreterPoolExecutor, where it has subinterpreters",
+)
+def test_the_interpreter_pool_stays_the_stdlib_s(tmp_path: Path) -> None:
+    source = (
+        "import concurrent.futures as f, concurrent.futures.thread as t\n"
+        "plain = t.ThreadPoolExecutor\n"
+        "import counterpoint\n"
+        "counterpoint.install()\n"
+        "print(issubclass(f.InterpreterPoolExecutor, plain))\n"
+        "print(f.InterpreterPoolExecutor.__mro__[1] is plain, t.ThreadPoolExecutor is plain)\n"
+        "with f.InterpreterPoolExecutor(1) as pool:\n"
+        "    print(pool.submit(pow, 2, 3).result(), list(pool.map(abs, [-1, -2])))\n"
+    )
+    line = [sys.executable, "-c", source]
+    ended = programs.run(line, tmp_path)
+    assert ended == (0, "True\nTrue False\n8 [1, 2]\n", "")

@@ -8,7 +8,7 @@ import pytest
 
 from counterpoint import futures
 from counterpoint.threading import CapacityLimiter, RWLock
-from tests.support import DEADLINE
+from tests.support import DEADLINE, succeeds
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,23 @@ def test_a_future_has_the_name_that_options_gave() -> None:
         assert named.name == "named"
         assert not hasattr(plain, "name")
         assert named.result(DEADLINE) == plain.result(DEADLINE) == 0
+
+
+def test_importing_the_three_modules_imports_no_more_than_it_must() -> None:
+    program = (
+        "import concurrent.futures, queue, sys, threading\n"
+        "concurrent.futures.ThreadPoolExecutor\n"
+        "before = set(sys.modules)\n"
+        "from counterpoint import futures, queue, threading\n"
+        "futures.ThreadPoolExecutor, queue.Queue, threading.Lock\n"
+        "new = set(sys.modules) - before\n"
+        "print({name for name in new if not name.startswith('counterpoint')} - {'__future__'})\n"
+        "print('counterpoint._sync.rwlock' in new, 'RWLock' in dir(threading))\n"
+        "print(threading.RWLock, threading.RWLock is threading.RWLock)\n"
+    )
+    lines = succeeds(program).splitlines()
+    assert {name.partition(".")[0] for name in eval(lines[0])} <= {"importlib"}
+    assert lines[1:] == ["False True", "<class 'counterpoint.threading.RWLock'> True"]
 
 
 class Derived(RWLock):

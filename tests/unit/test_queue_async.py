@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from counterpoint import queue
+from counterpoint._queue import classes
+from counterpoint._queue.compatible import Compatible
 from tests.queues import every_bounded, every_queue, getters, putters
 from tests.support import DEADLINE, eventually, eventually_async, loops, result, run_async, spawn
 
@@ -142,6 +144,29 @@ def test_join_for_tasks(make: Make) -> None:
             assert not joined.done()
             subject.task_done()
         await joined
+
+    run_async(main())
+
+
+@every_bounded
+def test_a_moment_with_nothing_to_do_is_enough_for_a_task_that_joins(make: Make) -> None:
+    """As in asyncio."""
+
+    async def main() -> None:
+        subject = make()
+        subject.put(1)
+        joined = asyncio.create_task(subject.async_join())
+        for _ in range(5):
+            await asyncio.sleep(0)  # the task is in line after its first step
+        subject.task_done()
+        subject.put(2)
+        await joined
+        with pytest.raises(TimeoutError):
+            await subject.async_join(timeout=0.01)
+        with pytest.raises(TimeoutError):
+            subject.join(timeout=0.01)
+        subject.task_done()
+        await subject.async_join()
 
     run_async(main())
 
@@ -293,3 +318,20 @@ def test_objects_that_only_python_compares_reach_tasks() -> None:
         assert await subject.async_get() == [1]
 
     run_async(main())
+
+
+def test_all_items_of_a_put_have_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, timeouts = 100.0, list[float | None]()
+
+    async def async_put(_: object, __: object, ___: object, timeout: float | None) -> None:
+        nonlocal now
+        timeouts.append(timeout)
+        now += 0.25
+
+    subject = queue.Queue[int]()
+    assert subject.mutex is not None
+    monkeypatch.setattr(classes, "monotonic", lambda: now)
+    monkeypatch.setattr(Compatible, "async_put", async_put)
+    run_async(subject.async_put_many([1, 2, 3], timeout=1))
+    run_async(subject.async_put_many([1, 2]))
+    assert timeouts == [1, 0.75, 0.5, None, None]

@@ -209,3 +209,23 @@ def test_threads_that_move_a_queue_at_once_agree() -> None:
         for each in puts:
             result(each)
         assert sorted(subject.get_many(20)) == list(range(14))
+
+
+def test_ctrl_c_while_the_inbox_is_emptied_frees_the_mutex() -> None:
+    class Interrupted(queue.Queue[int]):
+        def _put(self, item: int) -> None:
+            if item == 1:
+                self.put_nowait(2)  # from within: goes into the inbox
+            if item == 2:
+                raise KeyboardInterrupt
+            super()._put(item)
+
+    subject = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        subject.put(1)
+    assert not subject.mutex.locked()
+    with pytest.raises(KeyboardInterrupt), subject.mutex:
+        subject.put_nowait(2)
+    assert not subject.mutex.locked()
+    subject.put(3)
+    assert subject.get_many(5) == [1, 3]

@@ -23,6 +23,9 @@ from counterpoint import queue
         "queue.LifoQueue().get_many(3)",
         "full.join()",
         "moved.get()",
+        "moved_full.put(1)",
+        "moved_full.put(1, timeout=60)",
+        "moved_full.join()",
         "list(queue.Queue())",
     ],
 )
@@ -30,30 +33,32 @@ def test_ctrl_c_ends_every_wait_soon(call: str) -> None:
     succeeds(
         PRELUDE
         + f"""
-full = queue.Queue(1)
-full.put(0)
-moved = queue.Queue()
-moved.mutex
-sent = None
+full, moved, moved_full = queue.Queue(1), queue.Queue(), queue.Queue(1)
+full.put(0), moved_full.put(0)
+moved.mutex, moved_full.mutex
+sent, late = None, []
 
 def interrupt():
     global sent
-    time.sleep(0.3)
+    time.sleep(0.1)
     sent = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
 
-thread = threading.Thread(target=interrupt)
-thread.start()
-try:
-    {call}
-except KeyboardInterrupt:
-    late = time.monotonic() - sent
-else:
-    raise SystemExit("was not interrupted")
-thread.join()
-# The issue's bound is 100 ms; the rest is for a machine that is busy with other things.
-assert late < 1.0, late
-assert full.qsize() == 1 and full.get() == 0
+for _ in range(5):
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        {call}
+    except KeyboardInterrupt:
+        late.append(time.monotonic() - sent)
+    else:
+        raise SystemExit("was not interrupted")
+    thread.join()
+# The median is what is promised; the worst is for a machine that is busy with other things.
+late.sort()
+assert late[2] < 0.1 and late[-1] < 2.0, late
+for each in (full, moved_full):
+    assert each.qsize() == 1 and each.get() == 0
 """
     )
 

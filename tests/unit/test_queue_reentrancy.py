@@ -212,6 +212,63 @@ def test_a_comparison_cannot_wait_for_itself() -> None:
     assert subject.empty()
 
 
+def test_a_comparison_lowers_the_bound_and_nothing_is_thrown_away() -> None:
+    subject: queue.PriorityQueue[Meddling] = queue.PriorityQueue(10)
+    subject.put_many([Meddling(number) for number in range(4)])
+    subject.put(Meddling(9, lambda: setattr(subject, "maxsize", 2)))
+    assert (subject.maxsize, subject.qsize(), subject.unfinished_tasks) == (2, 5, 5)
+    assert [item.number for item in subject.get_many(9)] == [0, 1, 2, 3, 9]
+
+
+def test_a_comparison_lowers_the_bound_of_a_queue_that_drops() -> None:
+    dropped: list[int] = []
+    subject: queue.PriorityQueue[Meddling] = queue.PriorityQueue(
+        10, overflow="drop_oldest", on_drop=lambda item: dropped.append(item.number)
+    )
+    subject.put_many([Meddling(number) for number in range(4)])
+    subject.put(Meddling(9, lambda: setattr(subject, "maxsize", 2)))
+    assert dropped == [0]
+
+
+def test_the_item_that_is_being_put_takes_up_room() -> None:
+    errors: list[BaseException] = []
+
+    def put() -> None:
+        try:
+            subject.put_nowait(Meddling(7))
+        except queue.Full as error:
+            errors.append(error)
+
+    subject: queue.PriorityQueue[Meddling] = queue.PriorityQueue(2)
+    subject.put(Meddling(1))
+    subject.put(Meddling(2, put))
+    assert (subject.qsize(), len(errors)) == (2, 1)
+
+
+def test_the_counters_tell_what_was_before_a_comparison() -> None:
+    seen: list[tuple[int, int, int]] = []
+
+    def look() -> None:
+        counted = subject.statistics()
+        seen.append((counted.puts, counted.gets, subject.unfinished_tasks))
+
+    def put() -> None:
+        look()
+        subject.put(Meddling(5, look))
+        look()
+        subject.put(Meddling(6, look))
+        look()
+
+    subject: queue.PriorityQueue[Meddling] = queue.PriorityQueue()
+    subject.put_many([Meddling(0), Meddling(1)])
+    subject.get()
+    subject.put(Meddling(2, put))
+    assert len(seen) > 3
+    assert set(seen) == {(2, 1, 2)}
+    look()
+    assert seen[-1] == (5, 1, 5)
+
+
 def test_a_comparison_shuts_its_queue_down() -> None:
     subject: queue.PriorityQueue[Meddling] = queue.PriorityQueue()
     subject.put(Meddling(5))

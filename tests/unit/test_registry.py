@@ -8,10 +8,12 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from counterpoint._observe import registry
+from counterpoint._observe.rows import HOMES
 from counterpoint._statistics import (
     ExecutorStatistics,
     LockStatistics,
@@ -66,7 +68,7 @@ CORE = FakeCore()
 
 
 def _init(self: Observed, name: str | None = None) -> None:
-    self._meter = FakeMeter(name)
+    self.meter = FakeMeter(name)
     if CORE.observer is not None:
         CORE.observer(self)
 
@@ -74,9 +76,13 @@ def _init(self: Observed, name: str | None = None) -> None:
 class Observed:
     """An object whose constructor reports it, and leaves no frame outside our package."""
 
-    _meter: FakeMeter
+    meter: FakeMeter
     __init__ = _init
     _init.__code__ = _init.__code__.replace(co_filename=registry.__file__)
+
+    @property
+    def _meter(self) -> FakeMeter:
+        return self.meter
 
 
 class Lock(Observed):
@@ -92,6 +98,10 @@ class Queue(Observed):
 class ThreadPoolExecutor(Observed):
     def statistics(self) -> ExecutorStatistics:
         return ExecutorStatistics(None, 0, 4, 1, 2, 0, 0, 0, NONE, NONE, 0.0)
+
+
+for _class in (Lock, Queue, ThreadPoolExecutor):
+    _class.__module__ = HOMES[_class.__name__]
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +208,7 @@ def test_disabled_it_sees_nothing_and_keeps_what_it_saw() -> None:
 
 def test_the_event_of_a_thread_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     class Event(Lock):
-        pass
+        __module__ = HOMES["Event"]
 
     monkeypatch.setattr(threading, "Event", Event)
     thread = threading.Thread(target=int)
@@ -213,20 +223,58 @@ def test_the_event_of_a_thread_is_left_out(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_cannot_be_observed_harms_nobody() -> None:
     class Slotted:
         __slots__ = ()
-        _meter = FakeMeter()
+        _meter = property(lambda _: FakeMeter())
 
+    class Lock(Observed):
+        __module__ = HOMES["Lock"]
+
+        @property
+        def _meter(self) -> FakeMeter:
+            raise OSError
+
+    Slotted.__module__, Slotted.__name__ = HOMES["Queue"], "Queue"
     registry.created(Slotted())  # type: ignore[arg-type]
     registry.created(object())  # type: ignore[arg-type]
+    Lock()
     assert registry.snapshot() == []
-    assert registry.cost().unobserved == 2
+    assert registry.cost().unobserved == 3
 
 
-def test_a_statistics_method_that_fails_is_done_without() -> None:
-    class Broken(Queue):
-        def statistics(self) -> QueueStatistics:
-            raise RuntimeError
+def test_the_name_of_a_program_s_class_means_nothing() -> None:
+    class Semaphore(Queue):
+        pass
 
-    broken = Broken()
+    class Barrier(Semaphore):
+        @property
+        def _meter(self) -> Any:
+            raise KeyError
+
+        def statistics(self) -> Any:
+            raise KeyError
+
+    kept = Semaphore(), Barrier()
+    (row,) = registry.snapshot()
+    assert (row.kind, row.objects, row.statistics[1]) == ("Queue", 2, 3 * len(kept))
+
+
+def test_one_row_that_fails_costs_no_other() -> None:
+    class Failing(FakeMeter):
+        def waits(self, which: str) -> WaitStatistics:
+            raise KeyError(which)
+
+    kept = [Lock(), Queue()]
+    kept[0].meter = Failing()
+    for _ in range(2):
+        assert [row.kind for row in registry.snapshot()] == ["Queue"]
+        assert registry.cost().unobserved == 1
+
+
+def test_statistics_that_fail_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Queue) -> QueueStatistics:
+        raise RuntimeError
+
+    monkeypatch.setattr(Queue, "statistics", fail)
+    broken = Queue()
     broken._meter.numbers["puts"] = 1
     (row,) = registry.snapshot()
     assert isinstance(row.statistics, QueueStatistics)
@@ -250,7 +298,7 @@ def test_objects_made_by_finalizers_during_a_sweep() -> None:
             return super().counts()
 
     queue = Queue.__new__(Queue)
-    queue._meter = Tripping()
+    queue.meter = Tripping()
     registry.created(queue)
     assert {row.kind for row in registry.snapshot()} == {"Queue"}
     assert len(kept) == 1

@@ -11,13 +11,12 @@ import threading
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor as StdlibPool
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from counterpoint import futures
-from counterpoint._futures.cpus import cgroup_quota, default_workers
+from counterpoint._futures import waiting
 from counterpoint.futures import ThreadPoolExecutor, cancellation_token
 from tests.support import DEADLINE, eventually, loops, result, run_async, spawn
 from tests.unit.pools import Busy
@@ -55,34 +54,6 @@ class TestConstruction:
     def test_bad_input(self, options: Any, error: type[Exception], text: str) -> None:
         with pytest.raises(error, match=text):
             ThreadPoolExecutor(**options)
-
-    def test_default_workers(self) -> None:
-        pool = ThreadPoolExecutor()
-        assert pool._max_workers == default_workers() <= 32
-
-    @pytest.mark.parametrize(
-        ("files", "membership", "quota"),
-        [
-            ({"cpu.max": "max 100000"}, "0::/", None),
-            ({"cpu.max": "150000 100000"}, "0::/", 1.5),
-            ({"a/b/cpu.max": "400000 100000", "a/cpu.max": "50000 100000"}, "0::/a/b", 0.5),
-            ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", None),
-            (
-                {"cpu/x/cpu.cfs_quota_us": "250000", "cpu/x/cpu.cfs_period_us": "100000"},
-                "4:cpu,cpuacct:/x\n3:memory:/y",
-                2.5,
-            ),
-            ({}, "0::/gone", None),
-        ],
-    )
-    def test_quota(
-        self, tmp_path: Path, files: dict[str, str], membership: str, quota: float | None
-    ) -> None:
-        for name, text in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(text + "\n")
-        (tmp_path / "membership").write_text(membership + "\n")
-        assert cgroup_quota(tmp_path, tmp_path / "membership") == quota
 
     def test_a_subclass_without_init_says_so(self) -> None:
         class Mine(ThreadPoolExecutor):
@@ -262,14 +233,13 @@ class TestOptions:
             attempts.append(1)
             raise OSError
 
-        first, second = Busy(one), Busy(one)
-        with first:
-            future = one.options(retries=10**6).submit(fail)
-            with second:
-                # The first attempt comes before the second task, all others after it.
-                first.release()
-                eventually(second.running)
-                assert future.cancel()
+        first = Busy(one)
+        future = one.options(retries=10**6).submit(fail)
+        # The first attempt comes before the second task, all others after it.
+        with Busy(one, wait=False) as second:
+            first.go_on.set()
+            assert second.begun.wait(DEADLINE)
+            assert future.cancel()
         assert future.cancelled()
         assert len(attempts) == 1
 
@@ -369,7 +339,9 @@ class TestBounds:
 
     def test_room_meant_for_a_task_of_a_closed_loop_goes_to_the_next(self) -> None:
         def waiting(pool: ThreadPoolExecutor) -> int:
-            return sum(isinstance(each, asyncio.Task) for each in gc.get_referents(pool._pool))
+            return sum(
+                isinstance(each, asyncio.Task) for each in gc.get_referents(pool._counterpoint_pool)
+            )
 
         with ThreadPoolExecutor(1, max_pending=1) as pool, loops(2) as (dead, alive):
             with Busy(pool):
@@ -431,17 +403,55 @@ class TestMap:
 
     @pytest.mark.parametrize("ordered", [True, False])
     def test_closing_cancels_the_rest(self, one: ThreadPoolExecutor, ordered: bool) -> None:
+        ran, go_on = list[int](), threading.Event()
+
+        def task(n: int) -> None:
+            ran.append(n)
+            assert n == 0 or go_on.wait(DEADLINE)
+
+        for end in ("close", "drop"):
+            go_on.clear()
+            results = one.map(task, range(5), ordered=ordered)
+            assert next(results) is None
+            eventually(lambda: len(ran) == 2)
+            if end == "close":
+                results.close()  # type: ignore[attr-defined]
+            else:
+                del results
+                gc.collect()
+            go_on.set()
+            one.submit(int).result(DEADLINE)
+            assert ran == [0, 1]
+            ran.clear()
+
+    @pytest.mark.parametrize("ordered", [True, False])
+    def test_calls_run_that_nobody_asks_for_results(
+        self, one: ThreadPoolExecutor, ordered: bool
+    ) -> None:
+        # `pool.map(f, items)` as a statement: as in the stdlib, its calls run.
         ran: list[int] = []
         with Busy(one):
-            results = one.map(ran.append, range(5), ordered=ordered)
-            results.close()  # type: ignore[attr-defined]
-            dropped = one.map(ran.append, range(5), ordered=ordered)
-            del dropped
+            one.map(ran.append, range(5), ordered=ordered)
             gc.collect()
-        one.submit(int).result(DEADLINE)
-        # A generator that never began has nothing to close: as in the stdlib, its calls run.
-        results = one.map(ran.append, range(3), ordered=ordered)
-        assert next(results) is None
+            closed = one.map(ran.append, range(5, 8), ordered=ordered)
+            closed.close()  # type: ignore[attr-defined]
+        one.shutdown()
+        assert ran == list(range(8))
+
+    def test_a_buffer_costs_each_result_the_same(
+        self, one: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        watched: list[int] = []
+        watch = waiting._watch
+
+        def counting(collector: Any, futures: list[Any]) -> Any:
+            watched.append(len(futures))
+            return watch(collector, futures)
+
+        monkeypatch.setattr(waiting, "_watch", counting)
+        results = one.map(abs, range(60), ordered=False, buffersize=20)
+        assert sorted(results) == list(range(60))
+        assert watched == [20] + [1] * 40
 
     def test_closing_after_the_first_cancels_the_rest(self, one: ThreadPoolExecutor) -> None:
         ran, go_on = list[int](), threading.Event()

@@ -213,6 +213,9 @@ pool.submit(int)
             "futures.wait([pool.submit(time.sleep, 1)])",
             "list(futures.as_completed([pool.submit(time.sleep, 1)]))",
             "list(pool.map(time.sleep, [1]))",
+            "list(pool.map(time.sleep, [1], ordered=False))",
+            "futures.CancellationToken().wait()",
+            "futures.CancellationToken().wait(60)",
             "pool.submit(time.sleep, 1); pool.shutdown()",
             "full.submit(time.sleep, 1); full.submit(int); full.submit(int)",
         ],
@@ -222,21 +225,26 @@ pool.submit(int)
             PROGRAM
             + f"""
 from counterpoint import futures
-pool, full = ThreadPoolExecutor(1), ThreadPoolExecutor(1, max_pending=1)
-pool.submit(int).result()
-sent = [0.0]
+sent, took = [0.0], []
 def interrupt():
-    time.sleep(0.15)
+    time.sleep(0.1)
     sent[0] = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
-threading.Thread(target=interrupt).start()
-try:
-    {wait}
-except KeyboardInterrupt:
-    took = time.monotonic() - sent[0]
-    assert took < 0.5, took
-else:
-    raise SystemExit("not interrupted")
+for _ in range(5):
+    pool, full = ThreadPoolExecutor(1), ThreadPoolExecutor(1, max_pending=1)
+    pool.submit(int).result()
+    sender = threading.Thread(target=interrupt)
+    sender.start()
+    try:
+        {wait}
+    except KeyboardInterrupt:
+        took.append(time.monotonic() - sent[0])
+    else:
+        raise SystemExit("not interrupted")
+    sender.join()
+# The median is what is promised; the worst is for a machine that is busy with other things.
+took.sort()
+assert took[2] < 0.1 and took[-1] < 2.0, took
 """,
             *PATHS,
         )

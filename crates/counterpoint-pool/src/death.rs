@@ -3,6 +3,7 @@
 use crate::job::Place;
 use crate::mailbox::News;
 use crate::state::{PoolState, Stillborn};
+use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
 impl<N: Notify, K> PoolState<N, K> {
@@ -37,6 +38,7 @@ impl<N: Notify, K> PoolState<N, K> {
 
     /// Counts a worker that died, unasked, before it was set up; how many there were in a row.
     pub fn count_stillborn(&mut self, killed: bool) -> Stillborn {
+        self.stillborn.since.get_or_insert_with(clock::now);
         *(if killed { &mut self.stillborn.killed } else { &mut self.stillborn.failed }) += 1;
         self.stillborn
     }

@@ -8,7 +8,7 @@
 
 use crate::inlet::Inlet;
 use crate::mailbox::News;
-use crate::shared::{DEATH, INLET, POKE, Shared};
+use crate::shared::{DEATH, Ears, INLET, POKE, Shared};
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
@@ -18,6 +18,16 @@ const STALLED: u64 = 1_000_000;
 
 /// Serves the pool until it is over.
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
+    listen(shared);
+    shared.go_deaf();
+    if shared.mailbox.add([News::Over]) {
+        shared.mailbox.notify();
+    }
+}
+
+fn listen<N: Notify, K>(shared: &Shared<N, K>) {
+    let ears = shared.listen();
+    let Some(Ears { poller, bell }) = &*ears else { return };
     let (mut dead, mut mail) = (Vec::new(), Vec::new());
     loop {
         let sleep = shared.with(|state| {
@@ -27,18 +37,15 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
         });
         let Some(until) = sleep else { break };
         let timeout = (until != u64::MAX).then(|| until.saturating_sub(clock::now()));
-        shared.poller.wait(timeout, |token| {
+        poller.wait(timeout, |token| {
             if token == POKE {
-                shared.silence();
+                bell.silence();
             } else if token & INLET != 0 {
                 mail.extend(Inlet::of(token).map(|inlet| (token as u32, inlet)));
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
         });
-    }
-    if shared.mailbox.add([News::Over]) {
-        shared.mailbox.notify();
     }
 }
 

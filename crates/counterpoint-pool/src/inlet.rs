@@ -1,11 +1,11 @@
 //! [`Inlet`]: the ways by which a worker speaks beside its lane.
 
 use crate::mailbox::News;
-use crate::shared::Shared;
 use crate::sideband;
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system;
+use crate::system::Poller;
 use counterpoint_sync::waiter::Notify;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -66,11 +66,11 @@ impl<N, K> Station<N, K> {
     }
 
     /// Has the poller of `shared` watch them.
-    pub(crate) fn watch_inlets(&self, shared: &Shared<N, K>, mark: u64) -> io::Result<()> {
+    pub(crate) fn watch_inlets(&self, poller: &Poller, mark: u64) -> io::Result<()> {
         for inlet in Inlet::ALL {
             if let Some(fd) = self.inlet(inlet) {
                 // Once for each change: a task may close what then stays readable for ever.
-                shared.poller.add(fd, u64::from(self.id()) | mark | inlet.token(), true)?;
+                poller.add(fd, u64::from(self.id()) | mark | inlet.token(), true)?;
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::station::Station;
 use crate::system::{Doorbell, Poller};
 use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
@@ -20,9 +20,15 @@ pub struct Shared<N, K> {
     state: Mutex<PoolState<N, K>>,
     /// What the courier reads.
     pub mailbox: Mailbox<N, K>,
-    pub(crate) poller: Poller,
-    bell: Arc<Doorbell>,
+    /// Until the end: futures keep this pool, and must not keep its descriptors.
+    pub(crate) ears: RwLock<Option<Ears>>,
     generation: u32,
+}
+
+/// What the dispatcher listens to.
+pub(crate) struct Ears {
+    pub(crate) poller: Poller,
+    pub(crate) bell: Arc<Doorbell>,
 }
 
 impl<N: Notify, K> Shared<N, K> {
@@ -30,8 +36,9 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn new(state: PoolState<N, K>) -> io::Result<Self> {
         let (poller, bell) = (Poller::new()?, Arc::new(Doorbell::new()?));
         poller.add(bell.fd(), POKE, false)?;
+        let ears = RwLock::new(Some(Ears { poller, bell }));
         let (state, mailbox) = (Mutex::new(state), Mailbox::default());
-        Ok(Self { state, mailbox, poller, bell, generation: fork::generation() })
+        Ok(Self { state, mailbox, ears, generation: fork::generation() })
     }
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
@@ -70,16 +77,24 @@ impl<N: Notify, K> Shared<N, K> {
 
     /// Makes the dispatcher look.
     pub fn poke(&self) {
-        self.bell.ring();
+        if let Some(ears) = &*self.listen() {
+            ears.bell.ring();
+        }
     }
 
-    /// What makes the dispatcher look.
-    pub fn doorbell(&self) -> &Arc<Doorbell> {
-        &self.bell
+    pub(crate) fn listen(&self) -> RwLockReadGuard<'_, Option<Ears>> {
+        self.ears.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn silence(&self) {
-        self.bell.silence();
+    /// The dispatcher hears nothing any more.
+    pub(crate) fn go_deaf(&self) {
+        let ears = self.ears.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(ears);
+    }
+
+    /// What makes the dispatcher look; `None` once the pool is over.
+    pub fn doorbell(&self) -> Option<Arc<Doorbell>> {
+        self.listen().as_ref().map(|ears| ears.bell.clone())
     }
 
     /// Whether this is the process that made it, and not a fork.
@@ -106,11 +121,14 @@ impl<N: Notify, K> Shared<N, K> {
     }
 
     fn watch(&self, station: &Station<N, K>) -> io::Result<()> {
+        let ears = self.listen();
+        // A worker is on its way, so the pool is not over.
+        let Some(Ears { poller, .. }) = &*ears else { return Err(io::ErrorKind::NotFound.into()) };
         let id = u64::from(station.id());
-        self.poller.add(station.end.event_fd(), id, true)?;
-        station.watch_inlets(self, INLET)?;
+        poller.add(station.end.event_fd(), id, true)?;
+        station.watch_inlets(poller, INLET)?;
         // Once: it stays readable.
-        station.pidfd().map_or(Ok(()), |pidfd| self.poller.add(pidfd, id | DEATH, true))
+        station.pidfd().map_or(Ok(()), |pidfd| poller.add(pidfd, id | DEATH, true))
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Stillborn {
     pub failed: usize,
     /// By somebody's SIGKILL.
     pub killed: usize,
+    /// When the first of them did, in monotonic nanoseconds.
+    pub since: Option<u64>,
 }
 
 /// A pool's plain data.

@@ -85,7 +85,8 @@ impl Pool {
         let results = Arena::lay_out(c"test", arena::LEAST).unwrap();
         let len = arena::sealed_len(results.as_fd()).unwrap();
         let station =
-            Station::create(id, Link::new(results, len, self.0.doorbell().clone()), false).unwrap();
+            Station::create(id, Link::new(results, len, self.0.doorbell().unwrap()), false)
+                .unwrap();
         let mut fds = station.descriptors().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
         let (lane, event) = (fds.next().unwrap(), fds.next().unwrap());
         drop(fds);

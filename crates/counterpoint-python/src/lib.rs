@@ -12,25 +12,36 @@
 
 mod boundary;
 mod executor;
+mod multiprocessing;
 mod process;
 mod queue;
 mod sync;
 
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
+use std::sync::OnceLock;
 
-/// To be called in a forked child: forgets the threads that the fork left behind.
-#[pyfunction]
-fn _after_fork() {
-    counterpoint_sync::waiter::fork::forked();
+/// Makes every child of a fork forget, before anything else runs in it, the threads that the fork
+/// left behind. Once, however many interpreters and modules there are.
+fn notice_forks() -> PyResult<()> {
+    static NOTICED: OnceLock<i32> = OnceLock::new();
+    extern "C" fn forked() {
+        counterpoint_sync::waiter::fork::forked();
+    }
+    // SAFETY: the handler is a function of this library, which is never unloaded; it adds to an
+    // atomic number and does nothing else.
+    let failed = *NOTICED.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forked)) });
+    if failed == 0 { Ok(()) } else { Err(PyMemoryError::new_err("pthread_atfork")) }
 }
 
 /// The native half of counterpoint; use the public modules instead.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    notice_forks()?;
     boundary::register(module)?;
     executor::register(module)?;
     sync::register(module)?;
     queue::register(module)?;
     process::register(module)?;
-    module.add_function(wrap_pyfunction!(_after_fork, module)?)
+    multiprocessing::register(module)
 }

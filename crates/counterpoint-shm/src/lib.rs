@@ -23,6 +23,7 @@
 
 pub mod arena;
 mod bell;
+pub mod channel;
 pub mod clock;
 mod door;
 pub mod lane;
@@ -32,3 +33,4 @@ mod loom_models;
 pub mod memory;
 pub mod parcel;
 mod ring;
+pub mod sync;

@@ -5,12 +5,37 @@
 pub const HAND_OFF_AFTER: u64 = 1_000_000;
 
 /// Nanoseconds on `CLOCK_MONOTONIC`, the clock that the futex deadlines use.
+#[cfg(not(loom))]
 pub fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid, exclusive pointer for the duration of the call, and
     // CLOCK_MONOTONIC exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(loom)]
+pub use modelled::{now, set};
+
+/// A model runs in one thread, over and over, and must take the same course each time: its clock
+/// stands still unless it is set.
+#[cfg(loom)]
+mod modelled {
+    use std::cell::Cell;
+
+    thread_local! {
+        static NOW: Cell<u64> = const { Cell::new(1) };
+    }
+
+    /// What was set last.
+    pub fn now() -> u64 {
+        NOW.get()
+    }
+
+    /// Sets the clock.
+    pub fn set(now: u64) {
+        NOW.set(now);
+    }
 }
 
 /// The moment `seconds` from now; `None`, never, when that is beyond the clock's range.

@@ -5,8 +5,11 @@
 //! wait. An *attempt* tries once and queues a waiter if that failed. What each party does, and why
 //! nothing is lost between them, is told in [`waiter`](crate::waiter).
 
+mod deadline;
+
 use crate::door::Arc;
 use crate::waiter::{Claim, Key, Notify, WaitList, Waiter, Wakes};
+pub use deadline::Deadline;
 
 /// A lock around a state. Inside `with` nothing may call back or block.
 pub trait Shared {
@@ -68,7 +71,8 @@ pub trait Source {
         0
     }
 
-    /// Whether a timeout may end it now. One that may not waits on.
+    /// Whether its time runs, so that a timeout may end it now. One whose time stands still waits
+    /// on.
     fn may_expire(&self, _state: &Self::State) -> bool {
         true
     }
@@ -108,12 +112,14 @@ pub struct Wait<O: Source> {
     place: Option<u64>,
     /// Out of line while a signal handler runs, and still to be heard of by `Source::left`.
     aside: bool,
+    /// Whether its time runs, as far as is known.
+    timed: bool,
 }
 
 impl<O: Source> Wait<O> {
     /// An operation that has not been tried yet.
     pub fn new(source: O) -> Self {
-        Self { source, queued: None, since: 0, place: None, aside: false }
+        Self { source, queued: None, since: 0, place: None, aside: false, timed: true }
     }
 
     /// Tries without queueing.
@@ -149,6 +155,7 @@ impl<O: Source> Wait<O> {
                 Some(_) if waited => self.record(state, &now),
                 Some(_) => {}
                 None => {
+                    self.timed = self.source.may_expire(state);
                     let key = self.source.list(state).insert(waiter.clone());
                     self.queued = Some((waiter.clone(), key));
                 }
@@ -190,9 +197,15 @@ impl<O: Source> Wait<O> {
         self.queued.is_some()
     }
 
+    /// Whether its time runs, now that it is pending. Where it does not, it is not to be expired
+    /// before the next attempt: see [`Deadline`].
+    pub fn is_timed(&self) -> bool {
+        self.timed
+    }
+
     /// Ends it by timeout: leaves the line, but takes what a claim that came first allows. If it
-    /// [`is_queued`](Self::is_queued) afterwards, the source has forbidden to give up now: the
-    /// one who waits sleeps without a deadline until claimed, and attempts again with a new one.
+    /// [`is_queued`](Self::is_queued) afterwards, the source has forbidden to give up now: it goes
+    /// on with an attempt, and its time [stands still](Self::is_timed).
     pub fn expire<S: Shared<State = O::State>>(
         &mut self,
         shared: &S,
@@ -201,7 +214,8 @@ impl<O: Source> Wait<O> {
         self.queued.as_ref()?;
         let mut wakes = Wakes::default();
         let output = shared.with(|state| {
-            if !self.source.may_expire(state) {
+            self.timed = self.source.may_expire(state);
+            if !self.timed {
                 return None;
             }
             let (waiter, claim) = self.leave(state, &mut wakes)?;

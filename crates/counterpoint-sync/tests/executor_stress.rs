@@ -3,7 +3,7 @@
 
 use counterpoint_sync::executor::collector::{CollectorState, Ready};
 use counterpoint_sync::executor::future::{Done, FutureState};
-use counterpoint_sync::executor::pool::{Call, Next, Outcome, PoolState, Refusal, Room};
+use counterpoint_sync::executor::pool::{Admission, Call, Next, Outcome, PoolState, Room};
 use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait, deliver};
 use counterpoint_sync::waiter::{Notify, Waiter, Wakes};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -70,46 +70,36 @@ impl World {
         match call {
             Call::Nobody => {}
             Call::Wake(waiter) => assert!(waiter.wake()),
-            Call::Start { extra } => {
+            Call::Start(start) => {
                 let world = self.clone();
-                self.workers.lock().unwrap().push(thread::spawn(move || world.work(extra)));
+                self.workers.lock().unwrap().push(thread::spawn(move || world.work(start.number)));
             }
         }
     }
 
     fn submit(self: &Arc<Self>) -> Arc<Future> {
         let future = Arc::new(Guarded::new(FutureState::default()));
-        loop {
-            let pushed = self.pool.with(|pool| match pool.refusal() {
-                None => Some(pool.push(future.clone(), 0)),
-                Some(refusal) => {
-                    assert_eq!(refusal, Refusal::Full);
-                    None
-                }
-            });
-            match pushed {
-                Some(call) => {
-                    self.carry_out(call);
-                    return future;
-                }
-                None => self.pool.block_on(Room::default()),
-            }
+        match self.pool.block_on(Room::new(future.clone(), 0, |_, _| ())) {
+            Admission::Queued(call) => self.carry_out(call),
+            Admission::Closed | Admission::Foreign => unreachable!("it is open, and nobody forks"),
         }
+        future
     }
 
-    fn work(self: &Arc<Self>, extra: bool) {
+    fn work(self: &Arc<Self>, number: u64) {
+        let Some(member) = self.pool.with(|pool| pool.arrive(number)) else { return };
         let mut arriving = true;
         loop {
             let waiter = Waiter::thread(1, 0);
             let next =
-                self.pool.change(|pool, wakes| pool.next(extra, arriving, 0, &waiter, wakes));
-            arriving = true;
+                self.pool.change(|pool, wakes| pool.next(member, arriving, 0, &waiter, wakes));
+            arriving = matches!(next, Next::Sleep);
             match next {
                 Next::Run(future, call) => {
                     self.carry_out(call);
                     self.ran.fetch_add(1, SeqCst);
                     let _ = future.change(FutureState::finish);
-                    self.pool.with(|pool| pool.ended(Outcome::Done, 0, true));
+                    self.pool.with(|pool| pool.ended(member, Outcome::Done, 0));
                 }
                 Next::Sleep => drop(waiter.park(None)),
                 Next::Leave(call) => return self.carry_out(call),

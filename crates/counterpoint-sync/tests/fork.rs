@@ -5,10 +5,12 @@
 mod kit;
 
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
+use counterpoint_sync::lock::mutex::{Acquire, LockState};
 use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState, Who};
 use counterpoint_sync::wait::{Attempt, Source, State, Wait};
-use counterpoint_sync::waiter::{Waiter, fork};
+use counterpoint_sync::waiter::{Notify, Waiter, fork};
 use kit::{Guarded, NoTask};
+use std::thread;
 
 fn attempt<O>(wait: &mut Wait<O>, shared: &Guarded<O::State>, owner: usize) -> Option<O::Output>
 where
@@ -45,4 +47,41 @@ fn the_gone_are_passed_over_and_the_one_who_forked_inside_its_wait_is_not() {
     // A writer that no longer exists keeps nobody out.
     let mut child = Wait::new(AcquireRead(Who::thread(5)));
     assert_eq!(attempt(&mut child, &lock, 5), Some(Ok(())));
+
+    a_task_is_where_its_event_loop_is();
+}
+
+/// Tells a task whose event loop runs here.
+struct Told;
+
+impl Notify for Told {
+    fn notify(&self) -> bool {
+        true
+    }
+}
+
+fn attempt_as_task(wait: &mut Wait<Acquire<Told>>, lock: &Guarded<LockState<Told>>, owner: usize) {
+    let make = |since| Waiter::task(owner, since, Told);
+    assert!(matches!(wait.attempt(lock, || owner as u64, make), Attempt::Pending(_)));
+}
+
+fn a_task_is_where_its_event_loop_is() {
+    let lock = Guarded::new(LockState::default());
+    assert!(lock.change(|state, _| state.try_acquire(1)));
+    let task = |owner| Wait::new(Acquire::<Told>::thread(owner));
+    let (mut gone, mut own) = (task(2), task(3));
+    thread::scope(|scope| {
+        scope.spawn(|| attempt_as_task(&mut gone, &lock, 2));
+    });
+    attempt_as_task(&mut own, &lock, 3);
+
+    // Twice: a child's child knows nothing of it either.
+    fork::forked();
+    fork::forked();
+
+    lock.change(|state, wakes| state.release(|| u64::MAX, wakes));
+    assert_eq!(lock.change(|state, _| (state.owner(), state.waiters())), (3, 0));
+    // Collected later.
+    gone.abandon(&lock);
+    assert_eq!(lock.change(|state, _| state.owner()), 3);
 }

@@ -4,9 +4,11 @@
 //! pointer until the first duration arrives; a [`Summary`] is what a reader gets to see.
 //!
 //! Invariants: recording never allocates more than once per recorder, never fails and never
-//! loses a count (a duration beyond the histogram's range is counted at its end).
+//! loses a count (a duration beyond the histogram's range is counted at its end; a count has 64
+//! bits). A recorder has a lock of its own, because a share of it is read in another thread: it is
+//! held while a few numbers change, or are copied, and nothing else happens meanwhile.
 //!
-//! This crate never reads a clock, never locks and never calls back.
+//! This crate never reads a clock and never calls back.
 
 mod durations;
 

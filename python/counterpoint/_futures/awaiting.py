@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from counterpoint._core import resolve
+from counterpoint._core import LoopWaker
 
 if TYPE_CHECKING:
     from counterpoint._core import Future
@@ -24,13 +24,7 @@ async def wait_in_task(future: Future[T]) -> T:
     if not future.done():
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-
-        def wake(_: object) -> None:
-            try:
-                loop.call_soon_threadsafe(resolve, done)
-            except RuntimeError:
-                pass  # The loop was closed: its task will never ask again.
-
+        wake = LoopWaker(loop, done)
         future.add_done_callback(wake)
         try:
             await done

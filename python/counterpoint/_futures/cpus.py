@@ -9,6 +9,7 @@ from pathlib import Path
 __all__ = ["default_workers", "usable_cpus"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def default_workers() -> int:
@@ -18,7 +19,7 @@ def default_workers() -> int:
 
 def usable_cpus() -> int:
     """CPUs by affinity and, if that is less, by the CPU quota of the control group."""
-    quota = cgroup_quota(_CGROUPS, Path("/proc/self/cgroup"))
+    quota = cgroup_quota(_CGROUPS, _MEMBERSHIP)
     cpus = _affinity()
     return cpus if quota is None else max(1, min(cpus, math.ceil(quota)))
 

@@ -8,22 +8,25 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor
 from concurrent.futures import Future as _StdlibFuture
 from itertools import islice
-from typing import Any, Protocol, TypeVar
 
 from counterpoint._core import Future, PoolBase, pop_result
 
 from .waiting import as_completed
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Protocol, TypeVar
+
+    T = TypeVar("T")
+
+    class Submitter(Protocol):
+        """A pool of ours, or one with options."""
+
+        def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+            """As an executor's."""
+
+
 __all__ = ["map_calls"]
-
-T = TypeVar("T")
-
-
-class Submitter(Protocol):
-    """A pool of ours, or one with options."""
-
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        """As an executor's."""
 
 
 def map_calls(
@@ -67,7 +70,7 @@ def _submit_each(
 ) -> list[Future[T]]:
     # Somebody's own `submit`, from a subclass or put in place of ours, wants to see every call.
     if isinstance(executor, PoolBase) and _submits_natively(executor):
-        return executor._pool.submit_each(executor, fn, calls, limit)
+        return executor._counterpoint_pool.submit_each(executor, fn, calls, limit)
     return [executor.submit(fn, *args) for args in islice(calls, limit)]
 
 
@@ -132,23 +135,20 @@ def _as_they_come(
     futures: list[Future[T]], refill: _Refill | None, end: float | None
 ) -> Iterator[T]:
     pending = set(futures)
+    completed = as_completed(futures, None if end is None else end - time.monotonic())
     futures.clear()
     try:
-        while pending:
-            timeout = None if end is None else end - time.monotonic()
-            batch = as_completed(list(pending), timeout)
-            for future in batch:
-                pending.discard(future)
-                more = refill() if refill is not None else None
-                if more is not None:
-                    pending.add(more)
-                yield _take(future, None)
-                del future
-                if more is not None:
-                    # Its successor may be done before the others.
-                    break
-            batch.close()
+        for future in completed:
+            pending.discard(future)
+            more = refill() if refill is not None else None
+            if more is not None:
+                pending.add(more)
+                completed.add(more)
+                del more
+            yield _take(future, None)
+            del future
     finally:
+        completed.close()
         for future in pending:
             future.cancel()
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from counterpoint._core import Future
 
 from .mapping import map_calls
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import Any, ParamSpec, TypeVar
+
     from .pool import ThreadPoolExecutor
 
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
 __all__ = ["TaskOptions"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class _Chosen(NamedTuple):
-    timeout: float | None
-    retries: int
-    retry_on: type[BaseException] | tuple[type[BaseException], ...]
-    priority: int
-    name: str | None
 
 
 class TaskOptions:
@@ -36,7 +30,7 @@ class TaskOptions:
     3
     """
 
-    __slots__ = ("_chosen", "_executor")
+    __slots__ = ("_executor", "_name", "_priority", "_retries", "_retry_on", "_timeout")
 
     def __init__(
         self,
@@ -59,10 +53,15 @@ class TaskOptions:
                     f"retry_on must be an exception class or a tuple of them, not {one!r}"
                 )
         self._executor = executor
-        self._chosen = _Chosen(timeout, retries, retry_on, priority, name)
+        self._timeout = timeout
+        self._retries = retries
+        self._retry_on = retry_on
+        self._priority = priority
+        self._name = name
 
     def __repr__(self) -> str:
-        chosen = ", ".join(f"{key}={value!r}" for key, value in self._chosen._asdict().items())
+        names = ("timeout", "retries", "retry_on", "priority", "name")
+        chosen = ", ".join(f"{name}={getattr(self, '_' + name)!r}" for name in names)
         return f"<options({chosen}) of {self._executor!r}>"
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -73,19 +72,19 @@ class TaskOptions:
         ...     pool.options(timeout=5.0).submit(int, "7").result()
         7
         """
-        chosen, executor = self._chosen, self._executor
-        future: Future[T] = executor._pool.submit_with(
+        executor = self._executor
+        future: Future[T] = executor._counterpoint_pool.submit_with(
             executor,
             fn,
             (*args, *kwargs.values()),
             tuple(kwargs),
-            chosen.priority,
-            chosen.timeout,
-            chosen.retries,
-            chosen.retry_on,
+            self._priority,
+            self._timeout,
+            self._retries,
+            self._retry_on,
         )
-        if chosen.name is not None:
-            future.name = chosen.name
+        if self._name is not None:
+            future.name = self._name
         return future
 
     async def async_submit(

@@ -7,22 +7,25 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from math import ceil
-from typing import Any, Literal, ParamSpec, TypeVar
 
-from counterpoint._core import Future, Meter, Pool, PoolBase, _sweep_timers
-from counterpoint._statistics import ExecutorStatistics, WaitStatistics
+from counterpoint._core import Future, Meter, Pool, PoolBase, _sweep_timers, let_yield
 
 from .mapping import map_calls
 from .options import TaskOptions
 from .workers import Starter
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Literal, ParamSpec, TypeVar
+
+    from counterpoint._statistics import ExecutorStatistics
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
 __all__ = ["BrokenThreadPool", "ThreadPoolExecutor"]
 
 BrokenThreadPool = _stdlib.BrokenThreadPool
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _BROKEN = "A thread initializer failed, the thread pool is not usable anymore"
 
@@ -106,9 +109,9 @@ class ThreadPoolExecutor(PoolBase):
         self._starter = Starter(self._thread_name_prefix, initializer, initargs)
         self._threads = self._starter.threads
         # A fraction of a worker is one more, as in the stdlib, which compares counts with it.
-        self._pool = Pool(self._starter, ceil(max_workers), max_pending)
-        self._starter.bind(self, self._pool)
-        self._pool.observe(self)
+        self._counterpoint_pool = Pool(self._starter, max_workers.__ceil__(), max_pending)
+        self._starter.bind(self, self._counterpoint_pool)
+        self._counterpoint_pool.observe(self)
 
     def map(
         self,
@@ -137,7 +140,8 @@ class ThreadPoolExecutor(PoolBase):
             progress: Shows a bar on stderr (package tqdm).
 
         Returns:
-            An iterator. Closing it, or dropping it, cancels the calls that have not started.
+            An iterator. Once it has begun to yield, closing it or dropping it cancels the calls
+            that have not started. Before that, as in the stdlib, they run all the same.
 
         Raises:
             TypeError: An argument cannot be iterated, or `buffersize` is no int.
@@ -165,9 +169,9 @@ class ThreadPoolExecutor(PoolBase):
         No stdlib call equals it. It has `submit`, `async_submit` and `map`.
 
         Args:
-            timeout: Seconds that a task may run, from its start. Then its future fails with
-                `TimeoutError`, at once. The thread cannot be stopped: the task is told through
-                `cancellation_token()`, and its worker is free when it returns.
+            timeout: Seconds that a task may run, from its start; each attempt anew. Then its future
+                fails with `TimeoutError`, at once. The thread cannot be stopped: the task is told
+                through `cancellation_token()`, and its worker is free when it returns.
             retries: How many more times a task that raised is tried. It queues again, behind
                 others.
             retry_on: For which exceptions. A task whose time is over is not tried again.
@@ -209,16 +213,23 @@ class ThreadPoolExecutor(PoolBase):
             return submit(*args, **kwargs)
         from counterpoint._async import drive
 
-        while True:
-            await drive(self._pool.room_ticket())
-            # Another thread may take the room first: then there is nothing but to await more.
-            _awaiting.pool = self
-            try:
-                return submit(*args, **kwargs)
-            except _Overtaken:
-                pass
-            finally:
-                _awaiting.pool = None
+        # One ticket for all attempts: one that was overtaken keeps its place in line.
+        ticket = self._counterpoint_pool.room_ticket()
+        try:
+            while True:
+                await drive(ticket)
+                # Another thread may take the room first: then there is nothing but to await more.
+                _awaiting.pool = self
+                try:
+                    return submit(*args, **kwargs)
+                except _Overtaken:
+                    pass
+                finally:
+                    _awaiting.pool = None
+        except BaseException:
+            # It may have been told of room that it does not use: others wait for it.
+            self._counterpoint_pool.pass_room_on()
+            raise
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Accepts no more calls; waits until those submitted are done.
@@ -236,23 +247,25 @@ class ThreadPoolExecutor(PoolBase):
         Traceback (most recent call last):
         RuntimeError: cannot schedule new futures after shutdown
         """
-        cancelled = self._pool.close(cancel_futures)
+        cancelled = self._counterpoint_pool.close(cancel_futures)
         raised: BaseException | None = None
         for future in cancelled:
-            try:
-                future.cancel()
-            except BaseException as error:
-                # From a callback. The others are in no queue any more: they must end here.
-                raised = error if raised is None else raised
-            if future.cancelled():
-                future.set_running_or_notify_cancel()
-        self._pool.count_cancelled(len(cancelled))
+            for step in (future.cancel, future.set_running_or_notify_cancel):
+                try:
+                    step()
+                except BaseException as error:
+                    # From a callback, or an observer. The others are in no queue any more: they
+                    # must end here.
+                    raised = error if raised is None else raised
+                if not future.cancelled():
+                    break
+        self._counterpoint_pool.count_cancelled(len(cancelled))
         if raised is not None:
             raise raised
         if wait:
             self._starter.join()
             _sweep_timers()
-            self._pool.end()
+            self._counterpoint_pool.end()
 
     def statistics(self) -> ExecutorStatistics:
         """What the pool did so far. No stdlib call equals it.
@@ -262,9 +275,11 @@ class ThreadPoolExecutor(PoolBase):
         >>> pool.statistics().done
         10
         """
-        self._pool.update_meter()
-        queued, workers, _ = self._pool.sizes()
-        running, done, failed, cancelled, delay, run, used = self._pool.counts()
+        from counterpoint._statistics import ExecutorStatistics, WaitStatistics
+
+        self._counterpoint_pool.update_meter()
+        queued, workers, _ = self._counterpoint_pool.sizes()
+        running, done, failed, cancelled, delay, run, used = self._counterpoint_pool.counts()
         return ExecutorStatistics(
             self._given_prefix or None,
             self._max_workers,
@@ -281,19 +296,19 @@ class ThreadPoolExecutor(PoolBase):
 
     @property
     def _meter(self) -> Meter:
-        return self._pool.meter(self._given_prefix or None)
+        return self._counterpoint_pool.meter(self._given_prefix or None)
 
     @property
     def _shutdown(self) -> bool:  # type: ignore[override]
-        return self._pool.is_closed()
+        return self._counterpoint_pool.is_closed()
 
     @property
     def _work_queue(self) -> _WorkQueue:  # type: ignore[override]
-        return _WorkQueue(self._pool)
+        return _WorkQueue(self._counterpoint_pool)
 
     @property
     def _idle_semaphore(self) -> threading.Semaphore:  # type: ignore[override]
-        return threading.Semaphore(self._pool.sizes()[2])
+        return threading.Semaphore(self._counterpoint_pool.sizes()[2])
 
     def _refuse_closed(self) -> None:
         if self._broken:
@@ -307,12 +322,15 @@ class ThreadPoolExecutor(PoolBase):
             raise queue.Full(
                 f"{self._max_pending} tasks are pending, the most that max_pending allows"
             )
-        self._pool.wait_for_room()
 
     def _initializer_failed(self) -> None:
         self._broken = _BROKEN
-        self._pool.close()
-        self._pool.fail_all(lambda: self.BROKEN(_BROKEN))
+        self._counterpoint_pool.close()
+        self._counterpoint_pool.fail_all(lambda: self.BROKEN(_BROKEN))
+
+
+# Free for a subclass, as in the stdlib.
+let_yield(ThreadPoolExecutor, "_meter")
 
 
 class _WorkQueue:

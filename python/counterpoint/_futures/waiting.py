@@ -6,13 +6,22 @@ import concurrent.futures._base as _base
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future as _StdlibFuture
-from typing import Any, Generic, TypeVar
 
 from counterpoint._core import Collector
 
-__all__ = ["Completed", "DoneAndNotDoneFutures", "as_completed", "wait"]
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Generic, TypeVar
 
-T = TypeVar("T")
+    T = TypeVar("T")
+else:
+
+    class Generic:
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
+
+__all__ = ["Completed", "DoneAndNotDoneFutures", "as_completed", "wait"]
 
 DoneAndNotDoneFutures = _base.DoneAndNotDoneFutures
 _SETTLED = (_base.CANCELLED_AND_NOTIFIED, _base.FINISHED)
@@ -113,11 +122,12 @@ def as_completed(fs: Iterable[_StdlibFuture[T]], timeout: float | None = None) -
     return Completed(fs, timeout)
 
 
-class Completed(Generic[T]):
-    """The iterator that `as_completed` returns."""
+class Completed(Generic["T"]):
+    """The iterator that `as_completed` returns. Several threads and tasks may share it."""
 
     def __init__(self, fs: Iterable[_StdlibFuture[T]], timeout: float | None) -> None:
         self._end = None if timeout is None else timeout + time.monotonic()
+        self._late = ""
         self._pending = set(fs)
         self._total = len(self._pending)
         self._collector = Collector()
@@ -130,12 +140,15 @@ class Completed(Generic[T]):
         return self
 
     def __next__(self) -> _StdlibFuture[T]:
-        while not self._ready:
+        waited = False
+        while (future := self._pop()) is None:
             if not self._pending:
+                self._check_late(waited)
                 raise StopIteration
             self._collector.wait(self._left())
             self._take()
-        return self._pop()
+            waited = True
+        return future
 
     def __aiter__(self) -> AsyncIterator[_StdlibFuture[T]]:
         return self
@@ -143,18 +156,30 @@ class Completed(Generic[T]):
     async def __anext__(self) -> _StdlibFuture[T]:
         from counterpoint._async import drive
 
-        while not self._ready:
+        waited = False
+        while (future := self._pop()) is None:
             if not self._pending:
+                self._check_late(waited)
                 raise StopAsyncIteration
             await drive(self._collector.ticket(), self._left())
             self._take()
-        return self._pop()
+            waited = True
+        return future
+
+    def add(self, future: _StdlibFuture[T]) -> None:
+        """Watches one more future, on behalf of the only consumer."""
+        self._total += 1
+        self._pending.add(future)
+        self._collector.need(1)
+        settled, _ = _watch(self._collector, [future])
+        self._ready[:0] = settled
 
     def close(self) -> None:
         """Forgets the futures that are not done yet."""
         pending, self._pending = self._pending, set()
         self._ready.clear()
         _unwatch(self._collector, pending)
+        self._release()
 
     def __del__(self) -> None:
         if getattr(self, "_pending", None):
@@ -165,17 +190,33 @@ class Completed(Generic[T]):
             return None
         left = self._end - time.monotonic()
         if left < 0:
-            text = f"{len(self._pending)} (of {self._total}) futures unfinished"
+            self._late = f"{len(self._pending)} (of {self._total}) futures unfinished"
             self.close()
-            raise TimeoutError(text)
+            raise TimeoutError(self._late)
         return left
+
+    def _check_late(self, waited: bool) -> None:
+        # Another consumer found out that the time was over for all who waited.
+        if waited and self._late:
+            raise TimeoutError(self._late)
 
     def _take(self) -> None:
         # In front of what another consumer of the same iterator has taken meanwhile.
-        taken = self._collector.take()
+        taken = [future for future in self._collector.take() if future is not None]
         taken.reverse()
         self._ready[:0] = taken
 
-    def _pop(self) -> _StdlibFuture[T]:
-        self._pending.discard(self._ready[-1])
-        return self._ready.pop()
+    def _pop(self) -> _StdlibFuture[T] | None:
+        try:
+            future = self._ready.pop()
+        except IndexError:
+            return None
+        self._pending.discard(future)
+        if not self._pending:
+            self._release()
+        return future
+
+    def _release(self) -> None:
+        """Lets other consumers, who wait for futures that there are no more, go on."""
+        self._collector.need(0)
+        self._collector.add_result(None)

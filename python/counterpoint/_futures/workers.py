@@ -8,11 +8,9 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from counterpoint._core import (
     Pool,
-    _after_fork,
     _close_pools,
     _forget_timers,
     _prepare_timers,
@@ -20,7 +18,10 @@ from counterpoint._core import (
     _sweep_timers,
 )
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from .pool import ThreadPoolExecutor
 
 __all__ = ["Starter", "start_timers"]
@@ -36,6 +37,18 @@ _ending = False
 class Starter:
     """Starts the threads of one pool. The pool holds it; it holds neither pool nor executor."""
 
+    __slots__ = (
+        "executor",
+        "extra_threads",
+        "initargs",
+        "initializer",
+        "pid",
+        "pool",
+        "prefix",
+        "starting",
+        "threads",
+    )
+
     def __init__(
         self,
         prefix: str,
@@ -43,7 +56,8 @@ class Starter:
         initargs: tuple[Any, ...],
     ) -> None:
         self.threads: set[threading.Thread] = set()
-        self.extra_threads: set[threading.Thread] = set()
+        # Most pools never have any.
+        self.extra_threads: set[threading.Thread] | None = None
         self.prefix = prefix
         self.initializer = initializer
         self.initargs = initargs
@@ -63,21 +77,56 @@ class Starter:
         self.executor = weakref.ref(executor, close)
         self.pool = weakref.ref(pool)
 
-    def __call__(self, extra: bool) -> None:
-        """Starts one thread; an extra one stands in for a worker that waits for its own pool."""
+    def __call__(self, extra: bool, number: int) -> None:
+        """Starts one thread; an extra one stands in for a worker that waits for its own pool.
+
+        What a signal handler raises comes through, whether the thread has started by then or not:
+        the pool finds out which, when the thread arrives with its number.
+        """
         self._forget_parent()
         pool = self.pool() if self.pool is not None else None
         assert pool is not None
-        threads = self.extra_threads if extra else self.threads
         with self.starting:
+            threads = self._threads(extra)
             name = f"{self.prefix}_{'extra_' if extra else ''}{len(threads)}"
-            thread = threading.Thread(name=name, target=_work, args=(pool, self, extra))
-            thread.start()
-            threads.add(thread)
-        _pools[thread] = pool
+            thread = threading.Thread(name=name, target=_work, args=(pool, self, extra, number))
+            try:
+                self.register(thread, pool, extra)
+                thread.start()
+            except BaseException:
+                if thread.is_alive():
+                    pool.started(number)
+                else:
+                    # There is none; or it is about to start, and then registers itself; or it never
+                    # gets there, because the interruption left a lock of `start` locked.
+                    threads.discard(thread)
+                    _pools.pop(thread, None)
+                raise
         if _ending:
             # `_end` may have looked before this thread could be seen.
             pool.close()
+
+    def _threads(self, extra: bool) -> set[threading.Thread]:
+        if not extra:
+            return self.threads
+        if self.extra_threads is None:
+            self.extra_threads = set()
+        return self.extra_threads
+
+    def register(self, thread: threading.Thread, pool: Pool, extra: bool) -> None:
+        """Makes it known to those who wait for the pool's threads."""
+        threads = self._threads(extra)
+        # Almost every thread is known when it comes here itself, and need not wait for the lock.
+        if thread not in threads:
+            with self.starting:
+                threads.add(thread)
+        _pools[thread] = pool
+
+    def forget(self, thread: threading.Thread) -> None:
+        """An extra thread has ended."""
+        with self.starting:
+            if self.extra_threads is not None:
+                self.extra_threads.discard(thread)
 
     def _forget_parent(self) -> None:
         # In a forked child: its parent's threads are not here, one that held the lock included.
@@ -85,7 +134,7 @@ class Starter:
             self.pid = os.getpid()
             self.starting = _thread.RLock()
             self.threads.clear()
-            self.extra_threads.clear()
+            self.extra_threads = None
 
     def join(self) -> None:
         """Waits until every thread has ended, those included that start meanwhile."""
@@ -93,7 +142,8 @@ class Starter:
         joined: set[threading.Thread] = set()
         while True:
             with self.starting:
-                threads = {*self.threads, *self.extra_threads} - joined
+                known = {*self.threads, *(self.extra_threads or ())} - joined
+                threads = {thread for thread in known if thread.is_alive()}
             if not threads:
                 return
             for thread in threads:
@@ -101,26 +151,26 @@ class Starter:
             joined |= threads
 
 
-def _work(pool: Pool, starter: Starter, extra: bool) -> None:
-    if starter.initializer is not None and not _initialize(pool, starter, extra):
+def _work(pool: Pool, starter: Starter, extra: bool, number: int) -> None:
+    starter.register(threading.current_thread(), pool, extra)
+    if starter.initializer is not None and not _initialize(pool, starter, number):
         return
     try:
-        pool.work(extra)
+        pool.work(number)
     except BaseException:
         _base.LOGGER.critical("Exception in worker", exc_info=True)
     finally:
         if extra:
-            with starter.starting:
-                starter.extra_threads.discard(threading.current_thread())
+            starter.forget(threading.current_thread())
 
 
-def _initialize(pool: Pool, starter: Starter, extra: bool) -> bool:
+def _initialize(pool: Pool, starter: Starter, number: int) -> bool:
     assert starter.initializer is not None
     try:
         starter.initializer(*starter.initargs)
     except BaseException:
         _base.LOGGER.critical("Exception in initializer:", exc_info=True)
-        pool.not_started(extra)
+        pool.not_started(number)
         executor = starter.executor() if starter.executor is not None else None
         if executor is not None:
             executor._initializer_failed()
@@ -156,7 +206,8 @@ def _end() -> None:
     for _, pool in pools:
         pool.close()
     for thread, _ in pools:
-        thread.join()
+        if thread.is_alive():
+            thread.join()
     # Every task is over, and so is every time limit.
     _sweep_timers()
     for thread in _timers:
@@ -164,9 +215,7 @@ def _end() -> None:
 
 
 def _forked() -> None:
-    # The threads stayed with the parent. counterpoint.threading, which says so too, may not be
-    # imported; it does no harm to say it twice.
-    _after_fork()
+    # The threads stayed with the parent.
     _pools.clear()
     _timers.clear()
     _forget_timers()

@@ -17,7 +17,9 @@ What is needed from the native core
     nor is a future. What the observer raises (only KeyboardInterrupt and the like can come out of
     it) is raised by the constructor.
 `obj._meter`
-    A `_core.Meter`, the same one at each access; made at the latest when first asked for. It has
+    A `_core.Meter`, the same one at each access; made at the latest when first asked for. It is
+    asked for through the class of ours, as `statistics()` is: a subclass may have other things of
+    these names. It has
     `name` (an executor's `thread_name_prefix`, else None), `counts()`, and `waits(which)`, which
     raises KeyError for a name that its family lacks.
 `_core.merge_meters(list[Meter]) -> Meter`
@@ -48,10 +50,10 @@ import threading
 import weakref
 from collections import deque
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from counterpoint import _core
-from counterpoint._observe.rows import KINDS, LOCKS, Measured, Row, Statistics, combine
+from counterpoint._observe.rows import HOMES, LOCKS, Measured, Row, Statistics, combine
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -81,8 +83,8 @@ class Cost(NamedTuple):
     """Objects left out: most often because observing them all would have cost more than 1 %."""
 
 
-# Kind, file and line of creation.
-_Key: TypeAlias = tuple[str, str, int]
+# Class of ours, file and line of creation.
+_Key: TypeAlias = tuple[type, str, int]
 # Plain tuples: one is made for each object, and a named one takes twice as long.
 _Record: TypeAlias = "tuple[weakref.ref[Measured], Meter]"
 
@@ -90,9 +92,10 @@ _Record: TypeAlias = "tuple[weakref.ref[Measured], Meter]"
 class _Group:
     """All records of one kind and site."""
 
-    __slots__ = ("alive", "dead", "objects")
+    __slots__ = ("alive", "dead", "objects", "ours")
 
-    def __init__(self) -> None:
+    def __init__(self, ours: type) -> None:
+        self.ours = ours
         self.alive: list[_Record] = []
         self.dead: Meter | None = None
         self.objects = 0
@@ -102,7 +105,7 @@ class _Group:
         for reference, meter in self.alive:
             # Asking a living object for its meter brings the meter's counts up to date.
             measured = reference()
-            kept.append(meter if measured is None else measured._meter)
+            kept.append(meter if measured is None else _meter_of(self.ours, measured))
         return kept
 
     def fold(self) -> None:
@@ -147,6 +150,7 @@ class _State:
         self.since = perf_counter_ns()
         self.spent_ns = 0
         self.unobserved = 0
+        self.unreadable = 0
 
 
 _state = _State()
@@ -171,16 +175,16 @@ def clear() -> None:
 
 def cost() -> Cost:
     """What observing has cost so far."""
-    return Cost(_state.spent_ns / 1e9, _state.unobserved)
+    return Cost(_state.spent_ns / 1e9, _state.unobserved + _state.unreadable)
 
 
 def created(obj: Measured) -> None:
     """Take note of a new object. Our constructors call this, nobody else."""
     state = _state
     begin = perf_counter_ns()
-    kind = _kind(type(obj))
-    share = _SHARE if kind in LOCKS else _LARGER_SHARE
-    if state.spent_ns > _FREE_NS + (begin - state.since) // share:
+    ours = _ours(type(obj))
+    share = _SHARE if ours is None or ours.__name__ in LOCKS else _LARGER_SHARE
+    if ours is None or state.spent_ns > _FREE_NS + (begin - state.since) // share:
         state.unobserved += 1
         return
     frame: FrameType | None = sys._getframe(1)
@@ -190,11 +194,11 @@ def created(obj: Measured) -> None:
         return  # Thread._started: one per thread, of no interest to anybody
     file, line = _site(frame)
     try:
-        record = weakref.ref(obj), obj._meter
-    except (AttributeError, TypeError):  # a subclass that hides `_meter` or forbids weak references
+        record = weakref.ref(obj), _meter_of(ours, obj)
+    except Exception:  # whatever a subclass does must not break its user's constructor
         state.unobserved += 1
         return
-    state.incoming.append(((kind, file, line), record))
+    state.incoming.append(((ours, file, line), record))
     if len(state.incoming) >= state.sweep_at and state.sweeping.acquire(blocking=False):
         try:
             _sweep(state)
@@ -215,7 +219,13 @@ def snapshot() -> list[Row]:
         raise RuntimeError("the registry is busy: call snapshot() outside finalizers and signals")
     try:
         _sweep(state)
-        return [_row(*key, group) for key, group in state.groups.items()]
+        rows, state.unreadable = [], 0
+        for (ours, file, line), group in state.groups.items():
+            try:
+                rows.append(_row(ours, file, line, group))
+            except Exception:  # one row must not cost the others
+                state.unreadable += group.objects
+        return rows
     finally:
         state.sweeping.release()
 
@@ -242,19 +252,26 @@ def _is_go_between(file: str) -> bool:
     return file.startswith(_GO_BETWEEN)
 
 
-def _kind(cls: type) -> str:
+def _ours(cls: type) -> type | None:
     """The class of ours that it is, or that the program derived it from."""
     for base in cls.__mro__:
-        if base.__name__ in KINDS:
-            return base.__name__
-    return cls.__name__
+        name = base.__name__
+        if name in HOMES and base.__module__ == HOMES[name]:
+            return base
+    return None
+
+
+def _meter_of(ours: Any, obj: Measured) -> Meter:
+    """The meter that our class has of the object, whatever a subclass keeps under the name."""
+    meter: Meter = ours._meter.__get__(obj)
+    return meter
 
 
 def _sweep(state: _State) -> None:
     """Sort new records into groups and fold the dead. The caller holds `sweeping`."""
     while state.incoming:
         key, record = state.incoming.popleft()
-        group = state.groups.setdefault(key, _Group())
+        group = state.groups.setdefault(key, _Group(key[0]))
         group.alive.append(record)
         group.objects += 1
     for group in state.groups.values():
@@ -265,25 +282,25 @@ def _sweep(state: _State) -> None:
     state.sweep_at = max(_SWEEP_AT_LEAST, alive)
 
 
-def _row(kind: str, file: str, line: int, group: _Group) -> Row:
-    meters = group.meters()
+def _row(ours: type, file: str, line: int, group: _Group) -> Row:
+    kind, meters = ours.__name__, group.meters()
     names = {meter.name for meter in meters}
     name = names.pop() if len(names) == 1 else None
     meter = meters[0] if len(meters) == 1 else _core.merge_meters(meters)
-    now = [current for record in group.alive if (current := _now(record)) is not None]
+    now = [current for record in group.alive if (current := _now(ours, record)) is not None]
     statistics = combine(kind, name, meter, now)
     return Row(kind, name, f"{file}:{line}", group.objects, statistics)
 
 
-def _now(record: _Record) -> Statistics | None:
+def _now(ours: Any, record: _Record) -> Statistics | None:
     obj = record[0]()
     if obj is None:
         return None
     try:
-        statistics = obj.statistics()
-    except Exception:  # a subclass may override it with anything
+        statistics: Statistics = ours.statistics(obj)
+    except Exception:  # a subclass whose constructor never came to ours
         return None
-    return statistics if isinstance(statistics, Statistics) else None
+    return statistics
 
 
 def _after_fork() -> None:

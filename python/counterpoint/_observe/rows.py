@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXECUTORS",
-    "KINDS",
+    "HOMES",
     "LOCKS",
     "QUEUES",
     "Measured",
@@ -30,7 +30,12 @@ LOCKS = frozenset(
     {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
     | {"RWLock", "CapacityLimiter"}
 )
-KINDS = EXECUTORS | QUEUES | LOCKS
+# By name and module: a program's class may have the same name.
+HOMES = {
+    **dict.fromkeys(EXECUTORS, "counterpoint.futures"),
+    **dict.fromkeys(QUEUES, "counterpoint.queue"),
+    **dict.fromkeys(LOCKS, "counterpoint.threading"),
+}
 
 Statistics: TypeAlias = LockStatistics | QueueStatistics | ExecutorStatistics
 
@@ -41,8 +46,8 @@ class Measured(Protocol):
     @property
     def _meter(self) -> Meter: ...
 
-    def statistics(self) -> object:
-        """The object's own record, for what it holds now; a subclass may return anything."""
+    def statistics(self) -> Statistics:
+        """The object's own record, for what it holds now."""
 
 
 class Row(NamedTuple):

@@ -149,7 +149,7 @@ class ProcessPoolExecutor(_Base):
             check_cpus(cpu_affinity),
             max_memory_per_worker,
         )
-        self._supervisor = Supervisor(Launcher(method, target=_SERVE, early=_BEGIN), terms)
+        self._supervisor = Supervisor(self._launcher(method), terms)
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
             max_workers,
@@ -168,6 +168,9 @@ class ProcessPoolExecutor(_Base):
         self._finalizer.atexit = False
         if min_workers:
             self._counterpoint_pool.start()
+
+    def _launcher(self, method: str) -> Launcher:
+        return Launcher(method, target=_SERVE, early=_BEGIN)
 
     def map(
         self,

@@ -19,7 +19,7 @@ T = TypeVar("T")
 # How many chunks "auto" makes of what can be counted, for each worker: enough that the last one
 # does not keep the others waiting, few enough that a chunk is worth its way.
 _CHUNKS = 16
-_MOST = 1024
+_MOST = 2048
 
 
 def map_chunks(
@@ -39,11 +39,13 @@ def map_chunks(
         chunksize = _auto(executor, iterables)
     if chunksize == 1:
         return map_calls(executor, fn, iterables, timeout, buffersize, ordered, progress)
-    items = zip(*iterables, strict=False)
+    one = len(iterables) == 1
+    items: Iterator[Any] = iter(iterables[0]) if one else zip(*iterables, strict=False)
     chunks = iter(lambda: tuple(islice(items, chunksize)), ())
     if isinstance(buffersize, int) and buffersize >= 1:
         buffersize = max(1, buffersize // chunksize)
-    results = map_calls(executor, _Chunk(fn), (chunks,), timeout, buffersize, ordered, progress)
+    chunk = _Chunk(fn, spread=not one)
+    results = map_calls(executor, chunk, (chunks,), timeout, buffersize, ordered, progress)
     return chain.from_iterable(results)
 
 
@@ -56,11 +58,13 @@ def _auto(executor: object, iterables: tuple[Iterable[Any], ...]) -> int:
 
 
 class _Chunk:
-    """Calls a function for each of several items."""
+    """Calls a function for each of several items, which `spread` takes for several arguments."""
 
-    def __init__(self, fn: Callable[..., Any]) -> None:
+    def __init__(self, fn: Callable[..., Any], spread: bool) -> None:
         self._fn = fn
+        self._spread = spread
 
-    def __call__(self, items: tuple[tuple[Any, ...], ...]) -> list[Any]:
+    def __call__(self, items: tuple[Any, ...]) -> list[Any]:
+        # Not by `map`, which would take a StopIteration of the function for its own end.
         fn = self._fn
-        return [fn(*item) for item in items]
+        return [fn(*item) for item in items] if self._spread else [fn(item) for item in items]

@@ -5,22 +5,29 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from time import monotonic
 
 from counterpoint import _core
 from counterpoint._async import PENDING, drive
 from counterpoint._queue.errors import Empty, Full, Moved, ShutDown
 from counterpoint._queue.shared import statistics_of
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import Any, Literal, NoReturn, TypeVar
+
     from counterpoint._statistics import QueueStatistics
+
+    T = TypeVar("T")
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
 
-T = TypeVar("T")
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else monotonic() + timeout
 
 
-class Queue(_core.Queue[T]):
+class Queue(_core.Queue["T"]):
     """A first in, first out queue for threads and asyncio tasks.
 
     Equals `queue.Queue(maxsize)`. Beyond it, `await q.async_put(item)`, `async_get()` and
@@ -29,7 +36,7 @@ class Queue(_core.Queue[T]):
     `join(timeout=)`; `maxsize` can be set at any time; `shutdown` on every version of Python.
 
     Args:
-        maxsize: The most items it holds; zero or less: no bound.
+        maxsize: The most items it holds; zero or less, or infinity: no bound.
         overflow: What a put does that finds no room. `"block"`: it waits. `"raise"`: it raises
             `Full` at once. `"drop_oldest"`: it throws away the item that was put first.
             `"drop_newest"`: it throws away its own item.
@@ -141,23 +148,26 @@ class Queue(_core.Queue[T]):
         """
         if self._try_put(item):
             return
+        deadline = _deadline(timeout)
         rest = await drive(self._put_ticket(item), timeout)
         if rest is PENDING:
             raise Full
         if rest is not None:
-            await self._put_rest(rest, timeout)
+            await self._put_rest(rest, deadline)
 
     async def async_put_many(self, items: Iterable[T], timeout: float | None = None) -> None:
         """Puts several items, in order, as room comes; the coroutine twin of `put_many`."""
+        deadline = _deadline(timeout)
         rest = await drive(self._put_many_ticket(items), timeout)
         if rest is PENDING:
             raise Full
         if rest is not None:
-            await self._put_rest(rest, timeout)
+            await self._put_rest(rest, deadline)
 
-    async def _put_rest(self, rest: list[T], timeout: float | None) -> None:
+    async def _put_rest(self, rest: list[T], deadline: float | None) -> None:
         """What a ticket left: a comparison was made in Python, or the queue has moved."""
         for item in rest:
+            timeout = None if deadline is None else deadline - monotonic()
             if self._traits()[0]:
                 await self._compatible().async_put(self, item, timeout)
             else:
@@ -199,6 +209,9 @@ class Queue(_core.Queue[T]):
     async def async_join(self, timeout: float | None = None) -> None:
         """Waits until `task_done()` was called for every item put.
 
+        As with `asyncio.Queue.join`, and unlike `join`, one moment at which nothing was unfinished
+        is enough, even if something is put before this task runs again.
+
         Args:
             timeout: How many seconds to wait at most; None waits for ever.
 
@@ -221,7 +234,7 @@ class Queue(_core.Queue[T]):
         raise TypeError("cannot pickle '_thread.lock' object")
 
 
-class LifoQueue(Queue[T]):
+class LifoQueue(Queue["T"]):
     """A last in, first out queue: a stack.
 
     Equals `queue.LifoQueue(maxsize)`; beyond it, everything that `Queue` has.
@@ -270,7 +283,7 @@ class Ranked:
         return not other.key < self.key
 
 
-class PriorityQueue(Queue[T]):
+class PriorityQueue(Queue["T"]):
     """A queue that gives out the lowest item first.
 
     Equals `queue.PriorityQueue(maxsize)`; beyond it, everything that `Queue` has, and `key`.

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
-import types
 import weakref
-from collections import deque
 from collections.abc import Iterable
 from threading import get_ident
 from time import monotonic
 from typing import Any, Protocol
 
 from counterpoint._queue.errors import Empty, Full, ShutDown
+from counterpoint._queue.mutex import Mutex
 from counterpoint._sync.condition import Condition
 from counterpoint._sync.lock import Lock
 
@@ -43,56 +41,6 @@ class Hooked(Protocol):
     def _evict(self) -> Any: ...
     def _peek(self) -> Any: ...
     def _dropped(self, item: Any) -> None: ...
-
-
-class _Base:
-    """Comes before Lock, which lets nobody derive from it."""
-
-    __slots__ = ()
-
-    def __init_subclass__(cls) -> None:
-        pass
-
-
-class Mutex(_Base, Lock):
-    """A Lock that, before it is released, stores what its owner could not put while it held it."""
-
-    __slots__ = ("inbox",)
-
-    def __init__(self) -> None:
-        # Not through the base's: an observer is shown the queue, not its lock.
-        self.inbox: deque[tuple[Compatible, Hooked, Any]] = deque()
-
-    def empty_inbox(self) -> None:
-        """Stores what was put meanwhile; called by the owner."""
-        while self.inbox:
-            implementation, queue, item = self.inbox.popleft()
-            try:
-                implementation.store(queue, item)
-            except Exception:
-                _report(sys.exc_info(), queue)
-
-    def release(self) -> None:
-        if self.inbox:
-            self.empty_inbox()
-        super().release()
-
-    def __enter__(self) -> bool:
-        return self.acquire()
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
-
-
-def _report(raised: tuple[Any, Any, Any], queue: object) -> None:
-    """An error in a put whose call has returned already."""
-    kind, value, traceback = raised
-    message = "Exception ignored while storing an item that was put from within a call of"
-    sys.unraisablehook(
-        types.SimpleNamespace(
-            exc_type=kind, exc_value=value, exc_traceback=traceback, err_msg=message, object=queue
-        )
-    )
 
 
 def _deadline(timeout: float | None) -> float | None:
@@ -122,6 +70,7 @@ class Compatible:
         "_acquire",
         "_release",
         "all_tasks_done",
+        "completions",
         "gets",
         "is_shutdown",
         "longest",
@@ -144,6 +93,8 @@ class Compatible:
         self.not_full = _condition(self.mutex)
         self.all_tasks_done = _condition(self.mutex)
         self.unfinished_tasks = self.puts = self.gets = self.longest = 0
+        # How often everything was done.
+        self.completions = 0
         self.is_shutdown = False
         self.queue: Any = None
         # Others wait until `furnish` has brought the items.
@@ -183,9 +134,11 @@ class Compatible:
         return True
 
     def _leave(self) -> None:
-        if self.mutex.inbox:
-            self.mutex.empty_inbox()
-        self._release()
+        try:
+            if self.mutex.inbox:
+                self.mutex.empty_inbox()
+        finally:
+            self._release()
 
     # Under the mutex.
 
@@ -215,6 +168,7 @@ class Compatible:
         if unfinished <= 0:
             if unfinished < 0:
                 raise ValueError("task_done() called too many times")
+            self.completions += 1
             self.all_tasks_done.notify_all()
         self.unfinished_tasks = unfinished
 
@@ -381,9 +335,14 @@ class Compatible:
             await self.not_empty.async_wait(left)
 
     async def async_join(self, timeout: float | None) -> bool:
-        """Whether everything was done in time."""
+        """Whether everything was done in time; as in asyncio, for one moment at least."""
         async with self.mutex:
-            return await self.all_tasks_done.async_wait_for(self._all_done, timeout)
+            before = self.completions
+
+            def done() -> bool:
+                return self._all_done() or self.completions != before
+
+            return await self.all_tasks_done.async_wait_for(done, timeout)
 
     def _all_done(self) -> bool:
         return not self.unfinished_tasks
@@ -442,6 +401,7 @@ class Compatible:
                 dropped.append(queue._get())
                 if self.unfinished_tasks > 0:
                     self.unfinished_tasks -= 1
+            self.completions += not self.unfinished_tasks
             self.all_tasks_done.notify_all()
         self.not_empty.notify_all()
         self.not_full.notify_all()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 from queue import Empty, Full
-from typing import TYPE_CHECKING
 
 __all__ = ["Empty", "Full", "Moved", "ShutDown"]
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
 
     class ShutDown(Exception):

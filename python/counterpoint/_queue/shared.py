@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
 
-from counterpoint._statistics import QueueStatistics, WaitStatistics
-
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import Any
+
     from counterpoint import _core
+    from counterpoint._statistics import QueueStatistics
 
 __all__ = ["statistics_of"]
 
 
 def statistics_of(
-    queue: _core.Queue[Any] | _core.SimpleQueue[Any], maxsize: int
+    queue: _core.Queue[Any] | _core.SimpleQueue[Any], maxsize: float
 ) -> QueueStatistics:
     """The record that `statistics()` returns."""
+    from counterpoint._statistics import QueueStatistics, WaitStatistics
+
     size, unfinished, puts, gets, longest, putters, getters = queue._counters()
     put_waits, get_waits = (WaitStatistics(*waits) for waits in queue._waits())
     return QueueStatistics(
         name=None,
         size=size,
-        maxsize=maxsize,
+        maxsize=maxsize.__ceil__() if 0 < maxsize < sys.maxsize else 0,
         unfinished=unfinished,
         puts=puts,
         gets=gets,

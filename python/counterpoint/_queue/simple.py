@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, TypeVar
-
 from counterpoint import _core
 from counterpoint._async import PENDING, drive
 from counterpoint._queue.errors import Empty
 from counterpoint._queue.shared import statistics_of
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import NoReturn, TypeVar
+
     from counterpoint._statistics import QueueStatistics
+
+    T = TypeVar("T")
 
 __all__ = ["SimpleQueue"]
 
-T = TypeVar("T")
 
-
-class SimpleQueue(_core.SimpleQueue[T]):
+class SimpleQueue(_core.SimpleQueue["T"]):
     """An unbounded first in, first out queue without task tracking, for threads and asyncio tasks.
 
     Equals `queue.SimpleQueue()`. Beyond it, `await q.async_get()` in any event loop, several loops

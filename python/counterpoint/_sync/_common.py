@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
-
+from counterpoint import _core
 from counterpoint._async import PENDING, current, drive
-from counterpoint._statistics import LockStatistics, WaitStatistics
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     import asyncio
+    from typing import Any, NoReturn, Protocol
 
     from counterpoint._core import Ticket
+    from counterpoint._statistics import LockStatistics
 
-__all__ = ["acquire_as_task", "lock_statistics", "refuse_pickling", "stdlib_name"]
+    class _Acquirable(Protocol):
+        def _ticket(
+            self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None, /
+        ) -> Ticket: ...
 
 
-class _Acquirable(Protocol):
-    def _ticket(
-        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None, /
-    ) -> Ticket: ...
+__all__ = ["acquire_as_task", "lock_statistics", "owner_of", "refuse_pickling", "stdlib_name"]
 
 
 async def acquire_as_task(lock: _Acquirable, timeout: float | None) -> bool:
@@ -26,18 +27,24 @@ async def acquire_as_task(lock: _Acquirable, timeout: float | None) -> bool:
     return await drive(lock._ticket(*current()), timeout) is not PENDING
 
 
-class _Measured(Protocol):
-    @property
-    def waiters(self) -> int: ...
-
-    def _waits(self) -> tuple[int, float, float, float, float]: ...
-
-
-def lock_statistics(
-    lock: _Measured, owner: int | asyncio.Task[Any] | None = None
-) -> LockStatistics:
+def lock_statistics(lock: object, owner: int | asyncio.Task[Any] | None = None) -> LockStatistics:
     """The record that `statistics()` returns."""
-    return LockStatistics(None, owner, lock.waiters, WaitStatistics(*lock._waits()))
+    from counterpoint._statistics import LockStatistics, WaitStatistics
+
+    native = _native(type(lock))
+    waits = WaitStatistics(*native._waits(lock))
+    return LockStatistics(None, owner, native.waiters.__get__(lock), waits)
+
+
+def owner_of(lock: object) -> int | asyncio.Task[Any] | None:
+    """Who holds a lock of ours, whatever a subclass means by `owner`."""
+    owner: int | asyncio.Task[Any] | None = _native(type(lock)).owner.__get__(lock)
+    return owner
+
+
+def _native(cls: type) -> Any:
+    # Asked directly: the names are free for what a subclass of the stdlib's class keeps there.
+    return next(base for base in cls.__mro__ if base.__module__ == _core.__name__)
 
 
 def refuse_pickling(kind: str) -> NoReturn:

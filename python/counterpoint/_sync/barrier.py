@@ -21,6 +21,12 @@ def _arrived() -> None:
     pass
 
 
+def _place(place: int | None) -> int:
+    if place is None:
+        raise BrokenBarrierError
+    return place
+
+
 class Barrier(_core.Barrier):
     """So many threads and tasks wait until all of them have arrived, again and again.
 
@@ -31,7 +37,8 @@ class Barrier(_core.Barrier):
     Args:
         parties: How many have to arrive, at least 1.
         action: Called by the last to arrive, before any other goes on.
-        timeout: Seconds that `wait()` takes at most where it is not told otherwise.
+        timeout: Seconds that `wait()` takes at most where it is not told otherwise. The time of
+            one who comes during the action of others begins when that has ended.
 
     Raises:
         ValueError: if `parties` is less than 1.
@@ -68,33 +75,14 @@ class Barrier(_core.Barrier):
         Returns:
             The place in which this thread arrived, from 0 to `parties - 1`.
         """
-        return self._go(self._pass(self._timeout if timeout is None else timeout))
+        return _place(self._pass(self._timeout if timeout is None else timeout))
 
     async def async_wait(self, timeout: float | None = None) -> int:
         """Arrives, and waits for the others; the coroutine twin of `wait`."""
         limit = self._timeout if timeout is None else timeout
         # Never tried without queueing: an arrival that is not in line would miss the others.
-        passage = await drive(self._ticket(), limit, queued=_arrived)
-        return self._go(None if passage is PENDING else passage)
-
-    def _go(self, passage: tuple[int, bool] | None) -> int:
-        if passage is None:
-            raise BrokenBarrierError
-        index, acts = passage
-        if acts:
-            self._act()
-        return index
-
-    def _act(self) -> None:
-        succeeded = False
-        try:
-            if self._action is not None:
-                self._action()
-            succeeded = True
-        finally:
-            whole = self._finish(succeeded)
-        if not whole:
-            raise BrokenBarrierError
+        place = await drive(self._ticket(), limit, queued=_arrived)
+        return _place(None if place is PENDING else place)
 
     def statistics(self) -> LockStatistics:
         """Who waits, and how long the waits took so far."""

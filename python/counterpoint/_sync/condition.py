@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from counterpoint import _core
 from counterpoint._async import PENDING, drive
-from counterpoint._sync._common import lock_statistics, refuse_pickling
+from counterpoint._sync._common import lock_statistics, owner_of, refuse_pickling
 from counterpoint._sync.lock import Lock, RLock
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Any, NoReturn, TypeVar
+
+    T = TypeVar("T")
 
     from counterpoint._statistics import LockStatistics
 
 __all__ = ["Condition"]
 
-T = TypeVar("T")
 
 # Where `async_wait` tells the `async with` around it, both in a coroutine that this thread closes,
 # that the lock is another's now. (They see two exceptions, so it cannot be said in there.)
@@ -32,8 +35,9 @@ class Condition(_core.Condition):
     """A lock with a waiting room: wait until told, for threads and asyncio tasks.
 
     Equals `threading.Condition(lock)`. Beyond it, `async with condition:`,
-    `await condition.async_wait()` and `async_wait_for()` in any event loop; `waiters`;
-    `statistics()`. A notification reaches those who wait in order, threads and tasks alike.
+    `await condition.async_wait()` and `async_wait_for()` in any event loop; `owner` of the lock;
+    `waiters`; `statistics()`. A notification reaches those who wait in order, threads and tasks
+    alike.
 
     Args:
         lock: A `Lock` or `RLock` of ours, or anything with `acquire` and `release`; a new `RLock`
@@ -59,6 +63,11 @@ class Condition(_core.Condition):
             # Not through __init__: an observer is shown the condition, not its lock.
             lock = RLock.__new__(RLock)
         self._set(lock, _KINDS.get(type(lock), 0))
+
+    @property
+    def owner(self) -> int | asyncio.Task[Any] | None:
+        """Who holds the lock: a thread's ident, a Task, or None; None for a lock not of ours."""
+        return _owner(self)
 
     @property
     def acquire(self) -> Callable[..., bool]:
@@ -206,7 +215,7 @@ class Condition(_core.Condition):
 
     def statistics(self) -> LockStatistics:
         """Who waits to be told, and how long that took so far."""
-        return lock_statistics(self, getattr(self._lock, "owner", None))
+        return lock_statistics(self, _owner(self))
 
     def __repr__(self) -> str:
         return f"<Condition({self._lock!r}, {self.waiters})>"
@@ -214,6 +223,15 @@ class Condition(_core.Condition):
     def __reduce__(self) -> NoReturn:
         kind = "_thread.lock" if isinstance(self._lock, Lock) else "_thread.RLock"
         refuse_pickling(kind)
+
+
+# A subclass may set them, as it can the stdlib's instance attributes; `owner` that has not.
+_core.let_yield(Condition, "acquire", "release", "locked", "owner")
+
+
+def _owner(condition: Condition) -> int | asyncio.Task[Any] | None:
+    lock = condition._lock
+    return owner_of(lock) if isinstance(lock, (Lock, RLock)) else None
 
 
 def _acquire_at_once(lock: Lock | RLock, count: int) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
-
 from counterpoint import _core
 from counterpoint._async import PENDING, drive
 from counterpoint._sync._common import lock_statistics, refuse_pickling, stdlib_name
 from counterpoint._sync.condition import Condition
 from counterpoint._sync.lock import Lock
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from counterpoint._statistics import LockStatistics
 
 __all__ = ["Event"]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
-
 from counterpoint import _core
-from counterpoint._sync._common import acquire_as_task, lock_statistics, refuse_pickling
+from counterpoint._sync._common import (
+    acquire_as_task,
+    lock_statistics,
+    owner_of,
+    refuse_pickling,
+)
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from counterpoint._statistics import LockStatistics
 
 __all__ = ["Lock", "RLock"]
@@ -123,7 +129,7 @@ class RLock(_core.RLock):
 
     def statistics(self) -> LockStatistics:
         """Who holds it, who waits, and how long the waits took so far."""
-        return lock_statistics(self, self.owner)
+        return lock_statistics(self, owner_of(self))
 
     def __reduce__(self) -> NoReturn:
         refuse_pickling("_thread.RLock")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
-
 from counterpoint import _core
 from counterpoint._async import PENDING, drive
 from counterpoint._sync._common import lock_statistics, refuse_pickling, stdlib_name
 
+TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from counterpoint._statistics import LockStatistics
 
 __all__ = ["BoundedSemaphore", "Semaphore"]

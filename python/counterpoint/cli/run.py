@@ -186,13 +186,16 @@ def interpreter_flags(line: Sequence[str] = (), arguments: int = 0) -> list[str]
     return [*head, f"-{kept}"] if kept else head
 
 
-def environment(options: Options, base: dict[str, str]) -> dict[str, str]:
-    """The environment in which Python starts with our hook; the hook restores `base` from it."""
+def environment(options: Options, base: dict[str, str], flags: int = 0) -> dict[str, str]:
+    """The environment in which Python starts with our hook; the hook restores `base` from it.
+
+    The command is not in it: one variable holds less than a command line may. The hook finds it in
+    `sys.orig_argv`, behind Python's name and its `flags`.
+    """
     env = dict(base)
     env[PREFIX + "GROUPS"] = " ".join(options.groups)
     env[PREFIX + "SUMMARY"] = options.summary
-    env[PREFIX + "PROGRAM"] = " ".join(options.command)
-    env[PREFIX + "TARGET"] = options.command[0]
+    env[PREFIX + "FLAGS"] = str(flags)
     env[PREFIX + "ROOT"] = _ROOT
     if options.summary_file is not None:
         env[PREFIX + "FILE"] = options.summary_file
@@ -207,4 +210,4 @@ def _become(options: Options, flags: Sequence[str]) -> NoReturn:
     command = [sys.executable, *flags, *options.command]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, command, environment(options, dict(os.environ)))
+    os.execve(sys.executable, command, environment(options, dict(os.environ), len(flags)))

@@ -55,7 +55,8 @@ class Session(NamedTuple):
         if self.file is None:
             _say(summary.render(report, self.form, sys.__stderr__))
         else:
-            with open(self.file, "w", encoding="utf-8") as file:
+            # Names of files may be no UTF-8.
+            with open(self.file, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(summary.render(report, self.form, file))
 
 
@@ -67,9 +68,10 @@ def begin(settings: Mapping[str, str], loaded: Set[str]) -> Session:
         loaded: the modules that plain Python would have loaded by now.
     """
     groups = settings["GROUPS"].split()
+    command = sys.orig_argv[1 + int(settings["FLAGS"]) :]
     _install.install(**{group: group in groups for group in ("threading", "queue", "futures")})
     session = Session(
-        program=settings["PROGRAM"],
+        program=" ".join(command),
         form=settings["SUMMARY"],
         file=settings.get("FILE"),
         pid=os.getpid(),
@@ -78,7 +80,7 @@ def begin(settings: Mapping[str, str], loaded: Set[str]) -> Session:
     )
     if session.form != "off":
         registry.enable()
-    _forget_shadowed(_directory(settings["TARGET"]), loaded)
+    _forget_shadowed(_directory(command[0]), loaded)
     return session
 
 

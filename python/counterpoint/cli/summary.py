@@ -18,6 +18,7 @@ from counterpoint._statistics import (
 __all__ = ["Report", "document", "render"]
 
 _S = TypeVar("_S", ExecutorStatistics, QueueStatistics, LockStatistics)
+_MOST_OF_A_COMMAND = 1000  # characters; a line of text may be as long as the kernel takes
 
 
 class Report(NamedTuple):
@@ -111,7 +112,7 @@ def _text(report: Report, stream: TextIO | None) -> str:
     pools = _of(report.rows, ExecutorStatistics)
     queues = [(row, queue) for row, queue in _of(report.rows, QueueStatistics) if _used(queue)]
     locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if lock.waits.count]
-    head = f"counterpoint run {report.program}"
+    head = f"counterpoint run {_short(report.program)}"
     if not (pools or queues or locks):
         nothing = "no executor, no queue in use and no contended lock"
         return f"{head}: {nothing} in {tables.duration(report.wall)}\n"
@@ -122,6 +123,10 @@ def _text(report: Report, stream: TextIO | None) -> str:
     page.locks(locks)
     page.line(_foot(report))
     return page.text()
+
+
+def _short(program: str) -> str:
+    return program if len(program) <= _MOST_OF_A_COMMAND else program[:_MOST_OF_A_COMMAND] + " …"
 
 
 def _used(queue: QueueStatistics) -> bool:

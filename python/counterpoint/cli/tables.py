@@ -157,7 +157,8 @@ class Page:
         assert isinstance(self._console.file, io.StringIO)
         text = self._console.file.getvalue()
         try:
-            text.encode(self._encoding)
+            # Bytes of file names that no encoding knows are written in some way or other.
+            text.encode(self._encoding, "surrogateescape")
         except UnicodeEncodeError:
             return text.translate(_SIMPLER)
         return text

@@ -1,8 +1,9 @@
 //! [`block_on`]: how a thread waits. The one place that parks.
 
+use super::spin::{await_claim, detached};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
-use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait, deliver};
+use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
 use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
 use pyo3::prelude::*;
@@ -12,7 +13,7 @@ use pyo3::prelude::*;
 /// A signal that arrives before the futex is entered, or in another thread, interrupts nothing:
 /// its handler only leaves a note for this thread. The kernel has no call that would look at the
 /// note and sleep in one step, so the note is looked at from time to time.
-const GLANCE: u64 = 50_000_000;
+pub(super) const GLANCE: u64 = 50_000_000;
 
 /// Drives `wait` to its end in this thread: attached while it tries, detached while it sleeps.
 ///
@@ -64,7 +65,7 @@ fn drive<O>(
     py: Python<'_>,
     held: &impl Shared<State = O::State>,
     wait: &mut Wait<O>,
-    mut deadline: Option<u64>,
+    deadline: Option<u64>,
     threads: Vec<Arc<Waiter<TaskHandle>>>,
 ) -> PyResult<Option<O::Output>>
 where
@@ -73,6 +74,7 @@ where
 {
     let mut threads = Reminded(threads);
     let glances = runs_signal_handlers();
+    let mut deadline = Deadline::new(deadline);
     if !O::STAYS_IN_LINE
         && let Some(task) = first_of_own_loop(py, held, wait)?
     {
@@ -84,19 +86,20 @@ where
             Attempt::Done(output) => return Ok(Some(output)),
             Attempt::Pending(waiter) => waiter,
         };
-        let until = alarm(deadline, glances, waiter.since(), wait.source.doze());
+        let end = deadline.of(wait, clock::now);
+        let until = alarm(end, glances, waiter.since(), wait.source.doze());
         let park = || {
+            detached();
             threads.wake();
-            waiter.park(until)
+            if await_claim(&waiter, until) { Parked::Woken } else { waiter.park(until) }
         };
         match py.detach(park) {
             Parked::Woken => {}
-            Parked::TimedOut if until == deadline => {
+            Parked::TimedOut if until == end => {
                 let output = wait.expire(held, clock::now);
                 if output.is_some() || !wait.is_queued() {
                     return Ok(output);
                 }
-                deadline = None;
             }
             // Claimed in the same moment: the interpreter runs the handlers soon after.
             _ if !waiter.is_waiting() => {}

@@ -7,8 +7,10 @@ mod arguments;
 mod blocking;
 mod collect;
 mod observe;
+mod outside;
 mod protected;
 mod raw;
+mod spin;
 mod summary;
 mod task;
 mod ticket;
@@ -17,13 +19,18 @@ pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optiona
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
 pub use observe::{Counts, Meter, is_observed, observe};
+pub use outside::{block_outside, outside_deadline};
 pub use protected::Protected;
 pub use raw::{
-    NamedMethod, Spec, attached, boolean, guarded, method, new_reference, noargs, none, one,
-    raw_type, slot,
+    NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,
+    none, one, raw_type, slot,
 };
+pub use spin::{await_claim, await_interpreter, detached, turns};
 pub use summary::{Waits, seconds};
-pub use task::{TaskHandle, coming_owner, current_owner, is_task, refuse_deadlock, thread_owner};
+pub use task::{
+    LoopWaker, TaskHandle, coming_owner, current_owner, is_loop_running, is_task, refuse_deadlock,
+    thread_owner,
+};
 pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};
 
 use pyo3::prelude::*;
@@ -33,6 +40,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
     module.add_class::<Ticket>()?;
     module.add_function(wrap_pyfunction!(task::resolve, module)?)?;
+    module.add_class::<LoopWaker>()?;
     observe::register(module)?;
     let resolve = module.getattr("resolve")?.unbind();
     let object = py.import("builtins")?.getattr("object")?;

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use std::any::Any;
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -58,6 +58,17 @@ pub fn raw_type<'py>(
         let made = ffi::PyType_FromSpecWithBases(&mut definition, bases);
         Bound::from_owned_ptr_or_err(py, made)
     }
+}
+
+/// Takes members off a class. Python does not see them any more, and cannot put into them what does
+/// not belong there; the type's own traversal and destructor still do.
+pub fn hide(class: &Bound<'_, PyAny>, members: &[*const c_char]) -> PyResult<()> {
+    for name in members {
+        // SAFETY: the names of a type's members are static.
+        let name = unsafe { CStr::from_ptr(*name) };
+        class.delattr(&*name.to_string_lossy())?;
+    }
+    Ok(())
 }
 
 /// Types are never unloaded, so their tables need no owner.
@@ -121,6 +132,17 @@ pub fn boolean(value: bool) -> *mut ffi::PyObject {
 pub fn none() -> *mut ffi::PyObject {
     // SAFETY: the singletons exist as long as the interpreter.
     new_reference(unsafe { ffi::Py_None() })
+}
+
+/// A computed attribute.
+pub fn attribute(name: &'static CStr, get: ffi::getter, set: ffi::setter) -> ffi::PyGetSetDef {
+    ffi::PyGetSetDef {
+        name: name.as_ptr(),
+        get: Some(get),
+        set: Some(set),
+        doc: ptr::null(),
+        closure: ptr::null_mut(),
+    }
 }
 
 /// What a raw function returns when it failed.

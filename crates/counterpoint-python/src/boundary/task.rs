@@ -7,7 +7,7 @@ use super::raw::attached;
 use counterpoint_sync::Arc;
 use counterpoint_sync::wait::{Shared, Source, State, Wait};
 use counterpoint_sync::waiter::{Notify, Waiter};
-use pyo3::exceptions::{PyImportError, PyRuntimeError};
+use pyo3::exceptions::{PyImportError, PyRecursionError, PyRuntimeError};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -63,44 +63,114 @@ impl TaskHandle {
     pub fn references(&self) -> [*mut pyo3::ffi::PyObject; 3] {
         [self.event_loop.as_ptr(), self.future.as_ptr(), self.task.as_ptr()]
     }
+}
 
-    /// Tells, and tells again if a signal handler raised in the middle; `false` if the loop is
-    /// closed.
-    fn tell_for_sure(&self, py: Python<'_>, raised: &mut Option<PyErr>) -> bool {
-        for _ in 0..ATTEMPTS {
-            match self.tell(py) {
-                Ok(()) => return true,
-                // A closed loop refuses: its task will never run again.
-                Err(error) if error.is_instance_of::<PyRuntimeError>(py) => return false,
-                Err(error) => *raised = Some(error),
-            }
+/// Tells, and tells again if a signal handler raised in the middle; `false` if the loop is closed:
+/// its task will never run again.
+fn tell_for_sure(
+    event_loop: &Bound<'_, PyAny>,
+    future: &Bound<'_, PyAny>,
+    raised: &mut Option<PyErr>,
+) -> bool {
+    let py = future.py();
+    for _ in 0..ATTEMPTS {
+        let Err(error) = tell(event_loop, future) else { return true };
+        let closed = is_closed(event_loop);
+        match closed {
+            Ok(true) => return false,
+            _ if is_too_deep(py, &error) => return tell_elsewhere(event_loop, future),
+            Ok(false) => *raised = Some(error),
+            Err(other) if is_too_deep(py, &other) => return tell_elsewhere(event_loop, future),
+            Err(other) => *raised = Some(other),
         }
-        false
+    }
+    false
+}
+
+fn is_closed(event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    event_loop.call_method0(intern!(event_loop.py(), "is_closed"))?.is_truthy()
+}
+
+fn is_too_deep(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyRecursionError>(py)
+}
+
+/// Tells in a thread whose stack is empty: this one's is at its limit, and cannot call anything. It
+/// ends before this returns.
+#[cold]
+fn tell_elsewhere(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
+    let (py, event_loop, future) =
+        (future.py(), event_loop.clone().unbind(), future.clone().unbind());
+    let tell = move || {
+        Python::attach(|py| {
+            let mut raised = None;
+            let (event_loop, future) = (event_loop.bind(py), future.bind(py));
+            let told = tell_for_sure(event_loop, future, &mut raised);
+            raised.into_iter().for_each(|error| error.write_unraisable(py, Some(event_loop)));
+            told
+        })
+    };
+    py.detach(|| {
+        let thread = std::thread::Builder::new().spawn(tell);
+        thread.is_ok_and(|thread| thread.join().unwrap_or(false))
+    })
+}
+
+/// Resolves the future, directly in its own loop, through the loop's mailbox elsewhere.
+fn tell(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    if running_loop(py)?.is(event_loop) {
+        return resolve(future);
+    }
+    let resolve = RESOLVE.get(py).ok_or_else(|| PyRuntimeError::new_err("not initialised"))?;
+    event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (resolve, future))?;
+    Ok(())
+}
+
+/// A done callback: resolves the asyncio future that a task awaits, in its loop; does nothing if the
+/// loop is closed.
+#[pyclass(frozen, module = "counterpoint._core")]
+pub struct LoopWaker {
+    event_loop: Py<PyAny>,
+    future: Py<PyAny>,
+}
+
+impl LoopWaker {
+    /// What calling it does, also for a thread that is at its recursion limit and can call nothing.
+    pub fn tell(&self, py: Python<'_>) {
+        notify(self.event_loop.bind(py), self.future.bind(py));
+    }
+}
+
+#[pymethods]
+impl LoopWaker {
+    #[new]
+    fn new(event_loop: Py<PyAny>, future: Py<PyAny>) -> Self {
+        Self { event_loop, future }
     }
 
-    /// Resolves the future, directly in its own loop, through the loop's mailbox elsewhere.
-    fn tell(&self, py: Python<'_>) -> PyResult<()> {
-        let future = self.future.bind(py);
-        if running_loop(py)?.is(&self.event_loop) {
-            return resolve(future);
-        }
-        let resolve = RESOLVE.get(py).ok_or_else(|| PyRuntimeError::new_err("not initialised"))?;
-        let arguments = (resolve, future);
-        self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), arguments)?;
-        Ok(())
+    fn __call__(&self, py: Python<'_>, _done: &Bound<'_, PyAny>) {
+        self.tell(py);
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.future)
+    }
+}
+
+fn notify(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> bool {
+    let mut raised = None;
+    let told = tell_for_sure(event_loop, future, &mut raised);
+    if let Some(error) = raised {
+        postpone(future.py(), error, event_loop);
+    }
+    told
 }
 
 impl Notify for TaskHandle {
     fn notify(&self) -> bool {
-        Python::attach(|py| {
-            let mut raised = None;
-            let told = self.tell_for_sure(py, &mut raised);
-            if let Some(error) = raised {
-                postpone(py, error, self.event_loop.bind(py));
-            }
-            told
-        })
+        Python::attach(|py| notify(self.event_loop.bind(py), self.future.bind(py)))
     }
 }
 
@@ -148,6 +218,19 @@ fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         // What can no longer be imported, while the interpreter ends, does not run any more.
         Err(error) if error.is_instance_of::<PyImportError>(py) => Ok(py.None().into_bound(py)),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether an event loop of asyncio runs in this thread. Does not import asyncio: where nobody did,
+/// no loop runs.
+pub fn is_loop_running(py: Python<'_>) -> PyResult<bool> {
+    let name = intern!(py, "asyncio.events");
+    // SAFETY: a live name; a new reference, or null with an exception or without.
+    let module =
+        unsafe { Bound::from_owned_ptr_or_opt(py, ffi::PyImport_GetModule(name.as_ptr())) };
+    match module {
+        Some(_) => Ok(!running_loop(py)?.is_none()),
+        None => PyErr::take(py).map_or(Ok(false), Err),
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use std::any::Any;
 
 /// What an attempt returns that could not complete.
 pub static PENDING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -24,6 +25,9 @@ pub trait Place: Send {
 
     /// Shows the collector the reference to the object.
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+
+    /// An operation ends without its outcome. What it has done by then remains to be told.
+    fn given_up(&self, _py: Python<'_>, _source: &mut dyn Any) {}
 }
 
 /// An operation in progress, with its types erased.
@@ -33,6 +37,7 @@ trait Operation: Send {
     fn expire(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>>;
     fn abandon(&mut self, py: Python<'_>);
     fn is_queued(&self) -> bool;
+    fn is_timed(&self) -> bool;
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
 }
 
@@ -49,7 +54,7 @@ pub struct Pending<P, O: Source> {
 impl<P, O> Operation for Pending<P, O>
 where
     P: Place<State = O::State>,
-    O: Source + Send,
+    O: Source + Send + 'static,
     O::State: State<Notify = TaskHandle>,
 {
     fn try_now(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
@@ -68,15 +73,23 @@ where
 
     fn expire(&mut self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let output = self.wait.expire(&self.place.shared(py), clock::now);
+        if output.is_none() && !self.wait.is_queued() {
+            self.place.given_up(py, &mut self.wait.source);
+        }
         output.map(|output| (self.finish)(py, &self.place, output)).transpose()
     }
 
     fn abandon(&mut self, py: Python<'_>) {
         self.wait.abandon(&self.place.shared(py));
+        self.place.given_up(py, &mut self.wait.source);
     }
 
     fn is_queued(&self) -> bool {
         self.wait.is_queued()
+    }
+
+    fn is_timed(&self) -> bool {
+        self.wait.is_timed()
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -165,6 +178,11 @@ impl Ticket {
     /// Whether the wait goes on: after `expire()`, where a timeout may not end it now.
     fn is_queued(&self, py: Python<'_>) -> PyResult<bool> {
         self.work(py, |operation| Ok(operation.is_queued()))
+    }
+
+    /// Whether its time runs, after an attempt that is pending.
+    fn is_timed(&self, py: Python<'_>) -> PyResult<bool> {
+        self.work(py, |operation| Ok(operation.is_timed()))
     }
 
     /// Ends the wait; what was given to it is passed on.

@@ -1,7 +1,7 @@
 //! `counterpoint._core.Collector`: told by many futures, waited for once.
 
 use super::future::{FutureObject, settled_or_watch, unwatch};
-use super::pool::Blocked;
+use super::pool::{Blocked, guess_wait_in_loop};
 use super::reference::Ref;
 use crate::boundary::{
     Pending, Place, Protected, TaskHandle, Ticket, block_on, optional_timeout, traverse_waiters,
@@ -24,13 +24,37 @@ type Watched<'py> = (Vec<Bound<'py, PyAny>>, bool, Vec<Bound<'py, PyAny>>);
 pub struct Collector {
     state: Protected<State>,
     stop_on_exception: bool,
+    /// How many of the watched have not settled, by the pool that is to end them. A future may tell
+    /// before it is counted.
+    homes: Protected<Vec<(usize, isize)>>,
 }
 
 impl Collector {
     /// One of the watched futures settled.
     pub fn tell(&self, py: Python<'_>, future: FutureObject, failed: bool) {
+        self.count(py, future.home(), -1);
         // SAFETY: alive: its end is being told.
         self.settle(py, unsafe { Ref::new(future.as_ptr()) }, failed);
+    }
+
+    /// Counts a future of that pool.
+    fn count(&self, py: Python<'_>, home: usize, change: isize) {
+        if home == 0 {
+            return;
+        }
+        let mut grown = Vec::new();
+        self.homes.with(py, |homes| match homes.iter_mut().find(|(known, _)| *known == home) {
+            Some((_, count)) => *count += change,
+            None => {
+                grown.extend(homes.iter().copied().chain([(home, change)]));
+                std::mem::swap(homes, &mut grown);
+            }
+        });
+    }
+
+    /// Whether some future that is watched is to be ended by that pool.
+    fn concerns(&self, py: Python<'_>, home: usize) -> bool {
+        self.homes.with(py, |homes| homes.iter().any(|(known, count)| *known == home && *count > 0))
     }
 
     fn settle(&self, py: Python<'_>, future: Ref, failed: bool) {
@@ -45,7 +69,8 @@ impl Collector {
     #[new]
     #[pyo3(signature = (stop_on_exception=false))]
     fn new(stop_on_exception: bool) -> Self {
-        Self { state: Protected::new(State::default()), stop_on_exception }
+        let (state, homes) = (Protected::new(State::default()), Protected::new(Vec::new()));
+        Self { state, stop_on_exception, homes }
     }
 
     /// Watches those of `futures` that are ours and have not settled. Returns those that have,
@@ -57,9 +82,15 @@ impl Collector {
                 foreign.push(future);
                 continue;
             };
-            if let Some(raised) = settled_or_watch(slf.py(), ours, slf.as_ptr())? {
-                failed |= raised;
-                settled.push(future);
+            match settled_or_watch(slf.py(), ours, slf.as_ptr())? {
+                Some(raised) => {
+                    failed |= raised;
+                    settled.push(future);
+                }
+                None => {
+                    slf.get().count(slf.py(), ours.home(), 1);
+                    guess_wait_in_loop(slf.py(), ours)?;
+                }
             }
         }
         Ok((settled, failed, foreign))
@@ -97,7 +128,7 @@ impl Collector {
             return Ok(false);
         }
         let deadline = optional_timeout(timeout)?.deadline();
-        let _blocked = Blocked::enter(py)?;
+        let _blocked = Blocked::enter(py, |home| self.concerns(py, home))?;
         Ok(block_on(py, &self.state, &mut wait, deadline)?.is_some())
     }
 

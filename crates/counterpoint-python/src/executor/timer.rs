@@ -1,6 +1,6 @@
 //! Time limits of tasks: one thread for all of them, which exists while there are any.
 
-use super::future::{FutureObject, fail};
+use super::future::{FutureObject, fail_attempt};
 use super::reference::Ref;
 use super::token::CancellationToken;
 use crate::boundary::{Protected, TaskHandle, thread_owner};
@@ -13,9 +13,10 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use std::sync::LazyLock;
 
-/// What is due: a task's future is failed, and its token told.
+/// What is due: a task's future is failed, and its token told. Each attempt has a limit of its own.
 pub struct Limit {
     pub future: Ref,
+    pub attempt: u32,
     pub token: Py<CancellationToken>,
     pub seconds: f64,
 }
@@ -27,7 +28,8 @@ impl Limit {
     }
 
     fn is_needed(&self, py: Python<'_>) -> bool {
-        self.future().with(py, |state, _| !state.phase().is_done())
+        let attempt = self.attempt;
+        self.future().with(py, |state, _| !state.phase().is_done() && state.attempt() == attempt)
     }
 
     fn expire(&self, py: Python<'_>) {
@@ -37,8 +39,9 @@ impl Limit {
         let text = format!("the task did not end within {} s", self.seconds);
         let reason = PyString::new(py, &text).into_any();
         // In this order: a task that ends as soon as it is told must not succeed after all.
-        fail(py, self.future(), PyTimeoutError::new_err(text));
-        self.token.get().cancel(py, reason);
+        if fail_attempt(py, self.future(), self.attempt, PyTimeoutError::new_err(text)) {
+            self.token.get().cancel(py, reason);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use counterpoint_pool::Received;
 use counterpoint_shm::arena::View;
+use counterpoint_shm::channel::Held;
 use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -34,6 +35,9 @@ enum Origin {
     },
     /// A parcel: the kernel counts.
     Nobody,
+    Channel {
+        _run: Held,
+    },
 }
 
 impl Drop for Origin {
@@ -63,6 +67,12 @@ impl Block {
     /// A parcel.
     pub fn of_nobody(py: Python<'_>, view: View) -> PyResult<Py<Self>> {
         Py::new(py, Self { view, _origin: Origin::Nobody })
+    }
+
+    /// A run of a channel's.
+    pub fn of_channel(py: Python<'_>, run: Held) -> PyResult<Py<PyAny>> {
+        let view = run.map().map_err(unmappable)?;
+        Ok(Py::new(py, Self { view, _origin: Origin::Channel { _run: run } })?.into_any())
     }
 
     /// A block of the parent's, which is told by way of `returned`.

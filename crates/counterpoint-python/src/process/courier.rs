@@ -10,6 +10,7 @@ use crate::boundary::TaskHandle;
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
 use counterpoint_pool::{Content, News, Outcome, StationReport, run};
+use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -21,8 +22,9 @@ use std::thread;
 /// So many workers in a row that die before they are set up break the pool.
 const MOST_STILLBORN: usize = 3;
 
-/// The same for those that were killed, which need not be their fault.
-const MOST_KILLED: usize = 64;
+/// Those that were killed need not be to blame: so many do if for so long, in nanoseconds, no worker
+/// was set up at all.
+const MOST_KILLED: (usize, u64) = (3, 10_000_000_000);
 
 type Tidings = News<TaskHandle, Py<PyAny>>;
 
@@ -212,7 +214,9 @@ fn breaks(py: Python<'_>, core: &Core, was_ready: bool, error: &Bound<'_, PyAny>
     let status = error.getattr(intern!(py, "exitcode")).and_then(|code| code.extract::<i32>());
     let killed = status.is_ok_and(|status| status == -libc::SIGKILL);
     let stillborn = core.shared.with(|pool| pool.count_stillborn(killed));
-    stillborn.failed >= MOST_STILLBORN || stillborn.killed >= MOST_KILLED
+    let lasts = stillborn.since.map_or(0, |since| clock::now().saturating_sub(since));
+    let (most, long) = MOST_KILLED;
+    stillborn.failed >= MOST_STILLBORN || (stillborn.killed >= most && lasts >= long)
 }
 
 /// An initializer raised: as in the stdlib, that breaks the pool.

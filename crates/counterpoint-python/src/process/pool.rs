@@ -110,7 +110,11 @@ impl Core {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let link = Link::new(results, len, self.shared.doorbell().clone());
+        let link = Link::new(
+            results,
+            len,
+            self.shared.doorbell().ok_or_else(|| no_memory(std::io::ErrorKind::NotFound.into()))?,
+        );
         let station = Station::create(id, link, self.capture).map_err(no_memory)?;
         let arguments = self.arena()?;
         let reader = {
@@ -177,6 +181,8 @@ impl ProcessPool {
     }
 }
 
+/// Number, pid, tasks, nanoseconds in them, bytes in, bytes out.
+type WorkerRow = (u32, i32, u64, u64, u64, u64);
 /// A strong reference to a pool, for a wait that outlives the call.
 struct Home(Py<ProcessPool>);
 
@@ -359,7 +365,7 @@ impl ProcessPool {
     }
 
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.
-    fn workers(&self) -> PyResult<Vec<(u32, i32, u64, u64, u64, u64)>> {
+    fn workers(&self) -> PyResult<Vec<WorkerRow>> {
         self.core.check_ours()?;
         Ok(self.core.shared.with(|pool| {
             let row = |station: &Station<_, _>| {

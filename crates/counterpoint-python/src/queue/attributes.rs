@@ -1,8 +1,9 @@
 //! What can be asked of a queue, and what can be set.
 
+use super::bound;
 use super::elsewhere::{compatible, elsewhere};
 use super::errors::denied;
-use super::kind::{Full, Kind, More};
+use super::kind::Kind;
 use super::layout::{RawQueue, StateOf, receiver};
 use super::object::Object;
 use super::operate::run;
@@ -15,7 +16,6 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Asks the state, or the Python implementation by the method `name`.
 unsafe fn ask<K: Kind, R>(
@@ -255,26 +255,13 @@ pub unsafe extern "C" fn meter<K: Kind>(object: *mut PyObject, _: *mut c_void) -
     })
 }
 
-fn full_part<K: Kind>(queue: &RawQueue<K>) -> PyResult<&Full> {
-    queue.more.full().ok_or_else(|| PyAttributeError::new_err("a SimpleQueue has no bound"))
-}
-
 /// `maxsize`.
 pub unsafe extern "C" fn maxsize<K: Kind>(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: a getter is called with an instance of the type.
         let queue = unsafe { receiver::<K>(object) };
-        let maxsize = full_part(queue)?.maxsize.load(Ordering::Relaxed);
-        Ok(maxsize.into_pyobject(py)?.into_any().into_ptr())
+        Ok(bound::shown(py, queue)?.into_ptr())
     })
-}
-
-/// Sets the bound; zero or less is none.
-pub fn resize<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, maxsize: isize) -> PyResult<()> {
-    full_part(queue)?.maxsize.store(maxsize, Ordering::Relaxed);
-    let limit = usize::try_from(maxsize).ok().filter(|limit| *limit > 0);
-    wake(py, &queue.state, |state, wakes| state.set_limit(limit, wakes));
-    Ok(())
 }
 
 /// `maxsize = …`.
@@ -287,7 +274,7 @@ pub unsafe extern "C" fn set_maxsize<K: Kind>(
         let value = given(py, value, "maxsize")?;
         // SAFETY: a setter is called with an instance of the type.
         let queue = unsafe { receiver::<K>(object) };
-        resize(py, queue, value.extract()?)?;
+        bound::resize(py, queue, bound::Asked::read(&value)?)?;
         if queue.state.with(py, |state| state.is_foreign()) {
             elsewhere::<K, _>(py, object, "resized", ())?;
         }

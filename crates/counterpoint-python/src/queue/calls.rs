@@ -8,7 +8,9 @@ use super::kind::{Kind, More};
 use super::layout::{KEYED, OWN_GET, OWN_PUT, RawQueue, receiver};
 use super::object::Object;
 use super::operate::{self, Outcome};
-use super::patience::{Arguments, as_arguments, boolean, none, patience, required, seconds};
+use super::patience::{
+    Arguments, as_arguments, boolean, none, patience, patience_in_room, required, seconds,
+};
 use crate::boundary::{Timeout, guarded};
 use pyo3::exceptions::PyValueError;
 use pyo3::ffi::{Py_ssize_t, PyObject};
@@ -82,8 +84,14 @@ unsafe fn put_parsed<K: Kind>(object: *mut PyObject, arguments: Arguments) -> *m
         let [item, block, timeout] =
             unsafe { arguments.bind(py, "put", ["item", "block", "timeout"])? };
         let item = required(item, "put", "item")?;
+        // SAFETY: the receiver of the call being served.
+        let bounded = unsafe { receiver::<K>(object) }.state.with(py, |state| state.limit());
         // SimpleQueue never waits to put, and looks at neither.
-        let timeout = if K::More::FULL { patience(block, timeout)? } else { Timeout::Never };
+        let timeout = match bounded {
+            _ if !K::More::FULL => Timeout::Never,
+            Some(_) => patience(block, timeout)?,
+            None => patience_in_room(block)?,
+        };
         // SAFETY: as above.
         Ok(unsafe { put_slowly::<K>(object, item.into(), timeout) })
     })

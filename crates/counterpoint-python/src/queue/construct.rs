@@ -1,6 +1,7 @@
 //! `__init__`: the bound, the policies, and what a subclass overrides.
 
-use super::attributes::{resize, set_extra};
+use super::attributes::set_extra;
+use super::bound::{self, Asked};
 use super::elsewhere::{compatible, overflow_named};
 use super::kind::{Kind, More, Queue, SimpleQueue};
 use super::layout::{KEYED, OWN_GET, OWN_PUT, RawQueue, receiver};
@@ -110,7 +111,7 @@ pub unsafe extern "C" fn init<K: Construct>(
 /// The arguments, checked.
 #[derive(Default)]
 struct Options {
-    maxsize: isize,
+    maxsize: Asked,
     overflow: Option<Overflow>,
     on_drop: Option<Object>,
     key: Option<Object>,
@@ -131,7 +132,7 @@ impl Options {
             return Err(PyTypeError::new_err(text));
         }
         if let Ok(maxsize) = arguments.get_item(0) {
-            options.maxsize = maxsize.extract()?;
+            options.maxsize = Asked::read(&maxsize)?;
         }
         for (name, value) in keywords.into_iter().flatten() {
             let name: String = name.extract()?;
@@ -149,7 +150,7 @@ impl Options {
 
     fn set(&mut self, name: &str, value: Bound<'_, PyAny>) -> PyResult<()> {
         match name {
-            "maxsize" => self.maxsize = value.extract()?,
+            "maxsize" => self.maxsize = Asked::read(&value)?,
             "overflow" => {
                 let word: String = value.extract()?;
                 let policy = overflow_named(&word).ok_or_else(|| {
@@ -189,9 +190,7 @@ fn apply<K: Construct>(
     let bits = queue.own.load(Ordering::Relaxed) & !KEYED;
     queue.own.store(bits | if keyed { KEYED } else { 0 }, Ordering::Relaxed);
     set_extra(py, queue, on_drop, key);
-    if maxsize != 0 || queue.state.with(py, |state| state.limit().is_some()) {
-        resize(py, queue, maxsize)?;
-    }
+    bound::construct(py, queue, maxsize)?;
     let plain = order == Order::Fifo && overflow == Overflow::Block && !keyed;
     if !plain || !queue.state.with(py, |state| state.store().is_empty()) {
         let store = K::store(order, keyed, overflow);

@@ -13,6 +13,7 @@ use super::object::Object;
 use super::outside::is_within;
 use super::patience::as_arguments;
 use crate::boundary::{TaskHandle, Timeout};
+use crate::sync::Condition;
 use counterpoint_sync::queue::{Counters, Denied, Emigrate, Overflow};
 use counterpoint_sync::wait::{Source, Wait};
 use counterpoint_sync::waiter::{Claim, WaitList, Wakes};
@@ -72,6 +73,7 @@ pub fn compatible<K: Kind>(py: Python<'_>, object: *mut PyObject) -> PyResult<Bo
     // With its mutex held, so that others wait until it is furnished.
     let destination =
         make.call1((overflow_name(queue.state.with(py, |state| state.overflow())),))?;
+    count_waits(py, queue, &destination)?;
     let source = Move {
         queue,
         py,
@@ -91,6 +93,20 @@ pub fn compatible<K: Kind>(py: Python<'_>, object: *mut PyObject) -> PyResult<Bo
     there
         .map(|there| there.into_bound(py))
         .ok_or_else(|| PyRuntimeError::new_err("the queue's implementation has gone"))
+}
+
+/// Who waits on the Python implementation's conditions waits for the queue, and is counted there.
+fn count_waits<K: Kind>(
+    py: Python<'_>,
+    queue: &RawQueue<K>,
+    destination: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let (puts, gets) = queue.state.with(py, |state| state.share_waits());
+    for (name, waits) in [("not_full", puts), ("not_empty", gets)] {
+        let condition = destination.getattr(name)?;
+        condition.cast::<Condition>()?.get().count_among(py, waits);
+    }
+    Ok(())
 }
 
 /// Brings items and numbers to the Python implementation, which then releases its mutex.

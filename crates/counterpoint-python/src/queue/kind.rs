@@ -79,7 +79,7 @@ pub trait More: Default + Send {
 pub struct Full {
     /// The instance's `__dict__`, which CPython manages.
     pub dictionary: usize,
-    /// The `maxsize` that was asked for; zero or less is no bound.
+    /// The `maxsize` that was asked for; zero or less is no bound. See `bound`.
     pub maxsize: AtomicIsize,
 }
 
@@ -200,7 +200,7 @@ fn entries(py: Python<'_>, priority: Priority<Object>) -> PyResult<Vec<Bound<'_,
             let items = heap.into_entries().into_iter();
             return Ok(items.map(|item| item.into_bound(py)).collect());
         }
-        Layout::Stable(heap, _) => heap.into_entries().into_iter(),
+        Layout::Stable(stable) => stable.into_entries().into_iter(),
     };
     let parts = entries.map(|entry| {
         let (number, Ranked { item, key }) = (entry.number(), entry.into_ranked());

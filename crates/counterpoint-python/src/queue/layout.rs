@@ -24,6 +24,8 @@ pub struct Extra {
     pub on_drop: Option<Object>,
     /// The key function of a PriorityQueue.
     pub key: Option<Object>,
+    /// The `maxsize` that was asked for, if that is no int.
+    pub maxsize: Option<Object>,
     /// What outlives the queue when it is observed.
     pub counts: Option<Arc<Counts>>,
 }
@@ -192,7 +194,7 @@ pub unsafe extern "C" fn traverse<K: Kind>(
         let (state, extra) = (queue.state.peek(), queue.extra.peek());
         let rare = extra.iter().flat_map(|extra| {
             let some = extra.compatible.iter().chain(&extra.on_drop).chain(&extra.key);
-            some.map(Object::as_ptr)
+            some.chain(&extra.maxsize).map(Object::as_ptr)
         });
         let waiting = state.waiting().filter_map(|waiter| waiter.notify());
         let tasks = waiting.flat_map(TaskHandle::references);

@@ -5,6 +5,7 @@
 //! make, `elsewhere` the way into the Python implementation, `tickets` the tasks' half.
 
 mod attributes;
+mod bound;
 mod calls;
 mod compare;
 mod construct;
@@ -19,7 +20,10 @@ mod patience;
 mod tickets;
 mod trash;
 
+pub use errors::denied;
+
 use crate::boundary::{NamedMethod, Spec, method, noargs, one, raw_type, slot};
+use crate::sync::yields;
 use construct::Construct;
 use kind::{Kind, More, Queue, SimpleQueue};
 use layout::RawQueue;
@@ -56,7 +60,8 @@ fn add<K: Construct>(
         members: members::<K>(),
         attributes: attributes::<K>(),
     };
-    module.add(name, raw_type(module.py(), spec, None)?)
+    module.add(name, raw_type(module.py(), spec, None)?)?;
+    yields(module, name, &["_meter"])
 }
 
 /// Gives a Python class the native methods as descriptors of its own. CPython's specialised call

@@ -98,9 +98,13 @@ fn put_on<K: Kind>(
     timeout: Timeout,
 ) -> PyResult<Outcome<()>> {
     loop {
-        let ended = match run(py, queue, wait, timeout)? {
-            Some(ended) => ended,
-            None => wait.source.end(Err(Denied::Full)),
+        let ended = match run(py, queue, wait, timeout) {
+            Ok(Some(ended)) => ended,
+            Ok(None) => wait.source.end(Err(Denied::Full)),
+            Err(error) => {
+                give_up(py, queue, &mut wait.source);
+                return Err(error);
+            }
         };
         let Some(rest) = finish_put(py, queue, ended)? else { return Ok(Outcome::Done(())) };
         match rest {
@@ -139,6 +143,11 @@ pub fn finish_put<K: Kind>(
     };
     throw_away(py, queue, dropped);
     result
+}
+
+/// A put ends without its outcome: what it has thrown away by then is gone all the same.
+pub fn give_up<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, put: &mut Put<TaskHandle, K::Store>) {
+    throw_away(py, queue, put.end(Err(Denied::Full)).dropped);
 }
 
 fn throw_away<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, mut items: Blocks<ItemOf<K>>) {

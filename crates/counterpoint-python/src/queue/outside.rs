@@ -37,7 +37,7 @@ impl<'a, K: Kind> CheckedOut<'a, K> {
 }
 
 /// Ends a put that was left undecided: stores `item` (`None`: it is in already) and, if the queue
-/// is then over its bound, throws the oldest away.
+/// is then over its bound and does that at all, throws the oldest away.
 pub fn put<K: Kind>(
     py: Python<'_>,
     queue: &RawQueue<K>,
@@ -61,8 +61,7 @@ fn store_one<K: Kind>(
         })?;
         out.change.put += 1;
     }
-    let limit = out.queue.state.with(py, |state| state.limit());
-    if limit.is_none_or(|limit| out.store.len() <= limit) {
+    if !out.queue.state.with(py, |state| state.drops_oldest_of(out.store.len())) {
         return Ok(None);
     }
     let oldest = K::pop_oldest(py, &mut out.store)?;

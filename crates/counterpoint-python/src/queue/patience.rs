@@ -62,6 +62,13 @@ pub fn patience(block: Optional<'_>, timeout: Optional<'_>) -> PyResult<Timeout>
     seconds(timeout)
 }
 
+/// The same for a put where there is always room: it waits for no room, and like the stdlib it does
+/// not even look at the timeout.
+pub fn patience_in_room(block: Optional<'_>) -> PyResult<Timeout> {
+    let block = block.map_or(Ok(true), |block| block.is_truthy())?;
+    Ok(if block { Timeout::Never } else { Timeout::Now })
+}
+
 /// A timeout alone; None waits for ever.
 pub fn seconds(timeout: Optional<'_>) -> PyResult<Timeout> {
     let Some(timeout) = timeout.filter(|timeout| !timeout.is_none()) else {

@@ -14,6 +14,7 @@ use pyo3::ffi::{Py_ssize_t, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
+use std::any::Any;
 use std::marker::PhantomData;
 
 /// A strong reference to a queue, for a wait that outlives the call.
@@ -38,6 +39,12 @@ impl<K: Kind> Place for QueuePlace<K> {
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.object)
+    }
+
+    fn given_up(&self, py: Python<'_>, source: &mut dyn Any) {
+        if let Some(put) = source.downcast_mut::<Put<TaskHandle, K::Store>>() {
+            operate::give_up(py, self.queue(), put);
+        }
     }
 }
 
@@ -161,7 +168,7 @@ pub unsafe extern "C" fn join_ticket<K: Kind>(
     _: *mut PyObject,
 ) -> *mut PyObject {
     guarded(|py| {
-        let source = Join::<TaskHandle, K::Store>::default();
+        let source = Join::<TaskHandle, K::Store>::of_task();
         ticket::<K, _>(py, object, source, |py, _, output| match output {
             Ok(()) => Ok(py.None()),
             Err(why) => Err(denied(py, why)),

@@ -18,18 +18,26 @@ thread_local! {
 
 /// Drops the contents, now or when the outermost call ends.
 pub fn let_go<T: Any>(contents: T) {
-    let depth = DEPTH.get();
+    // A thread that ends destroys its variables before the last objects die that it owned; these are
+    // not nested deeply by then, or the stack has to bear it.
+    let depth = DEPTH.try_with(Cell::get).unwrap_or(0);
     if depth >= DEEP {
-        ASIDE.with_borrow_mut(|aside| aside.push(Box::new(contents)));
+        lay_aside(contents);
         return;
     }
-    DEPTH.set(depth + 1);
+    let _ = DEPTH.try_with(|place| place.set(depth + 1));
     drop(contents);
     if depth == 0 {
         // Dropping these may lay more aside.
-        while let Some(next) = ASIDE.with_borrow_mut(Vec::pop) {
+        while let Some(next) = ASIDE.try_with(|aside| aside.borrow_mut().pop()).ok().flatten() {
             drop(next);
         }
     }
-    DEPTH.set(depth);
+    let _ = DEPTH.try_with(|place| place.set(depth));
+}
+
+/// Keeps the contents for the outermost call; drops them here if there is no place any more.
+fn lay_aside<T: Any>(contents: T) {
+    let mut contents: Option<Box<dyn Any>> = Some(Box::new(contents));
+    let _ = ASIDE.try_with(|aside| aside.borrow_mut().extend(contents.take()));
 }

@@ -8,24 +8,42 @@ use counterpoint_sync::clock;
 use counterpoint_sync::lock::barrier::{BarrierState, Broken, Pass, Passage};
 use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
-/// A cyclic barrier. A passage is told to Python as (index, whether to run the action), a broken
-/// barrier as None, a timeout as PENDING.
+/// A cyclic barrier. A passage is told to Python as the index, after the action, which is the
+/// attribute `_action`; a broken barrier as None; a timeout as None or PENDING.
 #[pyclass(frozen, subclass, module = "counterpoint._core")]
 pub struct Barrier {
     state: Protected<BarrierState<TaskHandle>>,
 }
 
-type Outcome = Option<(usize, bool)>;
-
-fn outcome(passage: Result<Passage, Broken>) -> Outcome {
+/// The index to return. Where the action is to be run that happens here, without a point between
+/// the passage and its end at which a signal handler could raise: the others wait for that end.
+fn pass(
+    py: Python<'_>,
+    barrier: &Py<Barrier>,
+    passage: Result<Passage, Broken>,
+) -> PyResult<Option<usize>> {
     match passage {
-        Ok(Passage::Go(index)) => Some((index, false)),
-        Ok(Passage::Act(index)) => Some((index, true)),
-        Err(Broken) => None,
+        Ok(Passage::Go(index)) => Ok(Some(index)),
+        Ok(Passage::Act(index)) => {
+            let acted = act(barrier.bind(py));
+            let state = &barrier.get().state;
+            let whole = wake(py, state, |state, wakes| state.finish(acted.is_ok(), wakes));
+            acted.map(|()| whole.is_ok().then_some(index))
+        }
+        Err(Broken) => Ok(None),
     }
+}
+
+fn act(barrier: &Bound<'_, Barrier>) -> PyResult<()> {
+    let action = barrier.getattr(intern!(barrier.py(), "_action"))?;
+    if !action.is_none() {
+        action.call0()?;
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -43,19 +61,14 @@ impl Barrier {
     }
 
     /// Arrives and waits; None if the barrier is or becomes broken, also by this timeout.
-    fn _pass(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<Outcome> {
+    fn _pass(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<Option<usize>> {
         let timeout = optional_timeout(timeout)?;
         let mut wait = Wait::new(Pass::default());
         // The stdlib waits with a deadline that has passed already where the timeout is zero.
         let deadline =
             if timeout == Timeout::Now { Some(clock::now()) } else { timeout.deadline() };
-        let passage = block_on(py, &self.state, &mut wait, deadline)?;
-        Ok(passage.and_then(outcome))
-    }
-
-    /// The action is over; False if the barrier was broken meanwhile.
-    fn _finish(&self, py: Python<'_>, succeeded: bool) -> bool {
-        wake(py, &self.state, |state, wakes| state.finish(succeeded, wakes)).is_ok()
+        let passage = block_on(slf.py(), &slf.get().state, &mut wait, deadline)?;
+        passage.map_or(Ok(None), |passage| pass(slf.py(), slf.as_unbound(), passage))
     }
 
     /// Breaks the barrier: everyone who waits, or comes, gets BrokenBarrierError.
@@ -86,6 +99,12 @@ impl Barrier {
         self.state.with(py, |state| state.is_broken())
     }
 
+    /// None: a barrier belongs to nobody.
+    #[getter]
+    fn owner(&self) -> Option<usize> {
+        None
+    }
+
     /// How many threads and tasks wait.
     #[getter]
     fn waiters(&self, py: Python<'_>) -> usize {
@@ -105,7 +124,9 @@ impl Barrier {
         Ticket::new(Pending {
             place: BarrierPlace(slf.clone().unbind()),
             wait: Wait::new(Pass::default()),
-            finish: |py, _, passage| Ok(outcome(passage).into_pyobject(py)?.into_any().unbind()),
+            finish: |py, BarrierPlace(barrier), passage| {
+                Ok(pass(py, barrier, passage)?.into_pyobject(py)?.into_any().unbind())
+            },
         })
     }
 

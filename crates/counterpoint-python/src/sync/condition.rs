@@ -11,6 +11,7 @@ use counterpoint_sync::lock::mutex::LockState;
 use counterpoint_sync::wait::{Attempt, Shared, Wait, deliver};
 use counterpoint_sync::waiter::{Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
+use counterpoint_trace::Durations;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -163,6 +164,11 @@ impl Condition {
             return Ok(guard);
         }
         Err(PyRuntimeError::new_err(format!("cannot {verb} on un-acquired lock")))
+    }
+
+    /// From now on its waits are counted among those of another object, whose condition it is.
+    pub fn count_among(&self, py: Python<'_>, waits: Durations) {
+        drop(self.state.with(py, |state| std::mem::replace(&mut state.waits, waits)));
     }
 
     /// Sleeps with the lock given up, the waiter being queued already.

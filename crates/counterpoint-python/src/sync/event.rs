@@ -65,6 +65,12 @@ impl Event {
         }
     }
 
+    /// None: a flag belongs to nobody.
+    #[getter]
+    fn owner(&self) -> Option<usize> {
+        None
+    }
+
     /// How many threads and tasks wait.
     #[getter]
     fn waiters(&self, py: Python<'_>) -> usize {

@@ -95,6 +95,12 @@ impl CapacityLimiter {
         self.state.with(py, |state| state.borrowed())
     }
 
+    /// None: its tokens may be held by many.
+    #[getter]
+    fn owner(&self) -> Option<usize> {
+        None
+    }
+
     /// How many threads and tasks wait for a token.
     #[getter]
     fn waiters(&self, py: Python<'_>) -> usize {

@@ -104,6 +104,12 @@ impl Semaphore {
         self.limit.with(py, |limit| *limit)
     }
 
+    /// None: permits belong to nobody.
+    #[getter]
+    fn owner(&self) -> Option<usize> {
+        None
+    }
+
     /// How many threads and tasks wait for a permit.
     #[getter]
     fn waiters(&self, py: Python<'_>) -> usize {

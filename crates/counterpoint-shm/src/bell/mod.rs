@@ -4,7 +4,7 @@
 //! more; who has news publishes it and then looks for a sleeper. With a full fence between the two
 //! steps on either side, at least one sees the other.
 
-mod word;
+pub(crate) mod word;
 
 use crate::door::{Ordering, fence};
 use word::Word;

@@ -2,9 +2,9 @@
 //! futex that is not private, or under loom a condition variable.
 
 #[cfg(not(loom))]
-pub(super) use futex::Word;
+pub(crate) use futex::Word;
 #[cfg(loom)]
-pub(super) use modelled::Word;
+pub(crate) use modelled::Word;
 
 #[cfg(not(loom))]
 mod futex {
@@ -15,15 +15,15 @@ mod futex {
     /// Keyed by the page of the file, not by the address: each process has its own address.
     #[derive(Default)]
     #[repr(transparent)]
-    pub(in super::super) struct Word(AtomicU32);
+    pub(crate) struct Word(AtomicU32);
 
     impl Word {
-        pub(in super::super) fn value(&self) -> &AtomicU32 {
+        pub(crate) fn value(&self) -> &AtomicU32 {
             &self.0
         }
 
         /// Sleeps while the word is `value`, to `deadline` (monotonic nanoseconds) at most.
-        pub(in super::super) fn sleep_while(&self, value: u32, deadline: Option<u64>) -> Slept {
+        pub(crate) fn sleep_while(&self, value: u32, deadline: Option<u64>) -> Slept {
             loop {
                 if self.0.load(Ordering::Relaxed) != value {
                     return Slept::Woken;
@@ -37,9 +37,17 @@ mod futex {
             }
         }
 
-        pub(in super::super) fn wake(&self) {
+        pub(crate) fn wake(&self) {
+            self.wake_many(1);
+        }
+
+        /// Wakes so many sleepers at most. Returns how many there were.
+        pub(crate) fn wake_many(&self, most: u32) -> usize {
+            let most = i32::try_from(most).unwrap_or(i32::MAX);
             // SAFETY: FUTEX_WAKE only takes the address as a key; `self` is mapped here.
-            unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE, 1) };
+            let woken =
+                unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), libc::FUTEX_WAKE, most) };
+            usize::try_from(woken).unwrap_or(0)
         }
     }
 
@@ -76,27 +84,63 @@ mod modelled {
     /// The futex's contract (sleep only if the word is still `value`, atomically with wake) in
     /// terms that loom explores. A wait with a deadline ends by it at once.
     #[derive(Default)]
-    pub(in super::super) struct Word(AtomicU32, Mutex<()>, Condvar);
+    pub(crate) struct Word(AtomicU32, Mutex<Asleep>, Condvar);
+
+    /// Who sleeps, by number, in order, and who of them was told to wake and has not yet.
+    #[derive(Default)]
+    struct Asleep {
+        last: usize,
+        sleepers: Vec<usize>,
+        told: Vec<usize>,
+    }
+
+    impl Asleep {
+        fn enter(&mut self) -> usize {
+            self.last += 1;
+            self.sleepers.push(self.last);
+            self.last
+        }
+
+        /// Whether this one was told.
+        fn leave(&mut self, number: usize) -> bool {
+            let told = self.told.iter().position(|told| *told == number);
+            told.map(|at| self.told.remove(at)).is_some()
+        }
+
+        fn tell(&mut self, most: usize) -> usize {
+            let woken = most.min(self.sleepers.len());
+            self.told.extend(self.sleepers.drain(..woken));
+            woken
+        }
+    }
 
     impl Word {
-        pub(in super::super) fn value(&self) -> &AtomicU32 {
+        pub(crate) fn value(&self) -> &AtomicU32 {
             &self.0
         }
 
-        pub(in super::super) fn sleep_while(&self, value: u32, deadline: Option<u64>) -> Slept {
+        pub(crate) fn sleep_while(&self, value: u32, deadline: Option<u64>) -> Slept {
             let mut guard = self.1.lock().unwrap();
             while self.0.load(Ordering::Relaxed) == value {
                 if deadline.is_some() {
                     return Slept::TimedOut;
                 }
-                guard = self.2.wait(guard).unwrap();
+                let number = guard.enter();
+                while !guard.leave(number) {
+                    guard = self.2.wait(guard).unwrap();
+                }
             }
             Slept::Woken
         }
 
-        pub(in super::super) fn wake(&self) {
-            drop(self.1.lock().unwrap());
-            self.2.notify_one();
+        pub(crate) fn wake(&self) {
+            self.wake_many(1);
+        }
+
+        pub(crate) fn wake_many(&self, most: u32) -> usize {
+            let woken = self.1.lock().unwrap().tell(most as usize);
+            self.2.notify_all();
+            woken
         }
     }
 }

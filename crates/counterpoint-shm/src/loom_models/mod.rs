@@ -6,8 +6,10 @@
 //! which loom reports too. What must not be lost or doubled is counted.
 
 mod bells;
+mod channel;
 mod ledger;
 mod ring;
+mod sync;
 
 use crate::lane::{ParentEnd, WorkerEnd, pair};
 use loom::thread;
@@ -20,8 +22,13 @@ const STOP: u8 = 3;
 /// Runs `model` in every interleaving, with three preemptions unless `LOOM_MAX_PREEMPTIONS` says
 /// otherwise: every bug that a mutation of the protocol showed needs three at most.
 fn check(model: impl Fn() + Send + Sync + 'static) {
+    check_with(3, model);
+}
+
+/// The same with another bound, for models of three threads that do much.
+fn check_with(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.check(model);
 }
 

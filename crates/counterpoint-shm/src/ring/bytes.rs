@@ -59,16 +59,22 @@ mod shared {
 
         /// Copies `len` bytes at `offset` into `to`, in place of what it had.
         pub(crate) fn read(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
-            let from = self.at(offset, len);
             to.clear();
+            self.append(offset, len, to);
+        }
+
+        /// Copies `len` bytes at `offset` to the end of `to`.
+        pub(crate) fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
+            let from = self.at(offset, len);
             to.reserve(len);
             // SAFETY: in range; `to` has the capacity, and is memory of this process alone. By
             // the protocol the other side does not write here now. If it does, no reference is
             // there to be violated: the copy, of whichever bytes, is all that anybody looks at,
             // and any bytes are valid.
             unsafe {
-                ptr::copy_nonoverlapping(from, to.as_mut_ptr(), len);
-                to.set_len(len);
+                let had = to.len();
+                ptr::copy_nonoverlapping(from, to.as_mut_ptr().add(had), len);
+                to.set_len(had + len);
             }
         }
     }
@@ -106,6 +112,10 @@ mod modelled {
 
         pub(crate) fn read(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
             to.clear();
+            self.append(offset, len, to);
+        }
+
+        pub(crate) fn append(&self, offset: usize, len: usize, to: &mut Vec<u8>) {
             // SAFETY: loom checks that nobody writes meanwhile.
             let byte = |cell: &UnsafeCell<u8>| cell.with(|cell| unsafe { *cell });
             to.extend(self.0[offset..offset + len].iter().map(byte));

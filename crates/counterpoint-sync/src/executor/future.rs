@@ -83,12 +83,14 @@ pub enum Cancel {
 /// The phase and the waiting threads of one future. Sixteen bytes until somebody waits.
 pub struct FutureState<N> {
     phase: Phase,
+    /// How often it was sent back to its queue.
+    attempt: u32,
     waiters: Option<Box<WaitList<N>>>,
 }
 
 impl<N> Default for FutureState<N> {
     fn default() -> Self {
-        Self { phase: Phase::Pending, waiters: None }
+        Self { phase: Phase::Pending, attempt: 0, waiters: None }
     }
 }
 
@@ -143,8 +145,15 @@ impl<N> FutureState<N> {
         let running = self.phase == Phase::Running;
         if running {
             self.phase = Phase::Pending;
+            self.attempt = self.attempt.wrapping_add(1);
         }
         running
+    }
+
+    /// Which attempt this is, counted from 0: what concerns one attempt only, as a time limit does,
+    /// is void once the number is another.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
     }
 
     /// Enters any phase, whatever it was in, and wakes whoever waits for that.
@@ -223,7 +232,9 @@ mod tests {
     fn a_retry_is_pending_again() {
         let (mut state, mut wakes) = (FutureState::<()>::default(), Wakes::default());
         let _ = state.start();
+        assert_eq!(state.attempt(), 0);
         assert!(state.retry());
+        assert_eq!(state.attempt(), 1);
         assert_eq!(state.cancel(&mut wakes), Cancel::Now);
     }
 }

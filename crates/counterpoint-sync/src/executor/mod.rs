@@ -7,6 +7,8 @@
 //! The thread that runs tasks, the objects that users hold and the clock belong to the binding.
 
 pub mod collector;
+#[cfg(all(test, loom))]
+mod end_models;
 pub mod future;
 #[cfg(all(test, loom))]
 mod models;

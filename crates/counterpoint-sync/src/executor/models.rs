@@ -2,7 +2,7 @@
 
 use super::collector::{CollectorState, Ready};
 use super::future::{Cancel, Done, FutureState, Phase};
-use super::pool::{Call, Next, Outcome, PoolState, Room};
+use super::pool::{Admission, Call, Member, Next, Outcome, PoolState, Room};
 use super::timers::{Alarm, Tick, TimerState};
 use crate::door::Mutex;
 use crate::wait::{Attempt, Shared, Source, State, Wait, deliver};
@@ -53,23 +53,47 @@ struct World {
     pool: Pool,
     ran: AtomicUsize,
     started: Mutex<Vec<JoinHandle<()>>>,
+    /// Whether the next start fails, or seems to.
+    failure: Mutex<Option<Failure>>,
+}
+
+/// How a start goes wrong.
+#[derive(Clone, Copy, PartialEq)]
+enum Failure {
+    /// There is no thread.
+    NoThread,
+    /// An error, and yet a thread.
+    Apparent,
 }
 
 impl World {
     fn new(limit: usize, max_pending: usize) -> Arc<Self> {
         let pool = Guarded::new(PoolState::new(limit, max_pending));
-        Arc::new(Self { pool, ran: AtomicUsize::new(0), started: Default::default() })
+        let (ran, started, failure) = (AtomicUsize::new(0), Mutex::default(), Mutex::default());
+        Arc::new(Self { pool, ran, started, failure })
     }
 
     fn carry_out(self: &Arc<Self>, call: Call<Task>) {
         match call {
             Call::Nobody => {}
             Call::Wake(waiter) => assert!(waiter.wake()),
-            Call::Start { extra } => {
-                let world = self.clone();
-                let worker = thread::spawn(move || world.work(extra));
-                self.started.lock().unwrap().push(worker);
-            }
+            Call::Start(start) => self.start(start.number),
+        }
+    }
+
+    fn start(self: &Arc<Self>, number: u64) {
+        let failure = self.failure.lock().unwrap().take();
+        if failure != Some(Failure::NoThread) {
+            let world = self.clone();
+            let worker = thread::spawn(move || {
+                let member = world.pool.with(|pool| pool.arrive(number));
+                member.into_iter().for_each(|member| world.work(member));
+            });
+            self.started.lock().unwrap().push(worker);
+        }
+        if failure.is_some() {
+            let call = self.pool.with(|pool| pool.not_started(number, true));
+            self.carry_out(call);
         }
     }
 
@@ -78,17 +102,24 @@ impl World {
         self.carry_out(call);
     }
 
-    fn work(self: &Arc<Self>, extra: bool) {
+    fn work(self: &Arc<Self>, member: Member) {
         let mut arriving = true;
         loop {
             let waiter = Waiter::thread(1, 0);
             let next =
-                self.pool.change(|pool, wakes| pool.next(extra, arriving, 0, &waiter, wakes));
+                self.pool.change(|pool, wakes| pool.next(member, arriving, 0, &waiter, wakes));
+            arriving = false;
             match next {
                 Next::Run(task, call) => {
                     self.carry_out(call);
-                    self.run(task);
-                    self.pool.with(|pool| pool.ended(Outcome::Done, 0, true));
+                    self.run(member, task);
+                    self.pool.with(|pool| pool.ended(member, Outcome::Done, 0));
+                }
+                Next::Sleep if member.is_extra() => {
+                    // It has had enough at once.
+                    if self.pool.change(|pool, wakes| pool.give_up(&waiter, member, wakes)) {
+                        return;
+                    }
                     arriving = true;
                 }
                 Next::Sleep => {
@@ -101,15 +132,15 @@ impl World {
     }
 
     /// Task 9 waits for a task of its own pool.
-    fn run(self: &Arc<Self>, task: usize) {
+    fn run(self: &Arc<Self>, member: Member, task: usize) {
         if task == 9 {
             self.push(1);
-            let call = self.pool.with(PoolState::block);
+            let call = self.pool.with(|pool| pool.block(member));
             self.carry_out(call);
             while self.ran.load(SeqCst) == 0 {
                 thread::yield_now();
             }
-            self.pool.with(PoolState::unblock);
+            self.pool.with(|pool| pool.unblock(member));
         }
         self.ran.fetch_add(1, SeqCst);
     }
@@ -123,6 +154,22 @@ impl World {
         assert_eq!(self.ran.load(SeqCst), tasks);
         self.pool.with(|pool| assert_eq!((pool.workers(), pool.queued(), pool.idle()), (0, 0, 0)));
     }
+
+    /// Submits a task, waiting for room.
+    fn submit(self: &Arc<Self>, task: usize) -> bool {
+        match block_on(&self.pool, room(task)) {
+            Admission::Queued(call) => {
+                self.carry_out(call);
+                true
+            }
+            Admission::Closed => false,
+            Admission::Foreign => unreachable!("nobody forks"),
+        }
+    }
+}
+
+fn room(task: usize) -> Room<usize, Task> {
+    Room::new(task, 0, |_, _| ())
 }
 
 /// Waits as a thread does.
@@ -171,14 +218,114 @@ fn a_task_may_wait_for_a_task_of_its_own_full_pool() {
 }
 
 #[test]
+fn an_extra_worker_may_give_up_at_any_moment() {
+    loom::model(|| {
+        let world = World::new(1, 9);
+        world.push(9);
+        let other = world.clone();
+        let submitter = thread::spawn(move || other.push(2));
+        submitter.join().unwrap();
+        world.end(3);
+    });
+}
+
+#[test]
+fn a_start_that_fails_loses_no_task() {
+    loom::model(|| {
+        let world = World::new(1, 9);
+        *world.failure.lock().unwrap() = Some(Failure::NoThread);
+        let other = world.clone();
+        let submitter = thread::spawn(move || other.push(2));
+        world.push(1);
+        submitter.join().unwrap();
+        world.end(2);
+    });
+}
+
+#[test]
+fn a_start_that_seems_to_fail_loses_no_task_and_no_worker() {
+    loom::model(|| {
+        let world = World::new(1, 9);
+        *world.failure.lock().unwrap() = Some(Failure::Apparent);
+        world.push(1);
+        world.push(2);
+        world.end(2);
+    });
+}
+
+#[test]
+fn one_that_is_long_in_starting_keeps_no_task_from_a_sleeper() {
+    loom::model(|| {
+        let world = World::new(2, 9);
+        let Call::Start(first) = world.pool.with(|pool| pool.push(1, 0)) else { unreachable!() };
+        world.start(first.number);
+        // This one arrives when the third task has run, and not before.
+        let slow = world.pool.with(|pool| pool.push(2, 0));
+        world.push(3);
+        while world.ran.load(SeqCst) < 3 {
+            thread::yield_now();
+        }
+        world.carry_out(slow);
+        world.end(3);
+    });
+}
+
+#[test]
+fn one_that_is_long_in_ending_its_task_keeps_none_from_a_sleeper() {
+    loom::model(|| {
+        let world = World::new(2, 9);
+        let Call::Start(start) = world.pool.with(|pool| pool.push(7, 0)) else { unreachable!() };
+        // This party is a worker, which takes the first task and never asks for another before the
+        // second has run: its destructor waits for that.
+        let slow = world.pool.with(|pool| pool.arrive(start.number)).unwrap();
+        let waiter = Waiter::thread(1, 0);
+        let next = world.pool.change(|pool, wakes| pool.next(slow, true, 0, &waiter, wakes));
+        assert!(matches!(next, Next::Run(7, _)));
+        world.ran.fetch_add(1, SeqCst);
+        world.pool.with(|pool| pool.ended(slow, Outcome::Done, 0));
+        world.push(2);
+        while world.ran.load(SeqCst) < 2 {
+            thread::yield_now();
+        }
+        world.pool.change(|pool, wakes| pool.close(wakes));
+        let left = world.pool.change(|pool, wakes| pool.next(slow, false, 0, &waiter, wakes));
+        assert!(matches!(left, Next::Leave(_)));
+        world.end(2);
+    });
+}
+
+#[test]
 fn room_is_waited_for_and_a_closed_pool_lets_nobody_wait() {
     loom::model(|| {
         let world = World::new(1, 1);
         world.push(1);
         let other = world.clone();
-        let submitter = thread::spawn(move || block_on(&other.pool, Room::default()));
-        world.end(1);
-        submitter.join().unwrap();
+        let submitter = thread::spawn(move || other.submit(2));
+        let in_time = submitter.join().unwrap();
+        assert!(in_time);
+        world.end(2);
+        let late = world.clone();
+        assert!(!thread::spawn(move || late.submit(3)).join().unwrap());
+    });
+}
+
+#[test]
+fn room_that_one_gives_up_goes_to_the_other() {
+    loom::model(|| {
+        let world = World::new(1, 1);
+        let Call::Start(start) = world.pool.with(|pool| pool.push(1, 0)) else { unreachable!() };
+        // The first in line is interrupted, before it is told of the room or after.
+        let mut impatient = Wait::new(room(2));
+        let make = |since| Waiter::thread(1, since);
+        let Attempt::Pending(_) = impatient.attempt(&world.pool, || 1, make) else {
+            unreachable!("there is no room")
+        };
+        let other = world.clone();
+        let patient = thread::spawn(move || other.submit(3));
+        world.start(start.number);
+        impatient.abandon(&world.pool);
+        assert!(patient.join().unwrap());
+        world.end(2);
     });
 }
 

@@ -10,7 +10,7 @@
 //! code of others and so runs outside the lock. Until [`BarrierState::finish`] the complete
 //! generation waits in a list of its own; whoever comes meanwhile waits at the door and has not
 //! arrived yet; and no timeout ends either wait, just as it does not while `threading.Barrier`
-//! keeps its lock during the action.
+//! keeps its lock during the action. The time of one who waits at the door begins when it arrives.
 
 use crate::wait::{Leaving, Source, State};
 use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};

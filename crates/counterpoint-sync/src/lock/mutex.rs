@@ -139,6 +139,11 @@ impl<N> LockState<N> {
         wakes.discard(first);
     }
 
+    /// Whether `waiter` was made the owner, and nobody has released that since.
+    pub(super) fn is_granted_to(&self, waiter: &Waiter<N>) -> bool {
+        waiter.claimed() == Claim::Granted && waiter.owner() == self.owner
+    }
+
     /// Forgets owner and waiters, for a child after a fork.
     pub fn reset(&mut self) -> Option<Box<Contended<N>>> {
         self.owner = NOBODY;
@@ -152,9 +157,10 @@ impl<N> LockState<N> {
 impl<N: Notify> State for LockState<N> {
     type Notify = N;
 
+    /// What was granted may be gone: anybody may release a lock, also that of one who has not come
+    /// for it yet. Then who holds it now goes on holding it.
     fn unclaimed(&mut self, waiter: &Waiter<N>, wakes: &mut Wakes<N>) {
-        let granted = waiter.claimed() == Claim::Granted;
-        if granted || self.owner == NOBODY {
+        if self.is_granted_to(waiter) || self.owner == NOBODY {
             self.release(|| 0, wakes);
         }
     }

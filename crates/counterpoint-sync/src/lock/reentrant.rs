@@ -85,7 +85,7 @@ impl<N: Notify> State for ReentrantState<N> {
     type Notify = N;
 
     fn unclaimed(&mut self, waiter: &Waiter<N>, wakes: &mut Wakes<N>) {
-        if waiter.claimed() == Claim::Granted {
+        if self.lock.is_granted_to(waiter) {
             self.count = 0;
         }
         self.lock.unclaimed(waiter, wakes);

@@ -167,6 +167,28 @@ fn an_abort_leaves_nobody_behind() {
     }
 }
 
+/// A third comes while the action of two runs, or after it. Its time begins when it has arrived,
+/// and then it breaks the barrier for those who come after, and for nobody else.
+#[test]
+fn the_time_of_one_who_comes_during_an_action_begins_afterwards() {
+    for kind in [Kind::Expiring, Kind::Interrupted] {
+        check(move || {
+            let object = barrier(2, true);
+            let first = Party::new(Kind::Thread, 1, &object, Pass::default()).queued();
+            let second = Party::new(Kind::Thread, 2, &object, Pass::default());
+            assert_eq!(second.finish(), Some(Ok(Passage::Act(1))));
+            let late = passing(&object, move |object| pass(object, kind, 3, true));
+            let first = passing(&object, |_| first.finish());
+            object.change(|state, wakes| state.finish(true, wakes)).unwrap();
+            assert_eq!(late.join().unwrap(), None);
+            assert_eq!(first.join().unwrap(), Some(Ok(Passage::Go(0))));
+            let broken = kind == Kind::Expiring;
+            let end = object.change(|state, _| (state.is_broken(), state.waiting()));
+            assert_eq!(end, (broken, 0));
+        });
+    }
+}
+
 /// A third comes while two pass with an action: it waits at the door, and its time is not up
 /// there; then it finds a partner.
 #[test]

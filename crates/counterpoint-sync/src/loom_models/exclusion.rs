@@ -237,3 +237,38 @@ fn a_limiter_that_grows_reaches_those_who_wait() {
         });
     }
 }
+
+/// What one was handed is released by a third, as anybody may release a lock, and taken by a
+/// fourth; then the first gives it up: the fourth still has it.
+#[test]
+fn a_grant_that_is_given_up_frees_nothing_of_others() {
+    for kind in [Kind::Interrupted, Kind::Signalled, Kind::Thread, Kind::Collected] {
+        check(move || {
+            let lock = Guarded::new(LockState::<Tell>::default());
+            assert!(lock.change(|state, _| state.try_acquire(1)));
+            let theirs = lock.clone();
+            let second = thread::spawn(move || {
+                let entered = Party::new(kind, 2, &theirs, Acquire::thread(2)).finish();
+                if entered.is_some() {
+                    theirs.change(|state, wakes| {
+                        // Unless that was done on its behalf.
+                        if state.owner() == 2 {
+                            state.release(|| u64::MAX, wakes);
+                        }
+                    });
+                }
+            });
+            lock.change(|state, wakes| state.release(|| u64::MAX, wakes));
+            lock.change(|state, wakes| {
+                if state.owner() == 2 {
+                    state.release(|| u64::MAX, wakes);
+                }
+            });
+            Party::new(Kind::Thread, 4, &lock, Acquire::thread(4)).finish();
+            assert_eq!(lock.change(|state, _| state.owner()), 4);
+            lock.change(|state, wakes| state.release(|| u64::MAX, wakes));
+            second.join().unwrap();
+            assert_eq!(lock.change(|state, _| state.owner()), NOBODY);
+        });
+    }
+}

@@ -9,6 +9,7 @@
 mod barrier;
 mod exclusion;
 mod queue;
+mod queue_batches;
 mod rwlock;
 mod signal;
 mod waiter;
@@ -21,7 +22,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 
 /// Runs `model` in every interleaving, with three preemptions unless `LOOM_MAX_PREEMPTIONS` says
 /// otherwise: every bug that a mutation of the protocol showed needs three at most.
-fn check(model: impl Fn() + Send + Sync + 'static) {
+pub fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(model);
@@ -96,7 +97,7 @@ pub enum Kind {
     Thread,
     /// A task that waits as long as it takes.
     Task,
-    /// A thread whose time is up as soon as it waits.
+    /// A thread whose time is up as soon as it waits and its time runs.
     Expiring,
     /// A thread that is interrupted as soon as it waits.
     Interrupted,
@@ -160,10 +161,15 @@ where
             match self.kind {
                 Kind::Thread => assert_eq!(waiter.park(None), Parked::Woken),
                 Kind::Task => self.future.sleep(),
-                Kind::Expiring => match self.wait.expire(&*self.shared, || 1) {
-                    None if self.wait.is_queued() => assert_eq!(waiter.park(None), Parked::Woken),
-                    output => return output,
-                },
+                Kind::Expiring if !self.wait.is_timed() => {
+                    assert_eq!(waiter.park(None), Parked::Woken);
+                }
+                Kind::Expiring => {
+                    let output = self.wait.expire(&*self.shared, || 1);
+                    if output.is_some() || !self.wait.is_queued() {
+                        return output;
+                    }
+                }
                 Kind::Interrupted | Kind::Collected => {
                     self.interrupt();
                     return None;

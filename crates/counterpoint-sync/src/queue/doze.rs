@@ -56,6 +56,12 @@ impl<N> Doze<N> {
         self.since != u64::MAX
     }
 
+    /// Lets whoever queues from now on doze, without a reason.
+    #[cfg(all(test, loom))]
+    pub fn begin(&mut self) {
+        self.since = clock::now();
+    }
+
     /// Claims the first in line; notes it in `wakes` unless it may be left to itself. `false` if
     /// nobody waits.
     pub fn claim_first(&mut self, list: &mut WaitList<N>, wakes: &mut Wakes<N>) -> bool {

@@ -5,7 +5,7 @@
 //! that raises an exception in the caller's language, so leaves heap and item as they were.
 
 /// A heap. The comparison is an argument of each operation: `less(a, b)` tells whether `a` comes
-/// out before `b`, or fails.
+/// out before `b`, or fails. So is `placed`, which hears of every entry that has a new place.
 pub struct Heap<E> {
     entries: Vec<E>,
 }
@@ -43,6 +43,7 @@ impl<E> Heap<E> {
         &mut self,
         entry: E,
         mut less: impl FnMut(&E, &E) -> Result<bool, X>,
+        placed: impl FnMut(&E, usize),
     ) -> Result<(), (X, E)> {
         let mut place = self.entries.len();
         while place > 0 {
@@ -55,18 +56,22 @@ impl<E> Heap<E> {
         }
         self.make_room();
         self.entries.push(entry);
-        self.raise(self.entries.len() - 1, place);
+        self.raise(self.entries.len() - 1, place, placed);
         Ok(())
     }
 
     /// Takes the first entry.
     #[inline]
-    pub fn pop<X>(&mut self, less: impl FnMut(&E, &E) -> Result<bool, X>) -> Result<Option<E>, X> {
+    pub fn pop<X>(
+        &mut self,
+        less: impl FnMut(&E, &E) -> Result<bool, X>,
+        placed: impl FnMut(&E, usize),
+    ) -> Result<Option<E>, X> {
         match self.entries.len() {
             0 | 1 => Ok(self.entries.pop()),
             len => {
                 let place = self.find_below(0, len - 1, less)?;
-                Ok(self.replace_by_last(0, place))
+                Ok(self.replace_by_last(0, place, placed))
             }
         }
     }
@@ -76,6 +81,7 @@ impl<E> Heap<E> {
         &mut self,
         at: usize,
         mut less: impl FnMut(&E, &E) -> Result<bool, X>,
+        placed: impl FnMut(&E, usize),
     ) -> Result<Option<E>, X> {
         let last = self.entries.len() - 1;
         if at == last {
@@ -87,10 +93,10 @@ impl<E> Heap<E> {
         }
         if above == at {
             let place = self.find_below(at, last, less)?;
-            return Ok(self.replace_by_last(at, place));
+            return Ok(self.replace_by_last(at, place, placed));
         }
         let entry = self.entries.swap_remove(at);
-        self.raise(at, above);
+        self.raise(at, above, placed);
         Ok(Some(entry))
     }
 
@@ -120,11 +126,17 @@ impl<E> Heap<E> {
 
     /// Puts the last entry at `place`, moves those between there and `top` up by one, and returns
     /// the one that was at `top`.
-    fn replace_by_last(&mut self, top: usize, place: usize) -> Option<E> {
+    fn replace_by_last(
+        &mut self,
+        top: usize,
+        place: usize,
+        mut placed: impl FnMut(&E, usize),
+    ) -> Option<E> {
         let mut carried = self.entries.pop()?;
         let mut at = place;
         loop {
             std::mem::swap(&mut self.entries[at], &mut carried);
+            placed(&self.entries[at], at);
             if at == top {
                 return Some(carried);
             }
@@ -133,13 +145,15 @@ impl<E> Heap<E> {
     }
 
     /// Moves the entry at `from` up to its ancestor's place `to`.
-    fn raise(&mut self, from: usize, to: usize) {
+    fn raise(&mut self, from: usize, to: usize, mut placed: impl FnMut(&E, usize)) {
         let mut at = from;
         while at != to {
             let parent = (at - 1) / 2;
             self.entries.swap(at, parent);
+            placed(&self.entries[at], at);
             at = parent;
         }
+        placed(&self.entries[at], at);
     }
 
     /// Grows by an eighth and a bit, to a multiple of four: as CPython's `list`, so that it never
@@ -162,18 +176,20 @@ mod tests {
         Ok(a < b)
     }
 
+    fn ignore(_: &u64, _: usize) {}
+
     fn filled(seed: u64, n: u64) -> Heap<u64> {
         let mut heap = Heap::default();
         let mut random = seed;
         for _ in 0..n {
             random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            heap.push((random >> 33) % 64, less).unwrap();
+            heap.push((random >> 33) % 64, less, ignore).unwrap();
         }
         heap
     }
 
     fn drained(mut heap: Heap<u64>) -> Vec<u64> {
-        std::iter::from_fn(|| heap.pop(less).unwrap()).collect()
+        std::iter::from_fn(|| heap.pop(less, ignore).unwrap()).collect()
     }
 
     #[test]
@@ -192,7 +208,7 @@ mod tests {
             let mut expected = heap.entries().to_vec();
             let removed = expected.swap_remove(at);
             expected.sort();
-            assert_eq!(heap.remove(at, less), Ok(Some(removed)));
+            assert_eq!(heap.remove(at, less, ignore), Ok(Some(removed)));
             assert_eq!(drained(heap), expected);
         }
     }
@@ -207,11 +223,11 @@ mod tests {
                 left -= 1;
                 if left < 0 { Err("no order") } else { Ok(a < b) }
             };
-            if let Err((error, entry)) = heap.push(0, &mut flaky) {
+            if let Err((error, entry)) = heap.push(0, &mut flaky, ignore) {
                 assert_eq!((error, entry), ("no order", 0));
                 assert_eq!(heap.entries(), before);
-                assert_eq!(heap.pop(&mut flaky), Err("no order"));
-                assert_eq!(heap.remove(3, &mut flaky), Err("no order"));
+                assert_eq!(heap.pop(&mut flaky, ignore), Err("no order"));
+                assert_eq!(heap.remove(3, &mut flaky, ignore), Err("no order"));
                 assert_eq!(heap.entries(), before);
             }
         }

@@ -15,9 +15,11 @@
 //! under way. Somebody who barges in takes an item from a getter with a permission, which then
 //! waits again in its old place, for the next put.
 
+mod arrivals;
 pub mod blocks;
 pub mod doze;
 pub mod heap;
+pub mod join;
 pub mod ordered;
 pub mod priority;
 pub mod sources;
@@ -27,8 +29,9 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
+pub use join::Join;
 pub use ordered::Ordered;
 pub use priority::{Comparable, Priority, Ranked};
-pub use sources::{Caller, Emigrate, Ended, Get, GetMany, Got, Join, Peek, Put};
+pub use sources::{Caller, Emigrate, Ended, Get, GetMany, Got, Peek, Put};
 pub use state::{Change, Counters, Denied, Overflow, QueueState};
 pub use store::{Fifo, Store, Undecided};

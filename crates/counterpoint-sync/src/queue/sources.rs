@@ -1,4 +1,4 @@
-//! The operations that wait: [`Put`], [`Get`], [`GetMany`], [`Peek`], [`Emigrate`], [`Join`].
+//! The operations that wait: [`Put`], [`Get`], [`GetMany`], [`Peek`], [`Emigrate`].
 //!
 //! An operation that queued while the store was checked out waits in another list than one that
 //! found no room or no item; it remembers in which, because by the time it leaves the line the
@@ -41,6 +41,19 @@ impl Caller {
     /// How long its first sleep may last.
     fn doze(&self) -> u64 {
         if self.dozes && !self.settling { DOZE } else { 0 }
+    }
+
+    /// After an attempt of one who, if it `settled`, had waited for the store: if it did not take
+    /// that away itself, the next one may try.
+    fn let_next<N, S: Store>(
+        &self,
+        settled: bool,
+        state: &mut QueueState<N, S>,
+        wakes: &mut Wakes<N>,
+    ) {
+        if settled && !self.settling {
+            state.claim_settling(wakes);
+        }
     }
 
     /// `Err(None)`: wait until the store is back.
@@ -96,7 +109,7 @@ impl<N, S: Store> QueueState<N, S> {
         }
         if let Some(rejected) = item.take().and_then(|item| self.store.push(item).err()) {
             *item = Some(rejected);
-            self.begin_busy(caller.owner);
+            self.begin_busy(caller.owner, 1);
             return Err(Some(Denied::Undecided));
         }
         self.note_put(wakes);
@@ -111,7 +124,7 @@ impl<N, S: Store> QueueState<N, S> {
         wakes: &mut Wakes<N>,
     ) -> Verdict<()> {
         let Ok(oldest) = self.store.pop_oldest() else {
-            self.begin_busy(caller.owner);
+            self.begin_busy(caller.owner, 0);
             return Err(Some(Denied::Undecided));
         };
         oldest.into_iter().for_each(|item| dropped.push_back(item));
@@ -135,7 +148,7 @@ impl<N, S: Store> QueueState<N, S> {
                 Err(nothing)
             }
             Err(_) => {
-                self.begin_busy(caller.owner);
+                self.begin_busy(caller.owner, 0);
                 Err(Some(Denied::Undecided))
             }
         }
@@ -233,7 +246,10 @@ impl<N: Notify, S: Store> Source for Put<N, S> {
         if claim == Claim::Permission {
             state.rare_mut().put_doze.resumed(wakes);
         }
-        let verdict = verdict(self.advance(state, wakes))?;
+        let settled = self.caller.settling;
+        let advanced = self.advance(state, wakes);
+        self.caller.let_next(settled, state, wakes);
+        let verdict = verdict(advanced)?;
         Some(self.end(verdict))
     }
 
@@ -277,7 +293,10 @@ impl<N: Notify, S: Store> Source for Get<N, S> {
         if claim == Claim::Permission {
             state.rare_mut().get_doze.resumed(wakes);
         }
-        verdict(state.poll(&mut self.caller, wakes))
+        let settled = self.caller.settling;
+        let polled = state.poll(&mut self.caller, wakes);
+        self.caller.let_next(settled, state, wakes);
+        verdict(polled)
     }
 
     fn list<'s>(&self, state: &'s mut QueueState<N, S>) -> &'s mut WaitList<N> {
@@ -318,6 +337,25 @@ impl<N, S> GetMany<N, S> {
     }
 }
 
+impl<N, S: Store> GetMany<N, S> {
+    /// All there is, up to `most`. One who has got some does not ask an empty store for more: that
+    /// would pass for coming to wait.
+    fn gather(
+        &mut self,
+        state: &mut QueueState<N, S>,
+        wakes: &mut Wakes<N>,
+    ) -> (Vec<S::Item>, Verdict<()>) {
+        let mut items = Vec::new();
+        while items.len() < self.most && (items.is_empty() || !state.store.is_empty()) {
+            match state.poll(&mut self.caller, wakes) {
+                Ok(item) => items.push(item),
+                Err(denied) => return (items, Err(denied)),
+            }
+        }
+        (items, Ok(()))
+    }
+}
+
 impl<N: Notify, S: Store> Source for GetMany<N, S> {
     type State = QueueState<N, S>;
     type Output = Result<Got<S::Item>, Denied>;
@@ -331,14 +369,9 @@ impl<N: Notify, S: Store> Source for GetMany<N, S> {
         if claim == Claim::Permission {
             state.rare_mut().get_doze.resumed(wakes);
         }
-        let mut items = Vec::new();
-        let mut end = Ok(());
-        while items.len() < self.most && end.is_ok() {
-            match state.poll(&mut self.caller, wakes) {
-                Ok(item) => items.push(item),
-                Err(denied) => end = Err(denied),
-            }
-        }
+        let settled = self.caller.settling;
+        let (items, end) = self.gather(state, wakes);
+        self.caller.let_next(settled, state, wakes);
         let undecided = end == Err(Some(Denied::Undecided));
         match end {
             Err(denied) if items.is_empty() && !undecided => denied.map(Err),
@@ -380,10 +413,12 @@ impl<N: Notify, S: Store<Object: Clone>> Source for Peek<N, S> {
         &mut self,
         state: &mut QueueState<N, S>,
         _: Claim,
-        _: &mut Wakes<N>,
+        wakes: &mut Wakes<N>,
     ) -> Option<Self::Output> {
         let caller = &mut self.0.caller;
+        let settled = caller.settling;
         let admitted = caller.admit(state);
+        caller.let_next(settled, state, wakes);
         verdict(
             admitted
                 .and_then(|()| state.store.front().cloned().ok_or_else(|| state.nothing(caller))),
@@ -430,35 +465,5 @@ impl<N: Notify, S: Store> Source for Emigrate<N, S> {
 
     fn list<'s>(&self, state: &'s mut QueueState<N, S>) -> &'s mut WaitList<N> {
         state.getters(&self.0.caller)
-    }
-}
-
-/// Waiting until everything is done.
-pub struct Join<N, S>(PhantomData<fn(N, S)>);
-
-impl<N, S> Default for Join<N, S> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<N: Notify, S: Store> Source for Join<N, S> {
-    type State = QueueState<N, S>;
-    type Output = Result<(), Denied>;
-
-    fn take(
-        &mut self,
-        state: &mut QueueState<N, S>,
-        _: Claim,
-        _: &mut Wakes<N>,
-    ) -> Option<Result<(), Denied>> {
-        if state.is_foreign() {
-            return Some(Err(Denied::Foreign));
-        }
-        (state.unfinished() == 0).then_some(Ok(()))
-    }
-
-    fn list<'s>(&self, state: &'s mut QueueState<N, S>) -> &'s mut WaitList<N> {
-        &mut state.rare_mut().joiners
     }
 }

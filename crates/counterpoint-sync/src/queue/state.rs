@@ -23,8 +23,10 @@
 //! [`Undecided`](super::store::Undecided). The operation then marks the queue `BUSY` under the
 //! same lock and takes the store away ([`check_out`](QueueState::check_out)), compares with no
 //! lock held, and brings it back ([`check_in`](QueueState::check_in)). Others wait meanwhile in
-//! `settling`; the thread that is comparing, should it come back from within a comparison, puts
-//! into the `inbox`, which it finds at check-in.
+//! `settling`, of whom one at a time may try once it is back, and lets the next one try; the
+//! thread that is comparing, should it come back from within a comparison, puts into the `inbox`,
+//! which it finds at check-in. What is on its way into the store takes up room, and is counted as
+//! put when it has arrived.
 //!
 //! # Counters
 //!
@@ -98,7 +100,12 @@ pub struct Rare<N, S: Store> {
 pub(super) struct Busy<S: Store> {
     owner: usize,
     generation: u32,
+    /// How many items it held, as far as the counters know.
+    counted: usize,
+    /// How many there are now, without the inbox.
     len: usize,
+    /// How many are being put, and take up room already.
+    coming: usize,
     drain: bool,
     inbox: Blocks<S::Item>,
 }
@@ -114,8 +121,15 @@ impl<N, S: Store> Default for Rare<N, S> {
             put_doze: Doze::default(),
             put_waits: Durations::new(),
             get_waits: Durations::new(),
-            busy: Busy { owner: 0, generation: 0, len: 0, drain: false, inbox: Blocks::default() },
+            busy: Busy::default(),
         }
+    }
+}
+
+impl<S: Store> Default for Busy<S> {
+    fn default() -> Self {
+        let (owner, generation, counted, len, coming, drain) = (0, 0, 0, 0, 0, false);
+        Self { owner, generation, counted, len, coming, drain, inbox: Blocks::default() }
     }
 }
 
@@ -218,6 +232,12 @@ impl<N, S: Store> QueueState<N, S> {
         self.overflow
     }
 
+    /// Whether a put that made it so many items throws away the oldest. Where the bound was lowered
+    /// meanwhile, and it does not, there are for a while more than that.
+    pub fn drops_oldest_of(&self, len: usize) -> bool {
+        self.overflow == Overflow::DropOldest && len > self.limit
+    }
+
     /// How many bytes it has allocated.
     pub fn allocated(&self) -> usize {
         let rare = self.rare.as_ref().map_or(0, |_| size_of::<Rare<N, S>>());
@@ -244,15 +264,26 @@ impl<N, S: Store> QueueState<N, S> {
         self.flags & FOREIGN != 0
     }
 
-    /// Whether `owner` has the store and called back from within a comparison.
+    /// Whether `owner` has the store and called back from within a comparison. A thread of a forked
+    /// child may have the number of one that stayed with the parent.
     #[inline]
     pub fn is_busy_with(&self, owner: usize) -> bool {
-        self.flags & BUSY != 0 && self.rare.as_ref().is_some_and(|rare| rare.busy.owner == owner)
+        let is_owner =
+            |busy: &Busy<S>| busy.owner == owner && busy.generation == fork::generation();
+        self.flags & BUSY != 0 && self.rare.as_ref().is_some_and(|rare| is_owner(&rare.busy))
     }
 
-    /// What was counted so far.
+    /// How many items there are that `puts` counts.
+    fn counted(&self) -> usize {
+        match &self.rare {
+            Some(rare) if self.flags & BUSY != 0 => rare.busy.counted,
+            _ => self.store.len(),
+        }
+    }
+
+    /// What was counted so far; as before it, while somebody has the store.
     pub fn counters(&self) -> Counters {
-        let len = self.len();
+        let len = self.counted();
         let waiting = |list: fn(&Rare<N, S>) -> &WaitList<N>| {
             self.rare.as_ref().map_or(0, |rare| list(rare).len())
         };
@@ -373,6 +404,16 @@ impl<N, S: Store> QueueState<N, S> {
         owed
     }
 
+    /// One who waits for the store may try: one only, because it mostly checks it out again. If it
+    /// does not, it lets the next one try.
+    pub(super) fn claim_settling(&mut self, wakes: &mut Wakes<N>) {
+        if self.flags & BUSY == 0
+            && let Some(rare) = &mut self.rare
+        {
+            rare.settling.claim_first(Claim::Permission, wakes);
+        }
+    }
+
     fn claim_joiners(&mut self, wakes: &mut Wakes<N>) {
         if self.unfinished() == 0
             && let Some(rare) = &mut self.rare
@@ -458,16 +499,23 @@ impl<N, S: Store> QueueState<N, S> {
         store
     }
 
-    pub(super) fn begin_busy(&mut self, owner: usize) {
+    /// `owner` will check the store out, and puts so many items.
+    pub(super) fn begin_busy(&mut self, owner: usize, coming: usize) {
         self.flags |= BUSY;
         let len = self.store.len();
         let busy = &mut self.rare_mut().busy;
-        (busy.owner, busy.generation, busy.len) = (owner, fork::generation(), len);
+        (busy.owner, busy.generation) = (owner, fork::generation());
+        (busy.counted, busy.len, busy.coming) = (len, len, coming);
     }
 
     /// In a forked child: the thread that had the store is gone, and the items with it.
     pub(super) fn settle_after_fork(&mut self) {
-        if self.rare_mut().busy.generation != fork::generation() {
+        let busy = &mut self.rare_mut().busy;
+        if busy.generation != fork::generation() {
+            (busy.len, busy.counted, busy.drain) = (0, 0, false);
+            // Here is no place to drop what is foreign. In the child these are as lost as all that
+            // the thread of the parent held.
+            std::mem::forget(std::mem::take(&mut busy.inbox));
             self.flags &= !BUSY;
         }
     }
@@ -485,10 +533,12 @@ impl<N, S: Store> QueueState<N, S> {
         if self.flags & SHUTDOWN != 0 {
             return Err((Denied::ShutDown, item));
         }
-        if self.is_full() {
+        let (len, limit) = (self.len(), self.limit);
+        let busy = &mut self.rare_mut().busy;
+        if len + busy.coming >= limit {
             return Err((Denied::Full, item));
         }
-        self.rare_mut().busy.inbox.push_back(item);
+        busy.inbox.push_back(item);
         Ok(())
     }
 
@@ -496,7 +546,7 @@ impl<N, S: Store> QueueState<N, S> {
     pub fn next_in_inbox(&mut self, store: &S) -> Option<S::Item> {
         let busy = &mut self.rare_mut().busy;
         let item = busy.inbox.pop_front();
-        busy.len = store.len() + usize::from(item.is_some());
+        (busy.len, busy.coming) = (store.len() + usize::from(item.is_some()), 0);
         item
     }
 
@@ -512,9 +562,8 @@ impl<N, S: Store> QueueState<N, S> {
         self.note_absent(change.dropped as u64, wakes);
         self.claim_getters(wakes);
         self.claim_putters(wakes);
-        let rare = self.rare_mut();
-        rare.settling.claim_all(Claim::Permission, wakes);
-        let drain = std::mem::take(&mut rare.busy.drain);
+        self.claim_settling(wakes);
+        let drain = std::mem::take(&mut self.rare_mut().busy.drain);
         drain.then(|| self.drain(wakes))
     }
 
@@ -559,6 +608,7 @@ impl<N: Notify, S: Store> State for QueueState<N, S> {
         if self.flags & (BUSY | FOREIGN) != 0 {
             return;
         }
+        self.claim_settling(wakes);
         if !self.store.is_empty() {
             self.claim_getter(wakes);
         }

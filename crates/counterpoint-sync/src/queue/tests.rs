@@ -208,6 +208,130 @@ mod sequential {
         assert_eq!(queue.get().map(|ranked| ranked.item), Ok(0));
     }
 
+    /// Checks the store out for a put of 0 in thread 7.
+    fn comparing(queue: &Locked<Priority<i32>>) -> (Priority<i32>, Ranked<i32>) {
+        let ended = queue.run(Put::new(0.into(), Caller::new(7, true)));
+        assert_eq!(ended.verdict, Err(Denied::Undecided));
+        (queue.with(|state| state.check_out()), ended.item.unwrap())
+    }
+
+    fn check_in(queue: &Locked<Priority<i32>>, store: Priority<i32>, change: Change) {
+        assert!(queue.act(|state, wakes| state.check_in(store, change, wakes)).is_none());
+    }
+
+    #[test]
+    fn the_counters_are_those_before_while_somebody_compares() {
+        let queue = Locked::new(Priority::<i32>::default(), None, Overflow::Block);
+        (4..7).for_each(|item| queue.put(item).unwrap());
+        assert!(queue.get().is_ok());
+        let before = queue.with(|state| state.counters());
+        assert_eq!((before.puts, before.gets, before.unfinished), (3, 1, 3));
+        let (mut store, item) = comparing(&queue);
+        for within in 8..10 {
+            assert!(queue.with(|state| state.put_in_inbox(within.into())).is_ok());
+            assert_eq!(queue.with(|state| state.counters()), before);
+        }
+        let mut put = 0;
+        let mut next = Some(item);
+        while let Some(item) = next {
+            assert!(store.push_by(item, |a, b| Ok::<_, ()>(a < b)).is_ok());
+            put += 1;
+            next = queue.with(|state| state.next_in_inbox(&store));
+            assert_eq!(queue.with(|state| state.counters()), before);
+        }
+        check_in(&queue, store, Change { put, ..Change::default() });
+        let after = queue.with(|state| state.counters());
+        assert_eq!((after.puts, after.gets, after.unfinished, after.longest), (6, 1, 6, 5));
+    }
+
+    #[test]
+    fn an_item_that_is_being_put_takes_up_room() {
+        let queue = Locked::new(Priority::<i32>::default(), Some(2), Overflow::Block);
+        queue.put(5).unwrap();
+        let _ = comparing(&queue);
+        let refused = queue.with(|state| state.put_in_inbox(3.into()));
+        assert!(matches!(refused, Err((Denied::Full, _))));
+    }
+
+    #[test]
+    fn a_bound_that_is_lowered_meanwhile_throws_away_nothing_that_was_to_block() {
+        for (overflow, drops) in [(Overflow::Block, false), (Overflow::DropOldest, true)] {
+            let queue = Locked::new(Priority::<i32>::stable(), Some(9), overflow);
+            (4..7).for_each(|item| queue.put(item).unwrap());
+            let _ = comparing(&queue);
+            queue.act(|state, wakes| state.set_limit(Some(2), wakes));
+            assert_eq!(queue.with(|state| state.drops_oldest_of(4)), drops);
+        }
+    }
+
+    #[test]
+    fn one_who_waited_for_the_store_lets_the_next_one_try() {
+        let queue = Locked::new(Priority::<i32>::default(), None, Overflow::Block);
+        (4..7).for_each(|item| queue.put(item).unwrap());
+        let (mut store, item) = comparing(&queue);
+        let attempt = |wait: &mut Wait<Get<(), _>>| {
+            wait.attempt(&*queue, || 1, |since| Waiter::thread(1, since))
+        };
+        let mut waits = [0; 3].map(|_| Wait::new(Get::new(Caller::new(1, true))));
+        for wait in &mut waits {
+            assert!(matches!(attempt(wait), Attempt::Pending(_)));
+        }
+        let waiting = || queue.with(|state| state.waiting().count());
+        // At the end, where the next get meets it.
+        assert!(store.push_by(item, |_, _| Ok::<_, ()>(false)).is_ok());
+        check_in(&queue, store, Change { put: 1, ..Change::default() });
+        assert_eq!(waiting(), 2);
+        // The first gives up, the second compares again, and the third has to wait for that.
+        let [first, second, _third] = &mut waits;
+        first.abandon(&*queue);
+        assert_eq!(waiting(), 1);
+        assert!(matches!(attempt(second), Attempt::Done(Err(Denied::Undecided))));
+        let store = queue.with(|state| state.check_out());
+        assert_eq!(waiting(), 1);
+        check_in(&queue, store, Change::default());
+        assert_eq!(waiting(), 0);
+    }
+
+    /// Under an interpreter lock a producer cannot have run yet when a consumer has got all there
+    /// is at once; that does not mean that the consumer came to wait for it.
+    #[test]
+    fn one_who_got_several_has_not_stalled() {
+        let queue = fifo(2);
+        queue.with(|state| state.let_doze());
+        for _ in 0..9 {
+            (0..2).for_each(|n| queue.put(n).unwrap());
+            let mut put = Wait::new(Put::new(9, Caller::new(1, true)));
+            assert!(matches!(
+                put.attempt(&*queue, || 1, |since| Waiter::thread(1, since)),
+                Attempt::Pending(_)
+            ));
+            let got = queue.run(GetMany::new(9, Caller::new(2, true)));
+            assert_eq!(got.map(|got| got.items), Ok(vec![0, 1]));
+            assert!(put.expire(&*queue, || 1).is_some());
+            assert!(!queue.with(|state| state.rare_mut().put_doze.is_on()));
+            assert_eq!(queue.get(), Ok(9));
+        }
+    }
+
+    #[test]
+    fn a_task_that_joins_needs_one_moment_and_a_thread_the_present() {
+        let queue = fifo(9);
+        queue.put(0).unwrap();
+        let join = |source| {
+            let mut wait = Wait::new(source);
+            let attempt = wait.attempt(&*queue, || 1, |since| Waiter::thread(1, since));
+            assert!(matches!(attempt, Attempt::Pending(_)));
+            wait
+        };
+        let (mut task, mut thread) = (join(Join::of_task()), join(Join::default()));
+        assert!(queue.act(|state, wakes| state.task_done(wakes)));
+        queue.put(1).unwrap();
+        assert_eq!(task.expire(&*queue, || 1), Some(Ok(())));
+        assert_eq!(thread.expire(&*queue, || 1), None);
+        // One that comes now has to wait.
+        let _ = join(Join::of_task());
+    }
+
     #[test]
     fn items_can_move_elsewhere() {
         let queue = fifo(3);
@@ -220,166 +344,6 @@ mod sequential {
 }
 
 #[cfg(loom)]
-mod models {
-    use super::*;
-    use loom::thread::{JoinHandle, spawn};
-
-    fn check(model: impl Fn() + Send + Sync + 'static) {
-        let mut builder = loom::model::Builder::new();
-        builder.preemption_bound = builder.preemption_bound.or(Some(3));
-        builder.check(model);
-    }
-
-    fn go<R: 'static>(
-        queue: &Arc<Locked<Numbers>>,
-        f: impl FnOnce(&Locked<Numbers>) -> R + 'static,
-    ) -> JoinHandle<R> {
-        let queue = queue.clone();
-        spawn(move || f(&queue))
-    }
-
-    #[test]
-    fn a_getter_that_sleeps_is_woken() {
-        check(|| {
-            let queue = fifo(9);
-            let getter = go(&queue, |queue| queue.get());
-            queue.put(1).unwrap();
-            assert_eq!(getter.join().unwrap(), Ok(1));
-        });
-    }
-
-    #[test]
-    fn a_putter_that_sleeps_is_woken_and_the_order_kept() {
-        check(|| {
-            let queue = fifo(1);
-            let putter = go(&queue, |queue| (1..=3).for_each(|n| queue.put(n).unwrap()));
-            assert_eq!([queue.get(), queue.get(), queue.get()], [Ok(1), Ok(2), Ok(3)]);
-            putter.join().unwrap();
-        });
-    }
-
-    #[test]
-    fn two_getters_share_two_items() {
-        check(|| {
-            let queue = fifo(9);
-            let getters = [go(&queue, |queue| queue.get()), go(&queue, |queue| queue.get())];
-            queue.put(1).unwrap();
-            queue.put(2).unwrap();
-            let mut got = getters.map(|getter| getter.join().unwrap().unwrap());
-            got.sort();
-            assert_eq!(got, [1, 2]);
-        });
-    }
-
-    /// One getter gives up while an item arrives; the other must have it.
-    #[test]
-    fn an_abandoned_get_passes_its_permission_on() {
-        check(|| {
-            let queue = fifo(9);
-            let quitter = go(&queue, |queue| {
-                let mut wait = Wait::new(Get::new(Caller::new(1, true)));
-                match wait.attempt(queue, || 1, |since| Waiter::thread(1, since)) {
-                    Attempt::Done(got) => Some(got.unwrap()),
-                    Attempt::Pending(_) => {
-                        wait.abandon(queue);
-                        None
-                    }
-                }
-            });
-            let getter = go(&queue, |queue| queue.get());
-            queue.put(1).unwrap();
-            if quitter.join().unwrap().is_some() {
-                queue.put(1).unwrap();
-            }
-            assert_eq!(getter.join().unwrap(), Ok(1));
-        });
-    }
-
-    /// A put that times out is in the queue or has its item, never both or neither.
-    #[test]
-    fn an_expired_put_is_in_or_out() {
-        check(|| {
-            let queue = fifo(1);
-            queue.put(1).unwrap();
-            let putter = go(&queue, |queue| {
-                let mut wait = Wait::new(Put::new(2, Caller::new(1, true)));
-                match wait.attempt(queue, || 1, |since| Waiter::thread(1, since)) {
-                    Attempt::Done(put) => put.verdict.is_ok(),
-                    Attempt::Pending(_) => {
-                        let put = wait.expire(queue, || 1).is_some();
-                        assert_eq!(put, wait.source.end(Ok(())).item.is_none());
-                        put
-                    }
-                }
-            });
-            assert_eq!(queue.get(), Ok(1));
-            let put = putter.join().unwrap();
-            assert_eq!(queue.try_get(), if put { Ok(2) } else { Err(Denied::Empty) });
-        });
-    }
-
-    #[test]
-    fn shutting_down_wakes_getter_and_putter() {
-        check(|| {
-            let queue = fifo(1);
-            let getter = go(&queue, |queue| (queue.get(), queue.get()));
-            let putter = go(&queue, |queue| (queue.put(1), queue.put(2)));
-            drop(queue.act(|state, wakes| state.shut_down(false, wakes)));
-            let (puts, gets) = (putter.join().unwrap(), getter.join().unwrap());
-            assert_eq!([puts.0.is_ok(), puts.1.is_ok()], [gets.0.is_ok(), gets.1.is_ok()]);
-        });
-    }
-
-    #[test]
-    fn a_joiner_hears_of_the_last_task() {
-        check(|| {
-            let queue = fifo(9);
-            queue.put(1).unwrap();
-            queue.put(2).unwrap();
-            let done = |queue: &Locked<Numbers>| {
-                queue.get().unwrap();
-                assert!(queue.act(|state, wakes| state.task_done(wakes)));
-            };
-            let workers = [go(&queue, done), go(&queue, done)];
-            assert_eq!(queue.run(Join::default()), Ok(()));
-            assert_eq!(queue.with(|state| state.len()), 0);
-            workers.into_iter().for_each(|worker| worker.join().unwrap());
-        });
-    }
-
-    /// While one compares outside, another one's get waits for the store, and a permission that
-    /// is given up in that time is not lost.
-    #[test]
-    fn nobody_misses_a_store_that_comes_back() {
-        check(|| {
-            let queue = Locked::new(Priority::<i32>::default(), None, Overflow::Block);
-            queue.put(5).unwrap();
-            let busy = queue.clone();
-            let putter = spawn(move || {
-                let ended = busy.run(Put::new(0.into(), Caller::new(7, true)));
-                if ended.verdict == Ok(()) {
-                    return;
-                }
-                let mut store = busy.with(|state| state.check_out());
-                let item = ended.item.unwrap();
-                assert!(store.push_by(item, |a, b| Ok::<_, ()>(a < b)).is_ok());
-                let change = Change { put: 1, ..Change::default() };
-                assert!(busy.act(|state, wakes| state.check_in(store, change, wakes)).is_none());
-            });
-            let got = queue.get().map(|ranked| ranked.item);
-            putter.join().unwrap();
-            let left = queue.try_get().map(|ranked| ranked.item);
-            assert!([(Ok(0), Ok(5)), (Ok(5), Ok(0))].contains(&(got, left)));
-        });
-    }
-
-    #[test]
-    fn those_who_wait_are_sent_to_where_the_items_went() {
-        check(|| {
-            let queue = fifo(9);
-            let getter = go(&queue, |queue| queue.get());
-            let (store, _) = queue.run(Emigrate::new()).unwrap();
-            assert_eq!((getter.join().unwrap(), store.len()), (Err(Denied::Foreign), 0));
-        });
-    }
-}
+mod dozing;
+#[cfg(loom)]
+mod models;

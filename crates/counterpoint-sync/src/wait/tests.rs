@@ -48,6 +48,22 @@ fn a_dead_task_does_not_free_the_lock_of_another() {
 }
 
 #[test]
+fn a_grant_that_somebody_released_is_not_released_again() {
+    let lock = lock();
+    let mut second = owner(2).queue(&lock);
+    let release = || lock.change(|state, wakes| state.release(|| LATE, wakes));
+    // Handed over, and then released by a third, as anybody may do.
+    (0..2).for_each(|_| release());
+    owner(4).done(&lock);
+    let mut fifth = owner(5).queue(&lock);
+    second.abandon(&lock);
+    assert_eq!(lock.change(|state, _| state.owner()), 4);
+    assert!(fifth.waits(&lock));
+    release();
+    fifth.done(&lock);
+}
+
+#[test]
 fn a_task_thought_dead_that_runs_after_all_queues_anew() {
     let lock = lock();
     let mut dead = Party::task(2, 2, Acquire::thread(2), Task::Dead).queue(&lock);

@@ -63,17 +63,21 @@ impl<N> WaitList<N> {
         })
     }
 
-    /// Queues by age: behind everyone who came no later. The newest ends up last, and one that
-    /// comes back to the head of the line first, in one step each.
+    /// Queues by age: behind everyone who came no later. The place is looked for from both ends at
+    /// once: the newest belongs to the one, and who comes back after being overtaken to the other.
     pub fn insert(&mut self, waiter: Arc<Waiter<N>>) -> Key {
-        if self.head != NIL && waiter.since() < self.since(self.head) {
-            return self.link_after(NIL, waiter);
-        }
-        let mut after = self.tail;
-        while after != NIL && self.since(after) > waiter.since() {
-            after = self.nodes[after as usize].previous;
-        }
-        self.link_after(after, waiter)
+        let (mut later, mut earlier) = (self.head, self.tail);
+        let previous = loop {
+            if earlier == NIL || self.since(earlier) <= waiter.since() {
+                break earlier;
+            }
+            if self.since(later) > waiter.since() {
+                break self.nodes[later as usize].previous;
+            }
+            later = self.nodes[later as usize].next;
+            earlier = self.nodes[earlier as usize].previous;
+        };
+        self.link_after(previous, waiter)
     }
 
     fn since(&self, at: u32) -> u64 {
@@ -128,7 +132,7 @@ impl<N> WaitList<N> {
         waiter
     }
 
-    /// The first in line whose thread still exists; those gone with a fork are discarded.
+    /// The first in line that still exists; those gone with a fork are discarded.
     pub fn first(&mut self, wakes: &mut Wakes<N>) -> Option<Arc<Waiter<N>>> {
         loop {
             let head = self.nodes.get(self.head as usize)?.waiter.clone()?;
@@ -142,7 +146,7 @@ impl<N> WaitList<N> {
         }
     }
 
-    /// Whether anybody waits whose thread still exists.
+    /// Whether anybody waits who still exists.
     pub fn is_awaited(&mut self, wakes: &mut Wakes<N>) -> bool {
         !self.is_empty() && self.first(wakes).is_some()
     }
@@ -195,6 +199,33 @@ mod tests {
         let _ = list.insert(waiter(4));
         let _ = list.insert(waiter(1));
         assert_eq!(order(&list), [1, 3, 4, 5, 9]);
+    }
+
+    #[test]
+    fn every_place_is_found_from_either_end() {
+        for since in 0..12 {
+            let mut list = WaitList::new();
+            let _ = [2, 4, 4, 6, 8, 9].map(|since| list.insert(waiter(since)));
+            let _ = list.insert(Waiter::thread(2, since));
+            assert!(list.iter().is_sorted_by_key(|waiter| waiter.since()));
+            let equals = list.iter().filter(|waiter| waiter.since() == since);
+            assert_eq!(equals.last().map(|waiter| waiter.owner()), Some(2));
+        }
+    }
+
+    /// In a line so long that walking through it once for each would take minutes.
+    #[test]
+    fn the_overtaken_come_back_at_once() {
+        const CROWD: u64 = if cfg!(miri) { 50 } else { 100_000 };
+        let (mut list, mut wakes) = (WaitList::new(), Wakes::default());
+        for since in 0..CROWD {
+            let _ = list.insert(waiter(since));
+        }
+        for round in 0..CROWD {
+            (0..2).for_each(|_| assert!(list.claim_first(Claim::Permission, &mut wakes)));
+            let _ = [0, 1].map(|since| list.insert(waiter(since)));
+            assert_eq!(list.len() as u64, CROWD, "round {round}");
+        }
     }
 
     #[test]

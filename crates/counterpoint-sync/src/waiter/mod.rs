@@ -69,6 +69,8 @@ pub struct Waiter<N> {
     /// When it first queued (monotonic nanoseconds): its place in line and its age.
     since: u64,
     generation: u32,
+    /// Where its event loop runs, as a number of [`fork::thread`]; 0 for a thread's.
+    thread: u64,
 }
 
 impl<N> Waiter<N> {
@@ -77,14 +79,16 @@ impl<N> Waiter<N> {
         Self::new(owner, since, None)
     }
 
-    /// The waiter of a task or callback, woken through `notify`.
+    /// The waiter of a task or callback, woken through `notify`; made in the thread in which its
+    /// event loop runs.
     pub fn task(owner: usize, since: u64, notify: N) -> Arc<Self> {
         Self::new(owner, since, Some(notify))
     }
 
     fn new(owner: usize, since: u64, notify: Option<N>) -> Arc<Self> {
-        let word = park::Word::new(WAITING);
-        Arc::new(Self { word, notify, owner, since, generation: fork::generation() })
+        let (word, generation) = (park::Word::new(WAITING), fork::generation());
+        let thread = if notify.is_some() { fork::thread() } else { 0 };
+        Arc::new(Self { word, notify, owner, since, generation, thread })
     }
 
     /// Whom a hand-off makes the owner.
@@ -102,9 +106,10 @@ impl<N> Waiter<N> {
         self.notify.as_ref()
     }
 
-    /// Whether its thread still exists in this process.
+    /// Whether its thread, or that of its event loop, still exists in this process. That of a
+    /// thread which forked from within its wait does not count: it queues anew.
     pub fn is_alive(&self) -> bool {
-        self.notify.is_some() || self.generation == fork::generation()
+        self.generation == fork::generation() || fork::is_survivor(self.thread)
     }
 
     /// What was decided about it so far.

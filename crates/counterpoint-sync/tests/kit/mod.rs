@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
 use counterpoint_sync::clock::now;
-use counterpoint_sync::wait::{Attempt, Shared, Source, State, Wait, deliver};
+use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
 use counterpoint_sync::waiter::{Notify, Parked, Waiter, Wakes};
 use std::cell::UnsafeCell;
 use std::sync::{Mutex, mpsc};
@@ -163,7 +163,8 @@ where
     O: Source,
     O::State: State<Notify = NoTask>,
 {
-    let mut deadline = if let Patience::Until(deadline) = patience { deadline } else { None };
+    let end = if let Patience::Until(deadline) = patience { deadline } else { None };
+    let mut deadline = Deadline::new(end);
     loop {
         let waiter = match wait.attempt(shared, now, |since| Waiter::thread(owner, since)) {
             Attempt::Done(output) => return Some(output),
@@ -173,12 +174,11 @@ where
             wait.abandon(shared);
             return None;
         }
-        if waiter.park(deadline) == Parked::TimedOut {
+        if waiter.park(deadline.of(wait, now)) == Parked::TimedOut {
             let output = wait.expire(shared, now);
             if output.is_some() || !wait.is_queued() {
                 return output;
             }
-            deadline = None;
         }
     }
 }

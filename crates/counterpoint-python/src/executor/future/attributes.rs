@@ -3,13 +3,15 @@
 use super::callbacks::{share, take};
 use super::complete::{acquire, force};
 use super::{FutureObject, layout::Fields, remote, stdlib};
-use crate::boundary::guarded;
+use crate::boundary::{attribute, guarded};
+use crate::executor::pool::guess_wait;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::Phase;
 use pyo3::exceptions::{PyAttributeError, PyValueError};
-use pyo3::ffi::{self, PyGetSetDef, PyObject};
+use pyo3::ffi::{PyGetSetDef, PyObject};
 use pyo3::prelude::*;
-use std::ffi::{CStr, c_int, c_void};
+use pyo3::types::PyList;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 
 const PHASES: [(Phase, &str, &str); 5] = [
@@ -103,10 +105,26 @@ fn given<'py>(py: Python<'py>, value: *mut PyObject, name: &str) -> PyResult<Bou
         .ok_or_else(|| PyAttributeError::new_err(format!("cannot delete {name}")))
 }
 
+/// What may be stored in a field.
+type Check = for<'py> fn(Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>;
+
+/// Anything.
+fn anything(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    Ok(value)
+}
+
+/// A list, which our own code appends to and indexes; of other iterables a list is made.
+fn list(value: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyAny>> {
+    if value.is_none() || value.is_instance_of::<PyList>() {
+        return Ok(value);
+    }
+    value.py().get_type::<PyList>().call1((value,))
+}
+
 /// Sets a field; None is stored as nothing.
-fn set(object: *mut PyObject, value: *mut PyObject, field: Field) -> c_int {
+fn set(object: *mut PyObject, value: *mut PyObject, field: Field, check: Check) -> c_int {
     guarded(|py| {
-        let value = given(py, value, "an attribute of a future")?;
+        let value = check(given(py, value, "an attribute of a future")?)?;
         let mut value = (!value.is_none()).then(|| Ref::from(value));
         // SAFETY: the receiver of an attribute; the field owns what it points to.
         let old = unsafe { FutureObject::from_ptr(object) }.with(py, |_, fields| unsafe {
@@ -132,15 +150,19 @@ fn get(object: *mut PyObject, field: Field) -> *mut PyObject {
     })
 }
 
-/// Reads a field that `make` fills when it is read first.
+/// Reads a field that `make` fills when it is read first. Some are touched by those who wait.
 fn get_or_make(
     object: *mut PyObject,
     field: Field,
+    for_waiting: bool,
     make: fn(Python<'_>) -> PyResult<Bound<'_, PyAny>>,
 ) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of an attribute.
         let future = unsafe { FutureObject::from_ptr(object) };
+        if for_waiting {
+            guess_wait(py, future)?;
+        }
         // SAFETY: under the lock.
         let there = future.with(py, |_, fields| unsafe { share(*field(fields)) });
         if let Some(there) = there {
@@ -166,9 +188,9 @@ fn empty_list(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 macro_rules! accessor {
-    ($get:ident, $set:ident, $field:expr $(, $make:expr)?) => {
+    ($get:ident, $set:ident, $field:expr, $check:expr $(, $waiting:expr, $make:expr)?) => {
         unsafe extern "C" fn $get(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
-            accessor!(@get object, $field $(, $make)?)
+            accessor!(@get object, $field $(, $waiting, $make)?)
         }
 
         unsafe extern "C" fn $set(
@@ -176,28 +198,20 @@ macro_rules! accessor {
             value: *mut PyObject,
             _: *mut c_void,
         ) -> c_int {
-            set(object, value, $field)
+            set(object, value, $field, $check)
         }
     };
     (@get $object:ident, $field:expr) => { get($object, $field) };
-    (@get $object:ident, $field:expr, $make:expr) => { get_or_make($object, $field, $make) };
+    (@get $object:ident, $field:expr, $waiting:expr, $make:expr) => {
+        get_or_make($object, $field, $waiting, $make)
+    };
 }
 
-accessor!(get_result, set_result, RESULT);
-accessor!(get_exception, set_exception, EXCEPTION);
-accessor!(get_callbacks, set_callbacks, CALLBACKS, empty_list);
-accessor!(get_observers, set_observers, OBSERVERS, empty_list);
-accessor!(get_condition, set_condition, CONDITION, stdlib::condition);
-
-fn attribute(name: &'static CStr, get: ffi::getter, set: ffi::setter) -> PyGetSetDef {
-    PyGetSetDef {
-        name: name.as_ptr(),
-        get: Some(get),
-        set: Some(set),
-        doc: ptr::null(),
-        closure: ptr::null_mut(),
-    }
-}
+accessor!(get_result, set_result, RESULT, anything);
+accessor!(get_exception, set_exception, EXCEPTION, anything);
+accessor!(get_callbacks, set_callbacks, CALLBACKS, list, false, empty_list);
+accessor!(get_observers, set_observers, OBSERVERS, list, true, empty_list);
+accessor!(get_condition, set_condition, CONDITION, anything, true, stdlib::condition);
 
 /// The attributes that programs and the stdlib are known to use.
 pub fn attributes() -> Vec<PyGetSetDef> {

@@ -2,12 +2,16 @@
 
 use super::stdlib::log_callback;
 use super::{FutureObject, layout::Fields};
+use crate::boundary::{LoopWaker, TaskHandle};
 use crate::executor::collector::Collector;
 use crate::executor::reference::Ref;
+use counterpoint_sync::executor::future::FutureState;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::ptr;
+
+type State = FutureState<TaskHandle>;
 
 /// What observers hear.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,28 +21,105 @@ pub enum News {
     Cancelled,
 }
 
-/// Adds to one of a future's lists, making it if need be. Runs under the future's lock: `spare`
-/// is an empty list made before, and appending neither runs code nor drops anything.
-pub fn append(list: &mut *mut PyObject, spare: &mut Option<Ref>, item: *mut PyObject) -> bool {
-    if list.is_null()
-        && let Some(spare) = spare.take()
-    {
-        *list = spare.into_ptr();
-    }
-    // SAFETY: a live list, live item. On a build without a GIL the list's own lock is taken;
-    // whoever holds that and waits for ours is detached, and so gives it up.
-    unsafe { ffi::PyList_Append(*list, item) == 0 }
-}
+/// Which of a future's lists.
+type ListOf = fn(&mut Fields) -> &mut *mut PyObject;
 
-/// An empty list, unless there is one already.
-pub fn spare(
+/// Adds to one of a future's lists, making it if need be; unless `closed` has an answer, which is
+/// returned instead.
+#[cfg(not(Py_GIL_DISABLED))]
+pub fn add<R>(
     py: Python<'_>,
     future: FutureObject,
-    of: fn(&Fields) -> *mut PyObject,
-) -> Option<Ref> {
-    let needed = future.with(py, |_, fields| of(fields).is_null());
-    // SAFETY: a new reference or null, in which case appending reports the error.
-    needed.then(|| unsafe { Ref::owned(ffi::PyList_New(0)) }).flatten()
+    list: ListOf,
+    item: *mut PyObject,
+    closed: impl Fn(&State, &Fields) -> Option<R>,
+) -> PyResult<Option<R>> {
+    let needed = future.with(py, |_, fields| list(fields).is_null());
+    // SAFETY: a new reference, or null: then appending reports the error.
+    let mut spare = needed.then(|| unsafe { Ref::owned(ffi::PyList_New(0)) }).flatten();
+    let (answer, added) = future.with(py, |state, fields| {
+        let answer = closed(state, fields);
+        if answer.is_some() {
+            return (answer, true);
+        }
+        let list = list(fields);
+        if list.is_null()
+            && let Some(spare) = spare.take()
+        {
+            *list = spare.into_ptr();
+        }
+        // SAFETY: a list (null is an error) and a live item; appending neither runs code nor
+        // drops anything.
+        (None, unsafe { ffi::PyList_Append(*list, item) == 0 })
+    });
+    if added { Ok(answer) } else { Err(PyErr::fetch(py)) }
+}
+
+/// The same. A list that grows may free, without a GIL, what others could not free before, and that
+/// is not to happen under a lock: so a longer copy takes the list's place.
+#[cfg(Py_GIL_DISABLED)]
+pub fn add<R>(
+    py: Python<'_>,
+    future: FutureObject,
+    list: ListOf,
+    item: *mut PyObject,
+    closed: impl Fn(&State, &Fields) -> Option<R>,
+) -> PyResult<Option<R>> {
+    loop {
+        let (answer, old) = future.with(py, |state, fields| {
+            // SAFETY: under the lock.
+            (closed(state, fields), unsafe { share(*list(fields)) })
+        });
+        if answer.is_some() {
+            return Ok(answer);
+        }
+        let (mut longer, len) = (Some(longer(py, old.as_ref(), item)?), length(old.as_ref()));
+        let replaced = future.with(py, |state, fields| {
+            let answer = closed(state, fields);
+            // SAFETY: under the lock.
+            let there = unsafe { share(*list(fields)) };
+            let same = there.as_ref().map(Ref::as_ptr) == old.as_ref().map(Ref::as_ptr);
+            let same = same && length(there.as_ref()) == len;
+            // `old` owns the list as well: this is not the last reference.
+            drop(there);
+            match longer.take_if(|_| answer.is_none() && same) {
+                Some(longer) => Ok(std::mem::replace(list(fields), longer.into_ptr())),
+                None => Err(answer),
+            }
+        });
+        match replaced {
+            Ok(replaced) => {
+                // SAFETY: the field owned it; null if there was no list.
+                drop(unsafe { Ref::owned(replaced) });
+                return Ok(None);
+            }
+            Err(Some(answer)) => return Ok(Some(answer)),
+            Err(None) => {}
+        }
+    }
+}
+
+/// A copy of a list with one more item.
+#[cfg(Py_GIL_DISABLED)]
+fn longer(py: Python<'_>, list: Option<&Ref>, item: *mut PyObject) -> PyResult<Ref> {
+    // SAFETY: a live list and a live item; a new reference or null.
+    unsafe {
+        let copy = match list {
+            Some(list) => ffi::PyList_GetSlice(list.as_ptr(), 0, ffi::PY_SSIZE_T_MAX),
+            None => ffi::PyList_New(0),
+        };
+        let copy = Ref::owned(copy).ok_or_else(|| PyErr::fetch(py))?;
+        if ffi::PyList_Append(copy.as_ptr(), item) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok(copy)
+    }
+}
+
+#[cfg(Py_GIL_DISABLED)]
+fn length(list: Option<&Ref>) -> isize {
+    // SAFETY: a live list; reading its length takes no lock.
+    list.map_or(0, |list| unsafe { ffi::PyList_Size(list.as_ptr()) })
 }
 
 /// Runs the callbacks, as the class of the future wishes.
@@ -59,7 +140,11 @@ pub fn invoke_all(py: Python<'_>, future: FutureObject, list: &Ref) -> PyResult<
 }
 
 /// Calls one; `None` if it raised.
-pub fn call(_: Python<'_>, callback: &Ref, future: FutureObject) -> Option<Ref> {
+pub fn call(py: Python<'_>, callback: &Ref, future: FutureObject) -> Option<Ref> {
+    if let Ok(waker) = callback.bind(py).cast_exact::<LoopWaker>() {
+        waker.get().tell(py);
+        return Some(Ref::from(py.None().into_bound(py)));
+    }
     // SAFETY: live objects; the result is a new reference or null.
     unsafe { Ref::owned(ffi::PyObject_CallOneArg(callback.as_ptr(), future.as_ptr())) }
 }

@@ -1,8 +1,9 @@
 //! The changes of a future's phase: started, finished, cancelled, sent back.
 
-use super::callbacks::{News, append, invoke, share, spare, take, tell};
+use super::callbacks::{News, add, invoke, share, take, tell};
 use super::{FutureObject, layout::Fields, remote, stdlib};
 use crate::boundary::TaskHandle;
+use crate::executor::pool::end_guesses;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::{Cancel, FutureState, Phase, Start};
 use counterpoint_sync::waiter::Wakes;
@@ -91,10 +92,15 @@ pub fn announce(py: Python<'_>, future: FutureObject) -> PyResult<()> {
         // SAFETY: under the lock.
         let told = unsafe {
             let observers = observers(fields, held);
-            Told { _old: None, observers, callbacks: share(fields.callbacks) }
+            let (callbacks, watchers) = (share(fields.callbacks), take(&mut fields.watchers));
+            Told { _old: None, observers, callbacks, watchers }
         };
         (news, told)
     })?;
+    let mut told: Told = told;
+    if let Some(watchers) = told.watchers.take() {
+        end_guesses(py, watchers);
+    }
     if let Some(observers) = &told.observers {
         tell(py, future, observers, news)?;
     }
@@ -109,6 +115,7 @@ struct Told {
     _old: Option<Ref>,
     observers: Option<Ref>,
     callbacks: Option<Ref>,
+    watchers: Option<Ref>,
 }
 
 /// Ends a future: stores the outcome, tells collectors, runs callbacks. The threads that wait for
@@ -119,17 +126,35 @@ pub fn complete(
     ending: Ending,
     wakes: &mut Wakes<TaskHandle>,
 ) -> Result<(), Refused> {
+    complete_if(py, future, ending, wakes, |_| true)
+}
+
+/// The same, if the state is as it should be; otherwise the future counts as over.
+#[inline(always)]
+fn complete_if(
+    py: Python<'_>,
+    future: FutureObject,
+    ending: Ending,
+    wakes: &mut Wakes<TaskHandle>,
+    condition: impl Fn(&State) -> bool,
+) -> Result<(), Refused> {
     let news = match ending {
         Ending::Result(_) => News::Result,
         Ending::Exception(_) => News::Exception,
     };
     let mut ending = Some(ending);
     let (told, acquired) = change(py, future, |state, fields, held| {
+        if !condition(state) {
+            return Err(state.phase());
+        }
         state.finish(wakes)?;
         // SAFETY: under the lock.
         unsafe { Ok(store(fields, ending.take(), held)) }
     })?;
-    let told: Told = told.map_err(Refused::Over)?;
+    let mut told: Told = told.map_err(Refused::Over)?;
+    if let Some(watchers) = told.watchers.take() {
+        end_guesses(py, watchers);
+    }
     if let Some(observers) = &told.observers {
         tell(py, future, observers, news)?;
     }
@@ -160,7 +185,8 @@ unsafe fn store(fields: &mut Fields, ending: Option<Ending>, held: bool) -> Told
     unsafe {
         let old = Ref::owned(std::mem::replace(field, value));
         let observers = observers(fields, held);
-        Told { _old: old, observers, callbacks: share(fields.callbacks) }
+        let (callbacks, watchers) = (share(fields.callbacks), take(&mut fields.watchers));
+        Told { _old: old, observers, callbacks, watchers }
     }
 }
 
@@ -208,17 +234,23 @@ pub fn cancel(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
 
 fn cancel_here(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
     let mut wakes = Wakes::default();
-    let ((cancel, callbacks), acquired) = change(py, future, |state, fields, _| {
+    let ((cancel, callbacks, watchers), acquired) = change(py, future, |state, fields, _| {
+        let cancel = state.cancel(&mut wakes);
+        let watchers = (cancel == Cancel::Now).then_some(&mut fields.watchers);
         // SAFETY: under the lock.
-        (state.cancel(&mut wakes), unsafe { share(fields.callbacks) })
+        unsafe { (cancel, share(fields.callbacks), watchers.and_then(|field| take(field))) }
     })?;
     if cancel != Cancel::Now {
         return Ok(cancel == Cancel::Before);
     }
+    // First of all: what comes next may raise.
+    wakes.wake_all();
+    if let Some(watchers) = watchers {
+        end_guesses(py, watchers);
+    }
     if let Some(acquired) = acquired {
         acquired.notify_all()?;
     }
-    wakes.wake_all();
     invoke(py, future, callbacks)?;
     Ok(true)
 }
@@ -226,18 +258,44 @@ fn cancel_here(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
 /// Sets the phase as `_state = …` does.
 pub fn force(py: Python<'_>, future: FutureObject, phase: Phase) {
     let mut wakes = Wakes::default();
-    future.with(py, |state, _| state.enter(phase, &mut wakes));
+    let watchers = future.with(py, |state, fields| {
+        state.enter(phase, &mut wakes);
+        // SAFETY: under the lock.
+        phase.is_done().then(|| unsafe { take(&mut fields.watchers) }).flatten()
+    });
     wakes.wake_all();
+    if let Some(watchers) = watchers {
+        end_guesses(py, watchers);
+    }
 }
 
 /// Ends a future with an exception for whoever waits; nothing if it was over.
 pub fn fail(py: Python<'_>, future: FutureObject, error: PyErr) {
+    fail_if(py, future, error, |_| true);
+}
+
+/// The same, if this attempt runs; whether it did.
+pub fn fail_attempt(py: Python<'_>, future: FutureObject, attempt: u32, error: PyErr) -> bool {
+    fail_if(py, future, error, |state| state.attempt() == attempt)
+}
+
+fn fail_if(
+    py: Python<'_>,
+    future: FutureObject,
+    error: PyErr,
+    condition: impl Fn(&State) -> bool,
+) -> bool {
     let mut wakes = Wakes::default();
     let exception = Ref::from(error.into_value(py).into_bound(py).into_any());
-    let ended = complete(py, future, Ending::Exception(exception), &mut wakes);
+    let ended = complete_if(py, future, Ending::Exception(exception), &mut wakes, condition);
     wakes.wake_all();
-    if let Err(Refused::Raised(error)) = ended {
-        stdlib::log_critical(py, "Exception in worker", error);
+    match ended {
+        Ok(()) => true,
+        Err(Refused::Over(_)) => false,
+        Err(Refused::Raised(error)) => {
+            stdlib::log_critical(py, "Exception in worker", error);
+            future.with(py, |state, _| state.phase() == Phase::Finished)
+        }
     }
 }
 
@@ -248,14 +306,14 @@ pub fn settled_or_watch(
     observer: *mut PyObject,
 ) -> PyResult<Option<bool>> {
     remote::settle(py, future)?;
-    let mut spare = spare(py, future, |fields| fields.observers);
-    let (settled, _acquired) = change(py, future, |state, fields, _| {
-        if state.phase().is_settled() {
-            return Some(Some(!fields.exception.is_null()));
-        }
-        append(&mut fields.observers, &mut spare, observer).then_some(None)
-    })?;
-    settled.ok_or_else(|| PyErr::fetch(py))
+    let _acquired = acquire(py, future)?;
+    add(
+        py,
+        future,
+        |fields| &mut fields.observers,
+        observer,
+        |state, fields| state.phase().is_settled().then(|| !fields.exception.is_null()),
+    )
 }
 
 /// Takes an observer off a future that it does not care for any more.

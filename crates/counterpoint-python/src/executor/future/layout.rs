@@ -1,7 +1,7 @@
 //! The memory of a Future and how one is made.
 
 use super::remote::RemoteJob;
-use crate::boundary::{Protected, Spec, TaskHandle, raw_type, slot};
+use crate::boundary::{Protected, Spec, TaskHandle, hide, raw_type, slot};
 use counterpoint_sync::executor::future::FutureState;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -24,8 +24,13 @@ pub struct Tail {
     pub observers: *mut PyObject,
     /// A `threading.Condition`, once somebody asked for it.
     pub condition: *mut PyObject,
+    /// Workers that seem to wait for it (`pool::Watch`); null means none.
+    pub watchers: *mut PyObject,
     /// The phase, the waiting threads, and the lock for all of this; unless `remote` has them.
     pub state: Protected<FutureState<TaskHandle>>,
+    /// Which thread pool is to end it; 0: none. Set before anybody knows the future; a name that is
+    /// compared, and never an address to look at.
+    home: usize,
     /// The job of a process pool whose outcome this is, owned; null for any other future.
     pub remote: *const RemoteJob,
     /// Whether the outcome of `remote` is in the fields above, or never will be.
@@ -113,6 +118,14 @@ impl FutureObject {
         unsafe { &mut *self.tail().cast::<Fields>() }
     }
 
+    /// Which thread pool is to end it, as [`Pool::home`](crate::executor::pool::Pool::home) names
+    /// it; 0: none.
+    #[inline(always)]
+    pub fn home(self) -> usize {
+        // SAFETY: alive by `from_ptr`'s contract, and never written once it is known.
+        unsafe { (*self.tail()).home }
+    }
+
     /// Runs `f` on the state and the fields that the same lock protects. As in
     /// [`Protected::with`], `f` neither calls Python nor drops a reference.
     #[inline(always)]
@@ -140,10 +153,11 @@ pub struct Fields {
     pub callbacks: *mut PyObject,
     pub observers: *mut PyObject,
     pub condition: *mut PyObject,
+    pub watchers: *mut PyObject,
 }
 
 const _: () = assert!(offset_of!(Tail, state) >= size_of::<Fields>());
-const _: () = assert!(offset_of!(Tail, condition) == offset_of!(Fields, condition));
+const _: () = assert!(offset_of!(Tail, watchers) == offset_of!(Fields, watchers));
 
 /// A new pending future of the class itself; null with an exception set if memory is short.
 #[inline(always)]
@@ -151,6 +165,17 @@ pub fn new_future() -> *mut PyObject {
     // SAFETY: the type is made, heap types have an allocator, and the thread is attached. The
     // allocation is zeroed, which is what a new future looks like.
     unsafe { ffi::PyType_GenericAlloc(future_type(), 0) }
+}
+
+/// The same, to be ended by a pool.
+#[inline(always)]
+pub fn new_future_of(home: usize) -> *mut PyObject {
+    let object = new_future();
+    if !object.is_null() {
+        // SAFETY: it was just made, and nobody else knows it.
+        unsafe { (*FutureObject(object).tail()).home = home };
+    }
+    object
 }
 
 unsafe extern "C" fn new(
@@ -208,8 +233,8 @@ fn member(name: &'static std::ffi::CStr, offset: usize) -> ffi::PyMemberDef {
     }
 }
 
-/// The fields that the inherited traversal visits. Their names begin with an underscore and are
-/// nobody's business.
+/// The fields that the inherited traversal visits, and the inherited destructor clears. What Python
+/// could see of them, and write to, is taken off the class once it is made.
 fn members(base: usize) -> Vec<ffi::PyMemberDef> {
     vec![
         member(c"_native_result", base + offset_of!(Tail, result)),
@@ -217,6 +242,7 @@ fn members(base: usize) -> Vec<ffi::PyMemberDef> {
         member(c"_native_callbacks", base + offset_of!(Tail, callbacks)),
         member(c"_native_observers", base + offset_of!(Tail, observers)),
         member(c"_native_condition", base + offset_of!(Tail, condition)),
+        member(c"_native_watchers", base + offset_of!(Tail, watchers)),
     ]
 }
 
@@ -243,7 +269,9 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         members: members(offset),
         attributes: super::attributes::attributes(),
     };
+    let hidden: Vec<_> = spec.members.iter().map(|member| member.name).collect();
     let class = raw_type(py, spec, Some(&base))?;
+    hide(&class, &hidden)?;
     let memory: *mut PyTypeObject = class.as_ptr().cast();
     // SAFETY: the type is not known to anybody yet. Before 3.14 there is no slot for this.
     unsafe { (*memory).tp_vectorcall = Some(vectorcall) };

@@ -2,13 +2,14 @@
 
 use super::FutureObject;
 use super::attributes::{describe, phase_name};
-use super::callbacks::{append, call, invoke_all, share, spare};
+use super::callbacks::{add, call, invoke_all, share};
 use super::complete::{Ending, Refused, acquire, cancel, complete, start};
 use super::stdlib::{self, log_callback};
 use super::waiting::{exception, quick_result, result};
 use crate::boundary::{
     NamedMethod, Timeout, guarded, method, new_reference, noargs, one, optional_timeout,
 };
+use crate::executor::pool::guess_wait_in_loop;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::{Phase, Start};
 use counterpoint_sync::waiter::Wakes;
@@ -147,21 +148,18 @@ fn end(py: Python<'_>, future: FutureObject, ending: Ending) -> PyResult<*mut Py
 
 method_of_one!(add_done_callback, "add_done_callback", "fn", |py, future, given| {
     let callback = given.ok_or_else(|| missing("add_done_callback", "fn"))?;
+    guess_wait_in_loop(py, future)?;
     let acquired = acquire(py, future)?;
-    let mut spare = spare(py, future, |fields| fields.callbacks);
-    let added = future.with(py, |state, fields| {
-        let pending = !state.phase().is_done();
-        pending.then(|| append(&mut fields.callbacks, &mut spare, callback.as_ptr()))
-    });
+    let over = add(
+        py,
+        future,
+        |fields| &mut fields.callbacks,
+        callback.as_ptr(),
+        |state, _| state.phase().is_done().then_some(()),
+    )?;
     drop(acquired);
-    match added {
-        Some(true) => {}
-        Some(false) => return Err(PyErr::fetch(py)),
-        None => {
-            if call(py, &Ref::from(callback), future).is_none() {
-                log_callback(py, future, PyErr::fetch(py))?;
-            }
-        }
+    if over.is_some() && call(py, &Ref::from(callback), future).is_none() {
+        log_callback(py, future, PyErr::fetch(py))?;
     }
     Ok(py.None().into_ptr())
 });

@@ -25,10 +25,12 @@ pub mod remote;
 mod stdlib;
 mod waiting;
 
+pub use callbacks::take;
 pub use complete::{
-    Ending, Refused, announce, complete, fail, restart, settled_or_watch, start, unwatch,
+    Ending, Refused, announce, complete, fail, fail_attempt, restart, settled_or_watch, start,
+    unwatch,
 };
-pub use layout::{FutureObject, new_future};
+pub use layout::{FutureObject, new_future_of};
 pub use methods::unexpected;
 pub use stdlib::{CANCELLED_ERROR, log_critical};
 

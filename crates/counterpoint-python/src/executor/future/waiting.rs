@@ -82,10 +82,10 @@ fn read_obediently(py: Python<'_>, future: FutureObject) -> PyResult<Outcome> {
 }
 
 fn park(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResult<()> {
-    let _blocked = crate::executor::pool::Blocked::enter(py)?;
     if let Some(job) = future.remote() {
         return remote::park(py, &job, timeout);
     }
+    let _blocked = crate::executor::pool::Blocked::enter(py, |home| home == future.home())?;
     let state = future.state();
     let ended = block_on(py, state, &mut Wait::new(Done::default()), timeout.deadline());
     drop(state.with(py, |state| state.tidy()));

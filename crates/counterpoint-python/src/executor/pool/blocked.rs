@@ -1,88 +1,42 @@
-//! [`Working`]: whose worker a thread is. [`Blocked`]: a worker whose task waits does not count
-//! against the pool's limit.
+//! [`Blocked`]: a worker whose task waits for its own pool does not count against the limit.
 
-use super::native::Pool;
+use super::working::Working;
 use crate::executor::token::CancellationToken;
 use pyo3::prelude::*;
-use std::cell::Cell;
-use std::ptr;
-
-thread_local! {
-    static CURRENT: Cell<*const Working> = const { Cell::new(ptr::null()) };
-}
-
-/// A worker's mark on its thread, for as long as its loop runs.
-pub struct Working {
-    pool: *const Pool,
-    token: Cell<Option<Py<CancellationToken>>>,
-}
-
-impl Working {
-    /// Runs `f` as a worker of `pool`.
-    pub fn scope<R>(pool: &Pool, f: impl FnOnce(&Working) -> R) -> R {
-        struct Restore(*const Working);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                CURRENT.set(self.0);
-            }
-        }
-        let working = Working { pool, token: Cell::new(None) };
-        let _restore = Restore(CURRENT.replace(&raw const working));
-        f(&working)
-    }
-
-    /// The mark on this thread, if it is a worker's.
-    fn current<'a>(_: Python<'a>) -> Option<&'a Working> {
-        // SAFETY: `scope` is on this thread's stack below, whose frame owns the mark.
-        unsafe { CURRENT.get().as_ref() }
-    }
-
-    /// The token of the task that begins now; none if `None`.
-    #[inline(always)]
-    pub fn set_token(&self, token: Option<Py<CancellationToken>>) {
-        drop(self.token.replace(token));
-    }
-}
 
 /// The cancellation token of the task that this thread runs. It is told when the task's time
 /// (`options(timeout=…)`) is over; outside of a task it never is.
 #[pyfunction]
 pub fn cancellation_token(py: Python<'_>) -> PyResult<Py<CancellationToken>> {
-    let Some(working) = Working::current(py) else {
-        return Py::new(py, CancellationToken::default());
-    };
-    let token = match working.token.take() {
-        Some(token) => token,
-        None => Py::new(py, CancellationToken::default())?,
-    };
-    working.token.set(Some(token.clone_ref(py)));
-    Ok(token)
+    match Working::current(py) {
+        Some(working) => working.token(py),
+        None => Py::new(py, CancellationToken::default()),
+    }
 }
 
-/// Held while a thread waits for a future. In a worker's thread it lets the pool start another
-/// worker in its place, so that tasks which wait for tasks of their own pool never deadlock.
+/// Held while a thread waits. In a worker that waits for its own pool it lets the pool start
+/// another worker in its place, so that tasks which wait for tasks of their own pool never deadlock.
+/// One that waits for anything else goes on to count: the limit is one on such tasks, too.
 pub struct Blocked<'py> {
-    pool: Option<&'py Pool>,
+    working: Option<&'py Working>,
     py: Python<'py>,
 }
 
 impl<'py> Blocked<'py> {
-    /// Begins the wait.
-    pub fn enter(py: Python<'py>) -> PyResult<Self> {
-        // SAFETY: the loop that set the mark keeps the pool alive.
-        let pool = Working::current(py).and_then(|working| unsafe { working.pool.as_ref() });
-        if let Some(pool) = pool {
-            let call = pool.state.with(py, |state| state.block());
-            pool.carry_out(py, call).inspect_err(|_| pool.state.with(py, |s| s.unblock()))?;
+    /// Begins the wait, for what the pools that `concerns` names must do.
+    pub fn enter(py: Python<'py>, concerns: impl FnOnce(usize) -> bool) -> PyResult<Self> {
+        let working = Working::current(py).filter(|working| concerns(working.home()));
+        if let Some(working) = working {
+            working.begin(py)?;
         }
-        Ok(Self { pool, py })
+        Ok(Self { working, py })
     }
 }
 
 impl Drop for Blocked<'_> {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool {
-            pool.state.with(self.py, |state| state.unblock());
+        if let Some(working) = self.working {
+            working.end(self.py);
         }
     }
 }

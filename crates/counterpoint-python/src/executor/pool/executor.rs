@@ -1,11 +1,12 @@
 //! `counterpoint._core.PoolBase`: `submit` as a bare C function, in a class derived from the
 //! stdlib's ThreadPoolExecutor. The same recipe as for Future; one field, the Pool.
 
-use super::native::{Pool, Rejected, resolve_rejection};
-use crate::boundary::{Spec, guarded, method, raw_type};
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use super::native::Pool;
+use crate::boundary::{Spec, attribute, guarded, hide, method, raw_type};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
+use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +16,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 /// The executor's Pool; `None` if its `__init__` did not run.
 ///
 /// # Safety
-/// `executor` is an instance of the class, and outlives the borrow; the field is set once.
+/// `executor` is an instance of the class, and outlives the borrow; what the field once held is
+/// never freed before.
 #[inline(always)]
 unsafe fn pool_of<'a>(py: Python<'a>, executor: *mut PyObject) -> Option<&'a Pool> {
     // SAFETY: the caller's promise; the class is frozen, so its content may be borrowed.
@@ -44,29 +46,49 @@ unsafe extern "C" fn submit(
             return refuse(count, false);
         }
         let (function, rest) = (*arguments, arguments.add(1));
-        let mut submitted = pool.submit(py, function, rest, count as usize - 1, names);
-        loop {
-            match submitted {
-                Ok(future) => return future.into_ptr(),
-                Err(rejected) => {
-                    if !resolve(executor, rejected) {
-                        return ptr::null_mut();
-                    }
-                }
-            }
-            submitted = pool.submit(py, function, rest, count as usize - 1, names);
+        match pool.submit(py, function, rest, count as usize - 1, names) {
+            Ok(future) => future.into_ptr(),
+            Err(unfinished) => guarded(|py| {
+                let executor = Bound::from_borrowed_ptr(py, executor);
+                pool.finish(&executor, unfinished).map(crate::executor::reference::Ref::into_ptr)
+            }),
         }
     }
 }
 
-/// Whether to try again; otherwise an exception is set.
-#[cold]
-fn resolve(executor: *mut PyObject, rejected: Rejected) -> bool {
+/// The field.
+///
+/// # Safety
+/// `executor` is an instance of the class.
+unsafe fn field(executor: *mut PyObject) -> *mut *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { executor.byte_add(OFFSET.load(Ordering::Relaxed)).cast() }
+}
+
+unsafe extern "C" fn get_pool(executor: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     guarded(|py| {
-        // SAFETY: the receiver of a method.
-        let executor = unsafe { Bound::from_borrowed_ptr(py, executor) };
-        resolve_rejection(&executor, rejected).map(|()| 0)
-    }) == 0
+        // SAFETY: the receiver of an attribute; the field is null or owns a live object.
+        let pool = unsafe { Bound::from_borrowed_ptr_or_opt(py, *field(executor)) };
+        let pool = pool.ok_or_else(|| PyAttributeError::new_err("_counterpoint_pool"))?;
+        Ok(pool.into_ptr())
+    })
+}
+
+unsafe extern "C" fn set_pool(
+    executor: *mut PyObject,
+    value: *mut PyObject,
+    _: *mut c_void,
+) -> c_int {
+    guarded(|py| {
+        // SAFETY: null (a deletion) or a live object.
+        let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, value) };
+        let value = value.ok_or_else(|| PyAttributeError::new_err("cannot delete the pool"))?;
+        let pool = value.cast_into::<Pool>()?;
+        // SAFETY: the receiver of an attribute. A pool that was there is kept alive for ever, by
+        // the reference that is not given back: a call may be inside, without one of its own.
+        unsafe { *field(executor) = pool.into_ptr() };
+        Ok(0)
+    })
 }
 
 #[cold]
@@ -101,13 +123,17 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             c"submit($self, fn, /, *args, **kwargs)\n--\n\nQueue fn(*args, **kwargs); return its Future.",
         )],
         members: vec![ffi::PyMemberDef {
-            name: c"_pool".as_ptr(),
+            name: c"_counterpoint_native".as_ptr(),
             type_code: ffi::Py_T_OBJECT_EX,
             offset: offset as ffi::Py_ssize_t,
             flags: 0,
             doc: ptr::null(),
         }],
-        attributes: Vec::new(),
+        // A name that no subclass uses for its own purposes.
+        attributes: vec![attribute(c"_counterpoint_pool", get_pool, set_pool)],
     };
-    raw_type(py, spec, Some(&base))
+    let hidden: Vec<_> = spec.members.iter().map(|member| member.name).collect();
+    let class = raw_type(py, spec, Some(&base))?;
+    hide(&class, &hidden)?;
+    Ok(class)
 }

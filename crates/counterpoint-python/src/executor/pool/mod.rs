@@ -9,18 +9,21 @@ mod blocked;
 mod executor;
 mod measures;
 mod native;
+mod submit;
 mod task;
 mod worker;
+mod working;
 
 pub use blocked::Blocked;
 pub use native::Pool;
+pub use working::{end_guesses, guess_wait, guess_wait_in_loop};
 
 use pyo3::prelude::*;
 
 /// Adds the types to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Pool>()?;
-    module.add_function(wrap_pyfunction!(native::_close_pools, module)?)?;
+    module.add_function(wrap_pyfunction!(submit::_close_pools, module)?)?;
     module.add_function(wrap_pyfunction!(blocked::cancellation_token, module)?)?;
     let base = executor::make(module.py())?;
     module.add("PoolBase", base)

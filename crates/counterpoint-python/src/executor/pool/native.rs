@@ -1,44 +1,32 @@
 //! `counterpoint._core.Pool`: the queue and the workers' state.
 
-use super::blocked::Blocked;
-use super::task::{Context, Options, Task};
+use super::task::{Options, Task};
 use crate::boundary::{
-    Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits, block_on,
-    observe, seconds, traverse_waiters, truth, wake,
+    Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits, observe,
+    seconds, traverse_waiters, truth, wake,
 };
-use crate::executor::future::{fail, new_future, start};
+use crate::executor::future::{fail, start};
 use crate::executor::reference::Ref;
 use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
-use counterpoint_sync::executor::pool::{Call, Counts, PoolState, Refusal, Room};
+use counterpoint_sync::executor::pool::{Counts, Opening, PoolState};
 use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyRuntimeError;
-use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A pool's state as the core sees it.
 pub type State = PoolState<Task, TaskHandle>;
-
-/// Set when the interpreter begins to end.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Refuses every further submission, of any pool.
-#[pyfunction]
-pub fn _close_pools() {
-    ENDING.store(true, Ordering::Relaxed);
-}
 
 /// What an executor and its workers share. Internal: use `counterpoint.futures`.
 #[pyclass(frozen, weakref, module = "counterpoint._core")]
 pub struct Pool {
     pub(super) state: Protected<State>,
-    /// Called with the pool and whether the worker is an extra one; starts its thread.
-    start: Py<PyAny>,
+    /// Called with whether the worker is an extra one and its number; starts its thread.
+    pub(super) start: Py<PyAny>,
     /// When it was made.
     born: u64,
     limit: usize,
@@ -70,16 +58,6 @@ fn write_counts(state: &State, counts: &Numbers, capacity: u64, limit: usize) {
     ]);
 }
 
-/// Why a call was not queued.
-pub enum Rejected {
-    /// The interpreter ends.
-    Ending,
-    /// The pool says no; the task comes back, to be dropped outside the lock.
-    Refused(Refusal),
-    /// Python raised.
-    Raised(PyErr),
-}
-
 impl Pool {
     /// Nanoseconds that its workers could have run tasks so far.
     fn capacity(&self, now: u64) -> u64 {
@@ -88,148 +66,11 @@ impl Pool {
         until.saturating_sub(self.born).saturating_mul(self.limit as u64)
     }
 
-    /// Queues a task and calls whoever is needed for it.
+    /// The name by which futures know it.
     #[inline(always)]
-    pub fn push(&self, py: Python<'_>, task: Task, priority: i64) -> Result<(), Rejected> {
-        if ENDING.load(Ordering::Relaxed) {
-            return Err(Rejected::Ending);
-        }
-        let mut task = Some(task);
-        let call = self.state.with(py, |state| {
-            if state.is_foreign() {
-                return Ok(None);
-            }
-            if let Some(refusal) = state.refusal() {
-                return Err(refusal);
-            }
-            Ok(task.take().map(|mut task| {
-                task.submitted = state.stamp(clock::now);
-                state.push(task, priority)
-            }))
-        });
-        match (call, task) {
-            (Ok(Some(Call::Nobody)), _) => Ok(()),
-            (Ok(Some(call)), _) => self.carry_out(py, call).map_err(Rejected::Raised),
-            (Err(refusal), _) => Err(Rejected::Refused(refusal)),
-            (Ok(None), Some(task)) => self.push_in_child(py, task, priority),
-            (Ok(None), None) => Ok(()),
-        }
+    pub fn home(&self) -> usize {
+        std::ptr::from_ref(self) as usize
     }
-
-    /// The first submission in a forked child: the workers and the tasks stayed with the parent.
-    #[cold]
-    fn push_in_child(&self, py: Python<'_>, task: Task, priority: i64) -> Result<(), Rejected> {
-        let tasks = wake(py, &self.state, |state, wakes| state.adopt(wakes));
-        drop(tasks);
-        self.push(py, task, priority)
-    }
-
-    /// Wakes or starts a worker.
-    #[inline(always)]
-    pub fn carry_out(&self, py: Python<'_>, call: Call<TaskHandle>) -> PyResult<()> {
-        match call {
-            Call::Nobody => Ok(()),
-            Call::Wake(waiter) => {
-                let _ = waiter.wake();
-                Ok(())
-            }
-            Call::Start { extra } => self.start_worker(py, extra),
-        }
-    }
-
-    #[cold]
-    fn start_worker(&self, py: Python<'_>, extra: bool) -> PyResult<()> {
-        let started = Python::attach(|py| self.start.call1(py, (extra,)));
-        started.map(drop).inspect_err(|_| self.state.with(py, |state| state.not_started(extra)))
-    }
-
-    /// Queues a call and returns its future. `arguments` as for [`Task::new`].
-    ///
-    /// # Safety
-    /// As for [`Task::new`].
-    #[inline(always)]
-    pub unsafe fn submit(
-        &self,
-        py: Python<'_>,
-        function: *mut PyObject,
-        arguments: *const *mut PyObject,
-        positional: usize,
-        names: *mut PyObject,
-    ) -> Result<Ref, Rejected> {
-        // SAFETY: both calls return a new reference or null; the rest is the caller's promise.
-        unsafe {
-            let (task, future) = Self::prepare(py, function, arguments, positional, names)
-                .map_err(Rejected::Raised)?;
-            self.push(py, task, 0).map(|()| future)
-        }
-    }
-
-    /// Queues `function(*tuple)`, waiting for room if need be.
-    fn submit_tuple<'py>(
-        &self,
-        executor: &Bound<'py, PyAny>,
-        function: &Bound<'py, PyAny>,
-        tuple: &Bound<'py, PyTuple>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = executor.py();
-        loop {
-            // SAFETY: the items of a tuple that is alive during the call.
-            let submitted = unsafe {
-                let names = std::ptr::null_mut();
-                self.submit(py, function.as_ptr(), items(tuple), tuple.len(), names)
-            };
-            match submitted {
-                Ok(future) => return Ok(future.bind(py)),
-                Err(rejected) => resolve_rejection(executor, rejected)?,
-            }
-        }
-    }
-
-    /// A task and its future.
-    ///
-    /// # Safety
-    /// As for [`Task::new`].
-    #[inline(always)]
-    unsafe fn prepare(
-        py: Python<'_>,
-        function: *mut PyObject,
-        arguments: *const *mut PyObject,
-        positional: usize,
-        names: *mut PyObject,
-    ) -> PyResult<(Task, Ref)> {
-        // SAFETY: both calls return a new reference or null; the rest is the caller's promise.
-        unsafe {
-            let made = (Ref::owned(new_future()), Context::copy_current(py));
-            let (Some(future), Some(context)) = made else {
-                return Err(Python::attach(PyErr::fetch));
-            };
-            let returned = future.share();
-            let task = Task::new(future, context, function, arguments, positional, names);
-            Ok((task, returned))
-        }
-    }
-}
-
-/// Raises for a call that was not queued, or returns when it is worth trying again.
-#[cold]
-pub fn resolve_rejection(executor: &Bound<'_, PyAny>, rejected: Rejected) -> PyResult<()> {
-    let name = match rejected {
-        Rejected::Ending => {
-            return Err(PyRuntimeError::new_err(
-                "cannot schedule new futures after interpreter shutdown",
-            ));
-        }
-        Rejected::Refused(Refusal::Closed) => intern!(executor.py(), "_refuse_closed"),
-        Rejected::Refused(Refusal::Full) => intern!(executor.py(), "_refuse_full"),
-        Rejected::Raised(error) => return Err(error),
-    };
-    executor.call_method0(name).map(drop)
-}
-
-/// The items of a tuple.
-fn items(tuple: &Bound<'_, PyTuple>) -> *const *mut PyObject {
-    // SAFETY: a live tuple; only an address inside it is computed.
-    unsafe { (&raw const (*tuple.as_ptr().cast::<ffi::PyTupleObject>()).ob_item).cast() }
 }
 
 /// A strong reference to a pool, for a wait that outlives the call.
@@ -249,7 +90,7 @@ impl Place for Home {
 
 #[pymethods]
 impl Pool {
-    /// `start(extra)` starts a thread that calls `work(extra)`.
+    /// `start(extra, number)` starts a thread that calls `work(number)`.
     #[new]
     #[pyo3(signature = (start, limit, max_pending=None))]
     fn new(start: Py<PyAny>, limit: usize, max_pending: Option<usize>) -> Self {
@@ -259,13 +100,20 @@ impl Pool {
     }
 
     /// Runs tasks in this thread until there is nothing left to do for it.
-    fn work(slf: &Bound<'_, Self>, extra: bool) -> PyResult<()> {
-        super::worker::work(slf, extra)
+    fn work(slf: &Bound<'_, Self>, number: u64) -> PyResult<()> {
+        super::worker::work(slf, number)
+    }
+
+    /// The thread of that start exists: it will arrive, whatever is raised in the thread that
+    /// started it.
+    fn started(&self, py: Python<'_>, number: u64) {
+        self.state.with(py, |state| state.started(number));
     }
 
     /// A worker that was started will not work: its initializer raised.
-    fn not_started(&self, py: Python<'_>, extra: bool) {
-        self.state.with(py, |state| state.not_started(extra));
+    fn not_started(&self, py: Python<'_>, number: u64) -> PyResult<()> {
+        let call = self.state.with(py, |state| state.not_started(number, false));
+        self.carry_out(py, call)
     }
 
     /// Accepts no more tasks; workers leave when they have run those that are queued, or at once
@@ -284,15 +132,24 @@ impl Pool {
         self.state.with(py, |state| state.is_closed())
     }
 
-    /// Takes every queued task out and fails their futures.
+    /// Takes every queued task out and fails their futures. They are in no queue any more, so each
+    /// ends here, whatever is raised on the way; that is raised again in the end.
     fn fail_all(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let mut raised = Ok(());
         for task in self.state.with(py, State::drain) {
+            let started = start(py, task.future());
             // Collectors wait to hear of one that was cancelled.
-            if start(py, task.future())? != Start::Cancelled {
-                fail(py, task.future(), PyErr::from_value(error.call0()?));
+            if matches!(started, Ok(Start::Cancelled)) {
+                continue;
             }
+            let made = error.call0().map_or_else(
+                |error| (error.clone_ref(py), Err(error)),
+                |error| (PyErr::from_value(error), Ok(())),
+            );
+            fail(py, task.future(), made.0);
+            raised = raised.and(started.map(drop)).and(made.1);
         }
-        Ok(())
+        raised
     }
 
     /// (queued, workers, idle).
@@ -356,23 +213,23 @@ impl Pool {
         self.state.with(py, |state| state.counts.cancelled += tasks);
     }
 
-    /// Waits until a submission would not be refused for want of room.
-    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
-        let _blocked = Blocked::enter(py)?;
-        block_on(py, &self.state, &mut Wait::new(Room::default()), None).map(drop)
+    /// How a task of an event loop waits until a submission would not be refused for want of room.
+    /// Whoever does not submit then, for whatever reason, calls `pass_room_on`.
+    fn room_ticket(slf: Py<Self>) -> Ticket {
+        let wait = Wait::new(Opening::default());
+        Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(truth(py)) })
     }
 
-    /// The same wait for a task.
-    fn room_ticket(slf: Py<Self>) -> Ticket {
-        let wait = Wait::new(Room::default());
-        Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(truth(py)) })
+    /// Tells the next who waits for room, if there is some.
+    fn pass_room_on(&self, py: Python<'_>) {
+        wake(py, &self.state, |state, wakes| state.pass_room_on(wakes));
     }
 
     /// Submits a call with options.
     #[pyo3(signature = (executor, call, arguments, names, priority, timeout, retries, retry_on))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller
     fn submit_with<'py>(
-        slf: &Bound<'py, Self>,
+        &self,
         executor: &Bound<'py, PyAny>,
         call: &Bound<'py, PyAny>,
         arguments: &Bound<'py, PyTuple>,
@@ -382,39 +239,25 @@ impl Pool {
         retries: u32,
         retry_on: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (py, pool) = (slf.py(), slf.get());
-        let names = names.filter(|names| !names.is_empty());
-        let positional = arguments.len() - names.map_or(0, |names| names.len());
-        let retry_on = Ref::from(retry_on);
-        loop {
-            // SAFETY: live objects, and a tuple's items of which the last are for the names.
-            let (mut task, future) = unsafe {
-                let names = names.map_or(std::ptr::null_mut(), Bound::as_ptr);
-                Self::prepare(py, call.as_ptr(), items(arguments), positional, names)?
-            };
-            let retry_on = retry_on.share();
-            task.options = Some(Box::new(Options { priority, timeout, retries, retry_on }));
-            match pool.push(py, task, priority) {
-                Ok(()) => return Ok(future.bind(py)),
-                Err(rejected) => resolve_rejection(executor, rejected)?,
-            }
-        }
+        let options = Options { priority, timeout, retries, retry_on: Ref::from(retry_on) };
+        let future = self.submit_chosen(executor, call, arguments, names, options)?;
+        Ok(future.bind(executor.py()))
     }
 
     /// Submits `function(*arguments)` for each tuple of an iterator, for at most `limit` of them.
     fn submit_each<'py>(
-        slf: &Bound<'py, Self>,
+        &self,
         executor: &Bound<'py, PyAny>,
         function: &Bound<'py, PyAny>,
         arguments: &Bound<'py, PyAny>,
         limit: Option<usize>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let (py, pool) = (slf.py(), slf.get());
+        let py = executor.py();
         let mut futures = Vec::new();
         for tuple in arguments.try_iter()?.take(limit.unwrap_or(usize::MAX)) {
             let tuple = tuple?;
             let tuple = tuple.cast::<PyTuple>()?;
-            futures.push(pool.submit_tuple(executor, function, tuple)?);
+            futures.push(self.submit_tuple(executor, function, tuple)?.bind(py));
             if futures.len().is_multiple_of(4096) {
                 py.check_signals()?;
                 py.detach(|| ());

@@ -1,10 +1,10 @@
 //! A worker's loop: attached while there are tasks, detached only to sleep.
 
-use super::blocked::Working;
 use super::measures::Measures;
 use super::native::Pool;
 use super::task::Task;
-use crate::boundary::{TaskHandle, thread_owner};
+use super::working::Working;
+use crate::boundary::{TaskHandle, await_claim, await_interpreter, detached, thread_owner, turns};
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
 };
@@ -14,7 +14,7 @@ use crate::executor::token::CancellationToken;
 use counterpoint_sync::Arc;
 use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
-use counterpoint_sync::executor::pool::{Next, Outcome};
+use counterpoint_sync::executor::pool::{Member, Next, Outcome};
 use counterpoint_sync::wait::deliver;
 use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use pyo3::ffi;
@@ -32,12 +32,13 @@ struct Worker<'a, 'py> {
     py: Python<'py>,
     pool: &'a Pool,
     working: &'a Working,
-    extra: bool,
+    member: Member,
     /// Threads that wait for a future that this worker ended. They are woken when the worker
     /// goes to sleep, after it detached: then they find the interpreter free. With another task
     /// at hand they are woken first.
     wakes: Wakes<TaskHandle>,
-    /// Whether the pool counts this worker as arriving.
+    /// Whether the pool counts this worker as arriving. It does from a wake to the next question,
+    /// between which nothing runs that others wrote.
     arriving: bool,
     /// The latest reading of the clock.
     now: u64,
@@ -49,16 +50,16 @@ struct Worker<'a, 'py> {
     nothing: Bound<'py, PyAny>,
 }
 
-/// Runs tasks in this thread until the pool lets it go.
-pub fn work(pool: &Bound<'_, Pool>, extra: bool) -> PyResult<()> {
-    let (py, pool) = (pool.py(), pool.get());
-    Working::scope(pool, |working| {
-        let now = clock::now();
-        let wakes = Wakes::default();
-        let measures = Measures::new(now);
-        let nothing = py.eval(c"lambda: None", None, None)?;
-        let (arriving, turn) = (true, now);
-        Worker { py, pool, working, extra, wakes, arriving, now, measures, turn, nothing }.serve()
+/// Runs tasks in this thread, whose start had that number, until the pool lets it go.
+pub fn work(pool: &Bound<'_, Pool>, number: u64) -> PyResult<()> {
+    let py = pool.py();
+    let nothing = py.eval(c"lambda: None", None, None)?;
+    let arrived = pool.get().state.with(py, |state| state.arrive(number));
+    let Some(member) = arrived else { return Ok(()) };
+    Working::scope(pool, member, |working| {
+        let (pool, now, arriving) = (pool.get(), clock::now(), true);
+        let (wakes, measures, turn) = (Wakes::default(), Measures::new(now), now);
+        Worker { py, pool, working, member, wakes, arriving, now, measures, turn, nothing }.serve()
     })
 }
 
@@ -91,15 +92,9 @@ impl Worker<'_, '_> {
 
     #[inline(always)]
     fn next(&mut self, waiter: &Arc<Waiter<TaskHandle>>) -> Next<Task, TaskHandle> {
-        let (extra, arriving) = (self.extra, std::mem::take(&mut self.arriving));
+        let (member, arriving) = (self.member, std::mem::take(&mut self.arriving));
         let (wakes, now) = (&mut self.wakes, self.now);
-        self.pool.state.with(self.py, |state| {
-            if state.is_foreign() {
-                // A task forked, and this is the child: its pool has no workers.
-                return Next::Leave(counterpoint_sync::executor::pool::Call::Nobody);
-            }
-            state.next(extra, arriving, now, waiter, wakes)
-        })
+        self.pool.state.with(self.py, |state| state.next(member, arriving, now, waiter, wakes))
     }
 
     /// Wakes whom this worker claimed. Room that was meant for a task whose event loop is closed
@@ -113,19 +108,23 @@ impl Worker<'_, '_> {
 
     /// Sleeps until called; `false` if nobody called an extra worker for long and it may leave.
     fn sleep(&mut self, waiter: &Arc<Waiter<TaskHandle>>) -> bool {
-        let deadline = self.extra.then(|| clock::now() + EXTRA_SLEEP);
+        let deadline = self.member.is_extra().then(|| clock::now() + EXTRA_SLEEP);
         let wakes = &mut self.wakes;
         let parked = self.py.detach(|| {
+            detached();
             wakes.wake_all();
+            if await_claim(waiter, deadline) {
+                return Parked::Woken;
+            }
             loop {
+                let before = turns();
                 match waiter.park(deadline) {
                     // Signals are handled by the main thread.
                     Parked::Interrupted => {}
                     parked => {
                         // Whoever woke this worker is about to let go of the interpreter: to wait
                         // for the result. Asking for it too soon would cost both a sleep more.
-                        #[cfg(not(Py_GIL_DISABLED))]
-                        std::thread::yield_now();
+                        await_interpreter(before);
                         return parked;
                     }
                 }
@@ -134,8 +133,8 @@ impl Worker<'_, '_> {
         self.now = clock::now();
         self.turn = self.now;
         if parked == Parked::TimedOut {
-            let (extra, wakes) = (self.extra, &mut self.wakes);
-            let left = self.pool.state.with(self.py, |s| s.give_up(waiter, extra, wakes));
+            let (member, wakes) = (self.member, &mut self.wakes);
+            let left = self.pool.state.with(self.py, |s| s.give_up(waiter, member, wakes));
             if left {
                 return false;
             }
@@ -150,13 +149,14 @@ impl Worker<'_, '_> {
             Ok(Start::Run) => {}
             started => return self.skip(future, started),
         }
-        if task.options.is_some()
-            && let Err(error) = self.limit(&task)
+        if let Some(seconds) = task.options().and_then(|options| options.timeout)
+            && let Err(error) = self.limit(&task, seconds)
         {
             log_critical(self.py, "Exception in worker", error);
         }
         let result = task.call();
         self.working.set_token(None);
+        self.working.forget_guesses(self.py);
         self.end(task, future, result);
         if self.now - self.turn > TURN {
             self.give_way();
@@ -177,14 +177,12 @@ impl Worker<'_, '_> {
 
     /// Sets the task's time limit, and the token that hears of it.
     #[cold]
-    fn limit(&mut self, task: &Task) -> PyResult<()> {
-        let Some(seconds) = task.options.as_ref().and_then(|options| options.timeout) else {
-            return Ok(());
-        };
+    fn limit(&mut self, task: &Task, seconds: f64) -> PyResult<()> {
         let token = Py::new(self.py, CancellationToken::default())?;
         self.working.set_token(Some(token.clone_ref(self.py)));
         let Some(at) = clock::deadline_in(seconds) else { return Ok(()) };
-        set_limit(self.py, at, Limit { future: task.share_future(), token, seconds })
+        let attempt = task.future().with(self.py, |state, _| state.attempt());
+        set_limit(self.py, at, Limit { future: task.share_future(), attempt, token, seconds })
     }
 
     /// Counts the task and ends its future.
@@ -198,7 +196,8 @@ impl Worker<'_, '_> {
             Some(result) => Ending::Result(result),
             None => {
                 let exception = raised(self.py);
-                if task.options.is_some() && self.wants_retry(&mut task, future, &exception) {
+                if self.wants_retry(&mut task, future, &exception) {
+                    drop(exception);
                     return self.retry(task, begun);
                 }
                 Ending::Exception(exception)
@@ -206,23 +205,26 @@ impl Worker<'_, '_> {
         };
         let outcome =
             if matches!(ending, Ending::Result(_)) { Outcome::Done } else { Outcome::Failed };
-        // Callbacks may take long, so with callbacks nothing is promised.
-        self.arriving = future
-            .with(self.py, |_, fields| fields.callbacks.is_null() && fields.condition.is_null());
         let full = self.measures.add(begun.saturating_sub(task.submitted), begun, self.now);
-        self.pool.state.with(self.py, |state| state.ended(outcome, begun, self.arriving));
+        // Counted before anybody hears of it.
+        self.pool.state.with(self.py, |state| state.ended(self.member, outcome, begun));
         if full {
             self.record();
         }
         if let Err(Refused::Raised(error)) = complete(self.py, future, ending, &mut self.wakes) {
             log_critical(self.py, "Exception in worker", error);
         }
+        if !self.wakes.is_empty() && task.is_last_owner() {
+            // A destructor may take long, or wait for what one of these does next.
+            self.wakes.wake_all();
+        }
+        drop(task);
     }
 
     /// Whether this failure is one of those for which the task is tried again.
     #[cold]
     fn wants_retry(&self, task: &mut Task, future: FutureObject, exception: &Ref) -> bool {
-        let Some(options) = task.options.as_mut().filter(|options| options.retries > 0) else {
+        let Some(options) = task.options().filter(|options| options.retries > 0) else {
             return false;
         };
         // SAFETY: live objects; `retry_on` was checked to be a class or a tuple of classes.
@@ -237,13 +239,12 @@ impl Worker<'_, '_> {
     #[cold]
     fn retry(&mut self, mut task: Task, begun: u64) {
         task.submitted = self.now;
-        let priority = task.options.as_ref().map_or(0, |options| options.priority);
+        let priority = task.options().map_or(0, |options| options.priority);
         let mut task = Some(task);
         let call = self.pool.state.with(self.py, |state| {
-            state.ended(Outcome::Retried, begun, true);
+            state.ended(self.member, Outcome::Retried, begun);
             task.take().map(|task| state.push(task, priority))
         });
-        self.arriving = true;
         if let Some(call) = call
             && let Err(error) = self.pool.carry_out(self.py, call)
         {
@@ -261,9 +262,13 @@ impl Worker<'_, '_> {
     /// A task that is not to be run: cancelled, or started by somebody else.
     #[cold]
     fn skip(&mut self, future: FutureObject, started: PyResult<Start>) {
-        self.pool.state.with(self.py, |state| state.ended(Outcome::Cancelled, self.now, false));
+        let (member, now) = (self.member, self.now);
+        self.pool.state.with(self.py, |state| state.ended(member, Outcome::Cancelled, now));
+        let retried = future.with(self.py, |state, _| state.attempt() > 0);
         let error = match started {
             Ok(Start::Cancelled | Start::Run) => return,
+            // It ended between two attempts.
+            Ok(Start::Unexpected) if retried => return,
             Ok(Start::Unexpected) => crate::executor::future::unexpected(self.py, future),
             Err(error) => Ok(error),
         };

@@ -48,7 +48,7 @@ pub use exception::{decode_exception, encode_exception};
 pub use format::{IN_CONTEXT, MAX_FUNCTIONS, OUTSIDE};
 pub use functions::Functions;
 pub use intern::{Function, Interner};
-pub use result::{decode_result, encode_result};
+pub use result::{decode_result, encode_item, encode_result};
 
 use pyo3::prelude::*;
 

@@ -4,7 +4,7 @@ use super::chunk;
 use super::encoded::{Buffers, Encoded};
 use super::fault::Fault;
 use super::format::PICKLE;
-use super::pickling::Pickling;
+use super::pickling::{Pickling, Stream};
 use super::read::Reader;
 use super::write::Writer;
 use pyo3::Borrowed;
@@ -19,12 +19,25 @@ pub fn encode_result(value: Borrowed<'_, '_, PyAny>, out: &mut Encoded) -> PyRes
     }
 }
 
+/// The same for an item of a queue, whose errors are pickle's own.
+#[inline]
+pub fn encode_item(value: Borrowed<'_, '_, PyAny>, out: &mut Encoded) -> PyResult<()> {
+    match out.append(|out| Writer::new(out).top(value)) {
+        Ok(()) => Ok(()),
+        Err(_) => out.append(|out| write_stream(&Pickling::get(value.py())?.dumps(&value)?, out)),
+    }
+}
+
 #[cold]
 fn pickle(value: Borrowed<'_, '_, PyAny>, out: &mut Encoded) -> PyResult<()> {
     let pickling = Pickling::get(value.py())?;
     let stream = pickling.dumps(&value).map_err(|error| pickling.blame_result(&value, error))?;
+    write_stream(&stream, out)
+}
+
+fn write_stream(stream: &Stream<'_>, out: &mut Encoded) -> PyResult<()> {
     out.bytes.push(PICKLE);
-    chunk::write(out, &stream)
+    chunk::write(out, stream)
 }
 
 /// The result that a record holds. Raises what its unpickling raises, or `UnpicklingError` for

@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing::{Guarded, Party, Task};
+use crate::wait::Deadline;
 
 type Shared = Guarded<BarrierState<Task>>;
 
@@ -82,6 +83,35 @@ fn no_timeout_ends_a_wait_while_the_action_runs() {
     barrier.change(|state, wakes| state.finish(true, wakes)).unwrap();
     assert_eq!(first.done(&barrier), Ok(Passage::Go(0)));
     assert!(late.waits(&barrier) && !is_broken(&barrier));
+}
+
+#[test]
+fn the_time_of_one_at_the_door_begins_when_it_arrives() {
+    let barrier = barrier(2, true);
+    let _first = party(1).queue(&barrier);
+    assert_eq!(party(2).done(&barrier), Ok(Passage::Act(1)));
+    let mut late = party(3).queue(&barrier);
+    let mut deadline = Deadline::new(Some(100));
+    assert_eq!(deadline.of(&late.wait, || 40), None);
+    assert_eq!(deadline.of(&late.wait, || 200), None);
+    barrier.change(|state, wakes| state.finish(true, wakes)).unwrap();
+    assert!(late.waits(&barrier));
+    assert_eq!(deadline.of(&late.wait, || 500), Some(560));
+    assert_eq!(deadline.of(&late.wait, || 510), Some(560));
+    assert!(late.expire(&barrier).is_none() && !late.wait.is_queued());
+    assert!(is_broken(&barrier));
+}
+
+#[test]
+fn the_time_of_one_who_is_passing_stands_still() {
+    let barrier = barrier(2, true);
+    let mut first = party(1).queue(&barrier);
+    let mut deadline = Deadline::new(Some(100));
+    assert_eq!(deadline.of(&first.wait, || 0), Some(100));
+    assert_eq!(party(2).done(&barrier), Ok(Passage::Act(1)));
+    assert!(first.expire(&barrier).is_none());
+    assert!(first.waits(&barrier));
+    assert_eq!(deadline.of(&first.wait, || 101), None);
 }
 
 #[test]

@@ -2,17 +2,30 @@
 //!
 //! # Vocabulary
 //!
-//! *Workers* are threads that ask [`next`](PoolState::next) for tasks. One is *idle* while it
-//! sleeps on its waiter; *arriving* from the moment it is woken or started (or has all but ended
-//! its task) until it asks; *blocked* while its task waits for another task of this pool.
+//! *Workers* are threads that ask [`next`](PoolState::next) for tasks. One is *starting* until its
+//! thread says so ([`arrive`](PoolState::arrive)), which may take as long as somebody's initializer
+//! does; *idle* while it sleeps on its waiter; *arriving* from the moment it is woken, or has
+//! arrived, until it asks; *blocked* while its task waits for another task of this pool.
 //! The *limit* is how many may run tasks at the same time; blocked ones do not count. An *extra*
 //! worker was started because others are blocked, and leaves when there are too many.
+//!
+//! To be arriving is a promise to ask without delay: nothing that may run foreign code (a callback,
+//! a destructor, an initializer) comes between. So one that is starting promises nothing but that
+//! no further one need be started, and one that ends a task promises nothing before it asks.
 //!
 //! # Protocol of one who submits
 //!
 //! Queue the task and decide, under one lock: nobody if as many workers arrive as tasks wait; a
-//! new worker if even the sleepers are too few and the limit allows; otherwise a sleeping one,
-//! unless one is on the way already. What was decided is done after the lock, as a [`Call`].
+//! new worker if even the starting and the sleeping are too few and the limit allows; otherwise a
+//! sleeping one, unless one is arriving already. What was decided is done after the lock, as a
+//! [`Call`].
+//!
+//! # A start that fails, or seems to
+//!
+//! Starting a thread runs foreign code, which may raise before or after there is a thread. So a start
+//! has a number: the thread brings it when it arrives, and whoever sees an error takes it back with
+//! [`not_started`](PoolState::not_started). Whichever comes first decides. A thread that arrives
+//! after its start was taken back is admitted as if it were started now, or told to leave.
 //!
 //! # Protocol of a worker
 //!
@@ -34,75 +47,21 @@
 
 use super::tasks::TaskQueue;
 use crate::door::Arc;
-use crate::wait::{Source, State};
+use crate::wait::State;
 use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes, fork};
 use counterpoint_trace::Durations;
+
+mod room;
+mod words;
+
+pub use room::{Admission, Opening, Room};
+pub use words::{Call, Counts, Member, Next, Outcome, Refusal, Start};
 
 /// More extra workers than this are not started: then the blocked ones wait for their turn.
 pub const MOST_EXTRA: usize = 2000;
 
 /// From this length on the clock is read for one task in eight.
 const LONG_QUEUE: usize = 64;
-
-/// Whom a change of the pool calls. To be carried out with no lock held.
-#[must_use]
-pub enum Call<N> {
-    /// Nobody.
-    Nobody,
-    /// This sleeping worker, already claimed.
-    Wake(Arc<Waiter<N>>),
-    /// A new worker, already counted.
-    Start {
-        /// Whether it leaves when it is not needed any more.
-        extra: bool,
-    },
-}
-
-/// What a worker that asked has to do.
-#[must_use]
-pub enum Next<T, N> {
-    /// Run this, after carrying out the call.
-    Run(T, Call<N>),
-    /// Sleep on the waiter it brought, then ask again.
-    Sleep,
-    /// Leave, after carrying out the call. It is not counted any more.
-    Leave(Call<N>),
-}
-
-/// Why a task was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The pool was shut down.
-    Closed,
-    /// As many tasks wait as may.
-    Full,
-}
-
-/// How many tasks are where.
-#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
-pub struct Counts {
-    /// Run now.
-    pub running: usize,
-    /// Returned.
-    pub done: u64,
-    /// Raised.
-    pub failed: u64,
-    /// Were cancelled before they ran.
-    pub cancelled: u64,
-}
-
-/// How a task ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It returned.
-    Done,
-    /// It raised.
-    Failed,
-    /// It had been cancelled and did not run.
-    Cancelled,
-    /// It goes back into the queue.
-    Retried,
-}
 
 /// A pool of workers and what waits for them.
 pub struct PoolState<T, N> {
@@ -115,8 +74,12 @@ pub struct PoolState<T, N> {
     workers: usize,
     extras: usize,
     arriving: usize,
+    /// Whose threads have not arrived, and whether they are known to exist.
+    starting: Vec<(Start, bool)>,
     blocked: usize,
     closed: bool,
+    /// How many workers were ever started: the number of the next.
+    starts: u64,
     generation: u32,
     /// How many tasks are where.
     pub counts: Counts,
@@ -142,8 +105,10 @@ impl<T, N> PoolState<T, N> {
             workers: 0,
             extras: 0,
             arriving: 0,
+            starting: Vec::new(),
             blocked: 0,
             closed: false,
+            starts: 0,
             generation: fork::generation(),
             counts: Counts::default(),
             queue_delay: Durations::new(),
@@ -220,10 +185,11 @@ impl<T, N> PoolState<T, N> {
         if self.tasks.len() <= self.arriving {
             return Call::Nobody;
         }
-        if self.tasks.len() > self.arriving + self.idle.len()
-            && let Call::Start { extra } = self.start()
+        let coming = self.arriving + self.starting.len() + self.idle.len();
+        if self.tasks.len() > coming
+            && let Some(start) = self.start()
         {
-            return Call::Start { extra };
+            return Call::Start(start);
         }
         self.chain()
     }
@@ -244,39 +210,88 @@ impl<T, N> PoolState<T, N> {
         Call::Nobody
     }
 
-    fn start(&mut self) -> Call<N> {
+    fn start(&mut self) -> Option<Start> {
+        let extra = self.enter()?;
+        self.starts += 1;
+        let start = Start { number: self.starts, extra };
+        self.starting.push((start, false));
+        Some(start)
+    }
+
+    /// Counts one more worker if that is allowed; whether it is an extra one.
+    fn enter(&mut self) -> Option<bool> {
         let plain = self.workers - self.extras;
         let extra = plain >= self.limit;
-        let active = self.workers - self.blocked;
+        let active = self.workers.saturating_sub(self.blocked);
         if active >= self.limit || (extra && self.extras >= MOST_EXTRA) {
-            return Call::Nobody;
+            return None;
         }
         self.workers += 1;
         self.extras += usize::from(extra);
+        Some(extra)
+    }
+
+    fn exit(&mut self, extra: bool) {
+        self.workers = self.workers.saturating_sub(1);
+        self.extras = self.extras.saturating_sub(usize::from(extra));
+    }
+
+    /// A thread that was started is about to ask. `None`: its start was taken back, and there are
+    /// enough workers without it.
+    pub fn arrive(&mut self, number: u64) -> Option<Member> {
+        let extra = match self.take_start(number) {
+            Some(start) => start.extra,
+            None => self.enter()?,
+        };
         self.arriving += 1;
-        Call::Start { extra }
+        Some(Member { extra, generation: self.generation })
     }
 
-    /// A worker that was to be started could not be.
-    pub fn not_started(&mut self, extra: bool) {
-        self.workers -= 1;
-        self.extras -= usize::from(extra);
-        self.arriving -= 1;
+    fn take_start(&mut self, number: u64) -> Option<Start> {
+        let at = self.starting.iter().position(|(start, _)| start.number == number)?;
+        Some(self.starting.swap_remove(at).0)
     }
 
-    /// A worker that arrives asks what to do. `waiter`, unused so far, is where it would sleep.
+    /// The thread of that start exists, whatever else is heard: it will arrive.
+    pub fn started(&mut self, number: u64) {
+        self.starting
+            .iter_mut()
+            .filter(|(start, _)| start.number == number)
+            .for_each(|(_, certain)| *certain = true);
+    }
+
+    /// Starting it raised something: takes the start back, unless its thread is known to exist.
+    pub fn start_raised(&mut self, number: u64, again: bool) -> Call<N> {
+        let certain =
+            self.starting.iter().any(|(start, certain)| start.number == number && *certain);
+        if certain { Call::Nobody } else { self.not_started(number, again) }
+    }
+
+    /// Takes a start back, unless its thread has arrived. Others may have counted on it: the call
+    /// is for them, and begins another start only if that is worth a try (`again`).
+    pub fn not_started(&mut self, number: u64, again: bool) -> Call<N> {
+        let Some(start) = self.take_start(number) else { return Call::Nobody };
+        self.exit(start.extra);
+        if again { self.call() } else { self.chain() }
+    }
+
+    /// A worker that arrives, if `arriving`, or has ended its task, asks what to do. `waiter`,
+    /// unused so far, is where it would sleep.
     #[inline]
     pub fn next(
         &mut self,
-        extra: bool,
+        member: Member,
         arriving: bool,
         now: u64,
         waiter: &Arc<Waiter<N>>,
         wakes: &mut Wakes<N>,
     ) -> Next<T, N> {
-        self.arriving -= usize::from(arriving);
-        if extra && self.workers - self.blocked > self.limit {
-            return self.leave(extra);
+        if !member.is_here() {
+            return Next::Leave(Call::Nobody);
+        }
+        self.arriving = self.arriving.saturating_sub(usize::from(arriving));
+        if member.extra && self.workers.saturating_sub(self.blocked) > self.limit {
+            return self.leave(member);
         }
         if let Some(task) = self.tasks.pop() {
             self.counts.running += 1;
@@ -287,38 +302,48 @@ impl<T, N> PoolState<T, N> {
             return Next::Run(task, self.chain());
         }
         if self.closed {
-            return self.leave(extra);
+            return self.leave(member);
         }
         self.idle.push(waiter.clone());
         Next::Sleep
     }
 
-    fn leave(&mut self, extra: bool) -> Next<T, N> {
-        self.workers -= 1;
-        self.extras -= usize::from(extra);
+    fn leave(&mut self, member: Member) -> Next<T, N> {
+        self.exit(member.extra);
         Next::Leave(self.chain())
     }
 
-    /// A sleeping worker had enough of it; `false` if it was claimed meanwhile and must ask.
+    /// A sleeping worker had enough of it; `false` if it must ask, as one that arrives: it was
+    /// claimed meanwhile, or tasks wait for which nobody is on the way yet.
     #[must_use]
-    pub fn give_up(&mut self, waiter: &Arc<Waiter<N>>, extra: bool, wakes: &mut Wakes<N>) -> bool {
+    pub fn give_up(
+        &mut self,
+        waiter: &Arc<Waiter<N>>,
+        member: Member,
+        wakes: &mut Wakes<N>,
+    ) -> bool {
         if !waiter.cancel() {
             return false;
         }
         if let Some(at) = self.idle.iter().position(|sleeper| Arc::ptr_eq(sleeper, waiter)) {
             wakes.discard(self.idle.remove(at));
         }
-        self.workers -= 1;
-        self.extras -= usize::from(extra);
+        if self.tasks.len() > self.arriving {
+            // Who submitted them, or began to wait for them, counted on this one.
+            self.arriving += 1;
+            return false;
+        }
+        self.exit(member.extra);
         true
     }
 
-    /// A task that began at `begun` ended. `arriving` promises that its worker asks for another
-    /// without delay.
+    /// A task of `member` that began at `begun` ended.
     #[inline]
-    pub fn ended(&mut self, outcome: Outcome, begun: u64, arriving: bool) {
-        self.arriving += usize::from(arriving);
-        self.counts.running -= 1;
+    pub fn ended(&mut self, member: Member, outcome: Outcome, begun: u64) {
+        if !member.is_here() {
+            return;
+        }
+        self.counts.running = self.counts.running.saturating_sub(1);
         self.begun = self.begun.wrapping_sub(begun);
         match outcome {
             Outcome::Done => self.counts.done += 1,
@@ -336,14 +361,19 @@ impl<T, N> PoolState<T, N> {
     }
 
     /// The task of one worker begins to wait for something that this pool must do.
-    pub fn block(&mut self) -> Call<N> {
+    pub fn block(&mut self, member: Member) -> Call<N> {
+        if !member.is_here() {
+            return Call::Nobody;
+        }
         self.blocked += 1;
         self.call()
     }
 
     /// That wait is over.
-    pub fn unblock(&mut self) {
-        self.blocked -= 1;
+    pub fn unblock(&mut self, member: Member) {
+        if member.is_here() {
+            self.blocked = self.blocked.saturating_sub(1);
+        }
     }
 
     /// Accepts no more tasks. Everybody is woken: they leave once the queue is empty.
@@ -356,6 +386,13 @@ impl<T, N> PoolState<T, N> {
             }
         }
         self.room.claim_all(Claim::Refused, wakes);
+    }
+
+    /// Somebody who may have been told of room does not use it: tells the next who waits for it.
+    pub fn pass_room_on(&mut self, wakes: &mut Wakes<N>) {
+        if self.refusal() != Some(Refusal::Full) {
+            self.room.claim_first(Claim::Permission, wakes);
+        }
     }
 
     /// Whether no task is accepted any more.
@@ -372,6 +409,7 @@ impl<T, N> PoolState<T, N> {
     pub fn adopt(&mut self, wakes: &mut Wakes<N>) -> Vec<T> {
         self.idle.drain(..).for_each(|sleeper| wakes.discard(sleeper));
         (self.workers, self.extras, self.arriving, self.blocked) = (0, 0, 0, 0);
+        self.starting.clear();
         (self.counts.running, self.begun) = (0, 0);
         self.generation = fork::generation();
         self.tasks.drain()
@@ -383,127 +421,11 @@ impl<T, N: Notify> State for PoolState<T, N> {
 
     fn unclaimed(&mut self, waiter: &Waiter<N>, wakes: &mut Wakes<N>) {
         // A permission to submit that goes unused; a refusal went to everybody.
-        if waiter.claimed() == Claim::Permission && self.refusal() != Some(Refusal::Full) {
-            self.room.claim_first(Claim::Permission, wakes);
+        if waiter.claimed() == Claim::Permission {
+            self.pass_room_on(wakes);
         }
-    }
-}
-
-/// Waiting until the pool would accept a task, or never will.
-pub struct Room<T, N>(std::marker::PhantomData<fn(T, N)>);
-
-impl<T, N> Default for Room<T, N> {
-    fn default() -> Self {
-        Self(std::marker::PhantomData)
-    }
-}
-
-impl<T, N: Notify> Source for Room<T, N> {
-    type State = PoolState<T, N>;
-    type Output = ();
-
-    fn take(&mut self, pool: &mut Self::State, _: Claim, _: &mut Wakes<N>) -> Option<()> {
-        (pool.refusal() != Some(Refusal::Full)).then_some(())
-    }
-
-    fn list<'s>(&self, pool: &'s mut Self::State) -> &'s mut WaitList<N> {
-        &mut pool.room
     }
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    type Pool = PoolState<u32, ()>;
-
-    fn ask(pool: &mut Pool, extra: bool) -> (Next<u32, ()>, Arc<Waiter<()>>) {
-        let waiter = Waiter::thread(1, 0);
-        (pool.next(extra, true, 0, &waiter, &mut Wakes::default()), waiter)
-    }
-
-    fn starts(call: Call<()>) -> bool {
-        matches!(call, Call::Start { .. })
-    }
-
-    #[test]
-    fn workers_are_started_up_to_the_limit_and_reused() {
-        let mut pool = Pool::new(2, 9);
-        assert!(starts(pool.push(1, 0)) && starts(pool.push(2, 0)));
-        assert!(matches!(pool.push(3, 0), Call::Nobody));
-        for task in [1, 2] {
-            assert!(matches!(ask(&mut pool, false).0, Next::Run(t, Call::Nobody) if t == task));
-        }
-        pool.ended(Outcome::Done, 0, true);
-        assert!(matches!(ask(&mut pool, false).0, Next::Run(3, _)));
-        pool.ended(Outcome::Done, 0, true);
-        assert!(matches!(ask(&mut pool, false).0, Next::Sleep));
-        assert!(matches!(pool.push(4, 0), Call::Wake(_)));
-        assert_eq!((pool.workers(), pool.counts.done, pool.counts.running), (2, 2, 1));
-    }
-
-    #[test]
-    fn a_burst_wakes_one_sleeper_which_wakes_the_next() {
-        let mut pool = Pool::new(2, 9);
-        let _ = (pool.push(1, 0), pool.push(2, 0));
-        let _ = (ask(&mut pool, false), ask(&mut pool, false));
-        for _ in 0..2 {
-            pool.ended(Outcome::Done, 0, true);
-            let _ = ask(&mut pool, false);
-        }
-        assert_eq!(pool.idle(), 2);
-        assert!(matches!(pool.push(3, 0), Call::Wake(_)));
-        assert!(matches!(pool.push(4, 0), Call::Nobody));
-        assert!(matches!(ask(&mut pool, false).0, Next::Run(3, Call::Wake(_))));
-        assert!(matches!(ask(&mut pool, false).0, Next::Run(4, Call::Nobody)));
-    }
-
-    #[test]
-    fn a_blocked_worker_is_replaced_and_the_extra_one_leaves() {
-        let mut pool = Pool::new(1, 9);
-        let _ = pool.push(1, 0);
-        let _ = ask(&mut pool, false);
-        assert!(matches!(pool.push(2, 0), Call::Nobody));
-        assert!(matches!(pool.block(), Call::Start { extra: true }));
-        assert!(matches!(ask(&mut pool, true).0, Next::Run(2, _)));
-        pool.ended(Outcome::Done, 0, true);
-        pool.unblock();
-        assert!(matches!(ask(&mut pool, true).0, Next::Leave(_)));
-        assert_eq!((pool.workers(), pool.extras), (1, 0));
-    }
-
-    #[test]
-    fn a_closed_pool_ends_its_work_first() {
-        let (mut pool, mut wakes) = (Pool::new(1, 9), Wakes::default());
-        let _ = pool.push(1, 0);
-        pool.close(&mut wakes);
-        assert_eq!(pool.refusal(), Some(Refusal::Closed));
-        assert!(matches!(ask(&mut pool, false).0, Next::Run(1, _)));
-        pool.ended(Outcome::Failed, 0, true);
-        assert!(matches!(ask(&mut pool, false).0, Next::Leave(_)));
-        assert_eq!((pool.workers(), pool.counts.failed), (0, 1));
-    }
-
-    #[test]
-    fn an_extra_sleeper_gives_up_unless_it_was_called() {
-        let (mut pool, mut wakes) = (Pool::new(1, 9), Wakes::default());
-        let _ = (pool.push(1, 0), ask(&mut pool, false), pool.push(2, 0), pool.block());
-        let _ = ask(&mut pool, true);
-        pool.ended(Outcome::Done, 0, true);
-        let (next, waiter) = ask(&mut pool, true);
-        assert!(matches!(next, Next::Sleep));
-        assert!(pool.give_up(&waiter, true, &mut wakes));
-        assert_eq!((pool.workers(), pool.idle()), (1, 0));
-    }
-
-    #[test]
-    fn busy_time_counts_what_runs() {
-        let mut pool = Pool::new(1, 9);
-        let _ = pool.push(1, 0);
-        let _ = pool.next(false, true, 100, &Waiter::thread(1, 0), &mut Wakes::default());
-        assert_eq!(pool.busy(250), 150);
-        pool.run_time.record(150);
-        pool.ended(Outcome::Done, 100, true);
-        assert_eq!(pool.busy(900), 150);
-    }
-}
+mod tests;

@@ -1,0 +1,185 @@
+//! [`await_claim`]: looking at a waiter's word for a moment before sleeping on it.
+//!
+//! To sleep and be woken costs a thread two passes through the kernel and, on another CPU, an
+//! interrupt: tens of microseconds, where what is waited for is often a few instructions of another
+//! thread away. So a thread that is about to park, detached already, first looks at its waiter for
+//! as long as a sleep would cost it anyway. This never takes part in the protocol: the claim is the
+//! same whether it is seen here or after a sleep, and a thread that saw nothing parks as ever.
+//!
+//! # When not to
+//!
+//! A thread that waits for something far away would burn its CPU for nothing. Each thread keeps
+//! count: each look that saw nothing doubles the number of waits that follow without one, up to
+//! [`MOST_SKIPPED`]; one that saw its claim starts anew. So one that is always in vain costs a
+//! thread less than a microsecond a wait. With a single CPU nobody looks: the claimer could not run.
+//!
+//! # With a GIL
+//!
+//! The claimer is attached, and goes on to be: a waiter that attached at once would fall asleep
+//! on the interpreter's own lock. Mostly the claimer parks soon itself, as two threads that take
+//! turns do. So whoever parks says so, in [`DETACHED`], and who saw its claim waits for that word
+//! before it attaches; not for long, since the claimer may have better to do.
+
+use counterpoint_sync::Arc;
+use counterpoint_sync::clock;
+use counterpoint_sync::waiter::Waiter;
+use std::cell::Cell;
+#[cfg(not(Py_GIL_DISABLED))]
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// How long to look, in nanoseconds: about what a sleep and a wake-up cost both threads.
+const LOOK: u64 = 30_000;
+
+/// How long to let the claimer go on before attaching.
+#[cfg(not(Py_GIL_DISABLED))]
+const COURTESY: u64 = 10_000;
+
+/// The most waits without a look after one in vain.
+const MOST_SKIPPED: u32 = 64;
+
+/// Looks at the word between two looks at the clock.
+const PAUSES: u32 = 16;
+
+/// How often any thread detached to park.
+#[cfg(not(Py_GIL_DISABLED))]
+static DETACHED: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    static HABIT: Cell<Habit> = const { Cell::new(Habit { skip: 0, next: 1 }) };
+}
+
+/// What a thread has learnt about its waits.
+#[derive(Clone, Copy)]
+struct Habit {
+    /// So many waits still go without a look.
+    skip: u32,
+    /// How many will after the next look in vain.
+    next: u32,
+}
+
+impl Habit {
+    fn looks(&mut self) -> bool {
+        let looks = self.skip == 0;
+        self.skip = self.skip.saturating_sub(1);
+        looks
+    }
+
+    fn learn(&mut self, seen: bool) {
+        if seen {
+            *self = Self { skip: 0, next: 1 };
+        } else {
+            self.skip = self.next;
+            self.next = (self.next * 2).min(MOST_SKIPPED);
+        }
+    }
+}
+
+/// To be called by every thread that parks, once it is detached: the interpreter is free.
+#[inline(always)]
+pub fn detached() {
+    // ORDERING: Release pairs with the Acquire in `courtesy`: the interpreter was let go before.
+    #[cfg(not(Py_GIL_DISABLED))]
+    DETACHED.fetch_add(1, Ordering::Release);
+}
+
+/// Looks for a claim on this thread's waiter, detached; whether there is one.
+pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
+    let mut habit = HABIT.get();
+    let looks = several_cpus() && habit.looks();
+    let seen = looks && look(waiter, deadline);
+    if looks {
+        habit.learn(seen);
+    }
+    HABIT.set(habit);
+    seen
+}
+
+fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
+    let start = clock::now();
+    let end = deadline.map_or(start + LOOK, |deadline| deadline.min(start + LOOK));
+    loop {
+        for _ in 0..PAUSES {
+            let before = turns();
+            if !waiter.is_waiting() {
+                courtesy(before);
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if clock::now() >= end {
+            return false;
+        }
+        // Where more threads want to run than there are CPUs, the claimer may stand behind this one.
+        std::thread::yield_now();
+    }
+}
+
+/// How often any thread has detached to park.
+#[cfg(not(Py_GIL_DISABLED))]
+pub fn turns() -> u32 {
+    // ORDERING: Acquire keeps the reading of the waiter's word, which comes next, behind this one.
+    DETACHED.load(Ordering::Acquire)
+}
+
+/// Nobody counts without a GIL.
+#[cfg(Py_GIL_DISABLED)]
+pub fn turns() -> u32 {
+    0
+}
+
+/// Waits until some thread has parked since `before`, when the claim was not there yet.
+#[cfg(not(Py_GIL_DISABLED))]
+fn courtesy(before: u32) {
+    let end = clock::now() + COURTESY;
+    while turns() == before && clock::now() < end {
+        std::hint::spin_loop();
+    }
+}
+
+#[cfg(Py_GIL_DISABLED)]
+fn courtesy(_: u32) {}
+
+/// For how long one that was woken waits for the interpreter to be free before it asks for it.
+#[cfg(not(Py_GIL_DISABLED))]
+const PATIENCE: u64 = 60_000;
+
+/// To be called, detached, by one that was woken while others may go on for a while: who submits a
+/// batch and then waits for it lets go of the interpreter when the batch is complete. To sleep on
+/// the interpreter's lock until then costs both a pass through the kernel, so this looks for the
+/// moment, and lets go of the CPU at each look. `before` is [`turns`] from before the wake-up.
+#[cfg(not(Py_GIL_DISABLED))]
+pub fn await_interpreter(before: u32) {
+    if !several_cpus() {
+        return std::thread::yield_now();
+    }
+    let end = clock::now() + PATIENCE;
+    loop {
+        for _ in 0..PAUSES {
+            if turns() != before {
+                return;
+            }
+            std::hint::spin_loop();
+        }
+        if clock::now() >= end {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Without a GIL it is always free.
+#[cfg(Py_GIL_DISABLED)]
+pub fn await_interpreter(_: u32) {}
+
+/// Whether this process may use more than one CPU; asked once.
+fn several_cpus() -> bool {
+    static CPUS: AtomicUsize = AtomicUsize::new(0);
+    let known = CPUS.load(Ordering::Relaxed);
+    if known != 0 {
+        return known > 1;
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    CPUS.store(cpus, Ordering::Relaxed);
+    cpus > 1
+}

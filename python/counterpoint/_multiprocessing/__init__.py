@@ -1,0 +1,1 @@
+"""What `counterpoint.multiprocessing` is made of."""

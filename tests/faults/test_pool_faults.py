@@ -1,0 +1,468 @@
+"""Interruptions, forks, failing starts and failing callbacks in the middle of a pool's work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from counterpoint.futures import CancelledError, Future, ThreadPoolExecutor
+from counterpoint.queue import Queue
+from tests.support import DEADLINE, eventually, loops, result, spawn, succeeds
+from tests.unit.pools import Busy
+
+PRELUDE = """
+import os, signal, sys, threading, time
+sys.path[:0] = sys.argv[1:]
+import warnings
+warnings.simplefilter("ignore")
+from tests.support import eventually
+def asleep(thread):
+    stat = open(f"/proc/self/task/{thread.native_id}/stat").read()
+    return stat.rpartition(")")[2].split()[0] == "S"
+def begin(function, *args):
+    # Starts a thread, and returns when it sleeps.
+    thread = threading.Thread(target=function, args=args, daemon=True)
+    thread.start()
+    eventually(lambda: asleep(thread))
+    return thread
+"""
+PATHS = (os.getcwd(), os.path.join(os.getcwd(), "python"))
+
+
+def run(program: str, timeout: float = 50.0) -> str:
+    return succeeds(PRELUDE + program, *PATHS, timeout=timeout)
+
+
+class TestStarts:
+    """Starting a thread runs Python code, in which a signal handler may raise."""
+
+    @pytest.mark.parametrize("arrives", ["before", "after"])
+    def test_an_interruption_after_the_start(
+        self, monkeypatch: pytest.MonkeyPatch, arrives: str
+    ) -> None:
+        go_on = threading.Event()
+        real = threading.Thread.start
+        pool = ThreadPoolExecutor(1, initializer=go_on.wait, initargs=(DEADLINE,))
+
+        def start(thread: threading.Thread) -> None:
+            real(thread)
+            if arrives == "before":
+                go_on.set()
+                eventually(lambda: ran)
+            raise KeyboardInterrupt
+
+        ran: list[int] = []
+        monkeypatch.setattr(threading.Thread, "start", start)
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(ran.append, 1)
+        monkeypatch.undo()
+        go_on.set()
+        assert [pool.submit(abs, -n).result(DEADLINE) for n in range(3)] == [0, 1, 2]
+        assert ran == [1]
+        threads = list(pool._threads)
+        assert len(threads) == 1
+        pool.shutdown()
+        assert not any(thread.is_alive() for thread in threads)
+        assert pool._counterpoint_pool.sizes() == (0, 0, 0)
+
+    def test_an_interruption_before_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def start(_: threading.Thread) -> None:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        with ThreadPoolExecutor(1) as pool:
+            monkeypatch.setattr(threading.Thread, "start", start)
+            with pytest.raises(KeyboardInterrupt):
+                pool.submit(int)
+            assert pool.submit(abs, -1).result(DEADLINE) == 1
+
+    def test_a_failed_start_leaves_a_usable_pool(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def start(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        with ThreadPoolExecutor(1) as pool:
+            monkeypatch.setattr(threading.Thread, "start", start)
+            for _ in range(3):
+                with pytest.raises(RuntimeError, match="can't start new thread"):
+                    pool.submit(int)
+            monkeypatch.undo()
+            assert not pool._threads
+            assert pool.submit(abs, -1).result(DEADLINE) == 1
+
+    def test_real_signals(self) -> None:
+        program = """
+import random
+from counterpoint.futures import ThreadPoolExecutor
+class Interruption(BaseException): pass
+def handle(*_): raise Interruption
+signal.signal(signal.SIGALRM, handle)
+random.seed(11)
+interrupted = 0
+for _ in range(300):
+    pool = ThreadPoolExecutor(2)
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(20e-6, 400e-6))
+            pool.submit(pow, 2, 3)
+        except RuntimeError:
+            # The stdlib's Condition, with which Thread.start waits, may make this of it.
+            pass
+        end = time.perf_counter() + 0.001
+        while time.perf_counter() < end:
+            pass
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except Interruption:
+        interrupted += 1
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            break
+        except Interruption:
+            pass
+    assert pool.submit(pow, 2, 3).result(20) == 8
+    pool.shutdown(wait=False)
+print(interrupted > 0, flush=True)
+# The stdlib's `start`, interrupted, may leave a thread behind that waits for ever.
+os._exit(0)
+"""
+        assert run(program) == "True\n"
+
+
+def test_a_slow_initializer_keeps_no_task_from_an_idle_worker() -> None:
+    first, go_on = threading.Event(), threading.Event()
+
+    def initialize() -> None:
+        if first.is_set():
+            assert go_on.wait(DEADLINE)
+        first.set()
+
+    with ThreadPoolExecutor(2, initializer=initialize) as pool:
+        with Busy(pool):
+            slow = pool.submit(int)
+            eventually(lambda: len(pool._threads) == 2)
+        slow.result(DEADLINE)
+        eventually(lambda: pool._counterpoint_pool.sizes()[2] == 1)
+        assert pool.submit(abs, -1).result(DEADLINE) == 1
+        go_on.set()
+
+
+class TestRoom:
+    def test_an_interrupted_submission_leaves_the_room_to_others(self) -> None:
+        program = """
+from counterpoint.futures import ThreadPoolExecutor
+class Interruption(BaseException): pass
+def handle(*_): raise Interruption
+signal.signal(signal.SIGALRM, handle)
+interrupted = 0
+for _ in range(40):
+    pool = ThreadPoolExecutor(1, max_pending=1)
+    go, admitted = threading.Event(), threading.Event()
+    first = pool.submit(go.wait)
+    eventually(first.running)
+    pool.submit(int)
+    main = threading.main_thread()
+    def other():
+        pool.submit(int)
+        admitted.set()
+    done = threading.Event()
+    def kick():
+        # First the main thread waits for room, then the other.
+        eventually(lambda: asleep(main))
+        begin(other)
+        go.set()
+        os.kill(os.getpid(), signal.SIGALRM)
+        done.set()
+    threading.Thread(target=kick, daemon=True).start()
+    try:
+        try:
+            pool.submit(int)
+        except Interruption:
+            interrupted += 1
+        while not done.is_set():
+            pass
+    except Interruption:
+        pass
+    assert admitted.wait(20)
+    pool.shutdown(wait=False)
+print("ok")
+"""
+        assert run(program) == "ok\n"
+
+    def test_a_coroutine_that_raises_leaves_the_room_to_others(self) -> None:
+        class Failing(ThreadPoolExecutor):
+            def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+                if args == ("fail",):
+                    raise ZeroDivisionError
+                return super().submit(fn, *args, **kwargs)
+
+        with Failing(1, max_pending=1) as pool, loops() as (loop,):
+            with Busy(pool):
+                pool.submit(int)
+                failing = loop.start(pool.async_submit(str, "fail"))
+                eventually(lambda: waiting_for_room(pool) == 1)
+                other = spawn(pool.submit, abs, -3)
+                threading.Event().wait(0.05)
+            with pytest.raises(ZeroDivisionError):
+                failing.result(DEADLINE)
+            assert result(other).result(DEADLINE) == 3
+
+    def test_one_that_is_overtaken_keeps_its_place(self) -> None:
+        with ThreadPoolExecutor(1, max_pending=1) as pool:
+            order: list[str] = []
+            with Busy(pool):
+                pool.submit(int)
+                waiting = []
+                for name in "abc":
+                    waiting.append(spawn(pool.submit, order.append, name))
+                    threading.Event().wait(0.03)
+            for each in waiting:
+                result(each).result(DEADLINE)
+            assert order == ["a", "b", "c"]
+
+
+def waiting_for_room(pool: ThreadPoolExecutor) -> int:
+    import gc
+
+    referents = gc.get_referents(pool._counterpoint_pool)
+    return sum(isinstance(each, asyncio.Task) for each in referents)
+
+
+class Raising:
+    """A condition whose `notify_all` is interrupted."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def notify_all(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_cancel_wakes_before_it_notifies() -> None:
+    future: Future[int] = Future()
+    waiting = spawn(future.result, DEADLINE)
+    threading.Event().wait(0.05)
+    future._condition = Raising()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        future.cancel()
+    future._condition = threading.Condition()
+    with pytest.raises(CancelledError):
+        waiting.result(DEADLINE)
+
+
+class TestManyFutures:
+    """What one future raises does not leave the others behind."""
+
+    def test_a_failed_initializer(self) -> None:
+        go_on = threading.Event()
+
+        def fail() -> None:
+            assert go_on.wait(DEADLINE)
+            raise OSError
+
+        pool = ThreadPoolExecutor(1, initializer=fail)
+        pending = [pool.submit(int) for _ in range(3)]
+        pending[0]._condition = Raising()  # type: ignore[assignment]
+        go_on.set()
+        for future in pending[1:]:
+            assert isinstance(future.exception(DEADLINE), pool.BROKEN)
+        pool.shutdown()
+
+    def test_an_exception_that_cannot_be_made(self) -> None:
+        pool = ThreadPoolExecutor(1)
+        with pool, Busy(pool):
+            pending = [pool.submit(int) for _ in range(3)]
+
+            def make() -> BaseException:
+                raise ValueError("no exception for you")
+
+            with pytest.raises(ValueError, match="no exception for you"):
+                pool._counterpoint_pool.fail_all(make)
+            for future in pending:
+                assert isinstance(future.exception(DEADLINE), ValueError)
+
+    def test_a_shutdown(self) -> None:
+        pool = ThreadPoolExecutor(1)
+        with Busy(pool):
+            pending = [pool.submit(int) for _ in range(3)]
+            pending[0]._waiters.append(object())
+            with pytest.raises(AttributeError):
+                pool.shutdown(wait=False, cancel_futures=True)
+            assert [future._state for future in pending[1:]] == ["CANCELLED_AND_NOTIFIED"] * 2
+
+
+class TestForks:
+    def test_queues_alone_notice_a_fork(self) -> None:
+        """Threads that wait in the parent do not wait in the child."""
+        program = """
+from counterpoint.queue import Queue
+assert "counterpoint.threading" not in sys.modules
+queue = Queue()
+begin(queue.get)
+if os.fork() == 0:
+    got = []
+    getter = begin(lambda: got.append(queue.get()))
+    queue.put("item")
+    getter.join(10)
+    os._exit(0 if got == ["item"] else 1)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+os._exit(print(end="", flush=True) or 0)
+"""
+        assert run(program) == "0\n"
+
+    def test_a_hook_that_comes_first_finds_it_noticed(self) -> None:
+        program = """
+got = []
+def hook():
+    queue.put("item")
+    got.append(queue.get(timeout=10))
+os.register_at_fork(after_in_child=hook)
+from counterpoint.queue import Queue
+queue = Queue()
+begin(queue.get)
+if os.fork() == 0:
+    os._exit(0 if got == ["item"] else 1)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+os._exit(print(end="", flush=True) or 0)
+"""
+        assert run(program) == "0\n"
+
+    def test_a_task_that_forks_and_uses_the_pool(self) -> None:
+        program = """
+from counterpoint.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+def task():
+    if os.fork():
+        return os.waitstatus_to_exitcode(os.wait()[1])
+    ok = pool.submit(abs, -3).result(10) == 3
+    worker = threading.current_thread()
+    def later():
+        # The task has returned in the child, too: its worker is none there.
+        worker.join()
+        counts = pool.statistics()
+        good = ok and [pool.submit(abs, -n).result(10) for n in range(3)] == [0, 1, 2]
+        os._exit(0 if good and counts.running == 0 else 1)
+    threading.Thread(target=later).start()
+print(pool.submit(task).result())
+"""
+        assert run(program) == "0\n"
+
+    def test_a_child_s_thread_is_not_the_parent_s_comparer(self) -> None:
+        program = """
+from counterpoint.queue import PriorityQueue
+queue = PriorityQueue()
+class Key:
+    slow = False
+    def __init__(self, value):
+        self.value = value
+    def __lt__(self, other):
+        if Key.slow:
+            begun.set()
+            threading.Event().wait(30)
+        return self.value < other.value
+begun = threading.Event()
+queue.put(Key(1))
+Key.slow = True
+threading.Thread(target=queue.put, args=(Key(2),), daemon=True).start()
+begun.wait()
+if os.fork() == 0:
+    Key.slow = False
+    # It has the number of the parent's comparer, if it gets its stack.
+    putter = threading.Thread(target=queue.put, args=(Key(3),), daemon=True)
+    putter.start()
+    putter.join(10)
+    got = queue.get(timeout=10).value
+    os._exit(0 if got == 3 and queue.qsize() == 0 else 1)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+os._exit(print(end="", flush=True) or 0)
+"""
+        assert run(program) == "0\n"
+
+
+class TestDeepStacks:
+    """A thread at its recursion limit can call no loop; who waits there is told all the same."""
+
+    @pytest.mark.parametrize("margin", range(1, 8))
+    def test_an_item_for_a_task(self, margin: int) -> None:
+        queue: Queue[str] = Queue()
+        with loops() as (loop,):
+            waiting = loop.start(queue.async_get())
+            eventually(lambda: queue.statistics().getters == 1)
+            at_the_limit(lambda: queue.put("item"), margin)
+            assert queue.qsize() == 0 or queue.get_nowait() == "item"
+            if not waiting.done():
+                queue.put("item")
+            assert waiting.result(DEADLINE) == "item"
+
+    @pytest.mark.parametrize("margin", range(1, 8))
+    def test_a_result_for_a_task(self, margin: int) -> None:
+        async def wait(future: Future[int]) -> int:
+            return await future
+
+        future: Future[int] = Future()
+        with loops() as (loop,):
+            waiting = loop.start(wait(future))
+            eventually(lambda: future._done_callbacks)
+            at_the_limit(lambda: future.set_result(7), margin)
+            if not future.done():
+                future.set_result(7)
+            assert waiting.result(DEADLINE) == 7
+
+
+def at_the_limit(function: Any, margin: int) -> None:
+    """Calls a function with only so many frames left."""
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back  # type: ignore[assignment]
+
+    def descend(left: int) -> None:
+        if left == 0:
+            function()
+        else:
+            descend(left - 1)
+
+    try:
+        descend(sys.getrecursionlimit() - depth - margin - 1)
+    except RecursionError:
+        pass
+
+
+def test_contents_of_a_queue_that_dies_with_its_thread() -> None:
+    """Deeply nested queues may die after the variables of their thread did."""
+    pytest.importorskip("ctypes")
+    program = """
+import ctypes
+from counterpoint.queue import Queue
+def nest(depth):
+    outer = None
+    for _ in range(depth):
+        queue = Queue()
+        queue.put(outer)
+        outer = queue
+    return outer
+libc = ctypes.CDLL(None)
+key = ctypes.c_uint()
+kept = [nest(200)]
+gone = []
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def destroy(_):
+    kept.clear()
+    gone.append(True)
+assert libc.pthread_key_create(ctypes.byref(key), destroy) == 0
+def work():
+    nest(200)
+    assert libc.pthread_setspecific(key, ctypes.c_void_p(1)) == 0
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+eventually(lambda: gone)
+print(gone)
+"""
+    assert run(program) == "[True]\n"
