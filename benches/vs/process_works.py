@@ -52,7 +52,7 @@ class Pools:
 
 def assemble(face: PoolFace, workers: int) -> None:
     """Have every worker run, by as many tasks that wait for one another."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         pids = face.each(meet, [(directory, i, workers) for i in range(workers)])
     if len(set(pids)) != workers:
         raise RuntimeError(f"{len(set(pids))} processes for {workers} workers")
