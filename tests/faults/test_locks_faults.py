@@ -364,6 +364,8 @@ if wait.name != "Barrier":
 """
 
 RELEASED_LATE = """
+# Nothing can be imported any more when it runs, and the records are imported when first asked for.
+subject.statistics()
 class Late:
     # Runs when the module is torn down, with pyo3 told that the interpreter ends.
     def __del__(self, wait=wait, subject=subject):

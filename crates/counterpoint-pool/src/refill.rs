@@ -73,8 +73,11 @@ impl<N: Notify, K> PoolState<N, K> {
     /// Takes jobs from behind a long one for a worker that has nothing to do. Returns when to look
     /// again, if one may become long.
     pub(crate) fn balance(&mut self, now: u64) -> Option<u64> {
-        if !self.queue.is_empty() || !self.stations.iter().any(|station| station.is_idle()) {
+        if !self.queue.is_empty() {
             return None;
+        }
+        if !self.stations.iter().any(|station| station.is_idle()) {
+            return self.reinforce(now);
         }
         let ready = |station: &Station<N, K>| station.stage == Stage::Ready && station.is_idle();
         let mut again = None;
@@ -97,6 +100,28 @@ impl<N: Notify, K> PoolState<N, K> {
             let half = station.end.in_flight().div_ceil(2);
             self.reclaim(at, half);
             self.refill_all(now);
+        }
+        again
+    }
+
+    /// Has workers launched, while there may be more, for what waits behind long tasks: as many
+    /// tasks run at a time as may. They are given it once they are there. Returns when to look
+    /// again.
+    fn reinforce(&mut self, now: u64) -> Option<u64> {
+        if !self.may_launch(now) {
+            return None;
+        }
+        let (mut waiting, mut again) = (0, None);
+        for station in self.stations.iter().filter(|station| station.has_unstarted()) {
+            let since = station.end.started_at();
+            if since == 0 || since.saturating_add(STUCK) > now {
+                again = Some(now + STUCK);
+            } else {
+                waiting += station.end.in_flight() - 1;
+            }
+        }
+        while self.launching < waiting && self.reserve_launch(now) {
+            self.news.push(News::Wanted);
         }
         again
     }

@@ -208,6 +208,24 @@ fn work_is_taken_from_behind_a_long_task() {
 }
 
 #[test]
+fn a_worker_is_launched_for_what_waits_behind_a_long_task() {
+    let pool = Pool::new(LIMITS);
+    let mut slow = pool.join(1);
+    let _jobs: Vec<_> = (0..2u8).map(|n| pool.submit(&[n])).collect();
+    let _ = slow.begin().unwrap();
+    pool.news();
+    assert!(pool.turn().is_some_and(|until| until < u64::MAX), "it looks again soon");
+    assert!(pool.news().is_empty(), "nobody is stuck yet");
+    let since = clock::now();
+    while clock::now() < since + 200_000 {
+        std::hint::spin_loop();
+    }
+    pool.turn();
+    pool.turn();
+    assert!(matches!(pool.news()[..], [News::Wanted]), "once, as one is as many as may be");
+}
+
+#[test]
 fn a_task_whose_time_is_over_fails_and_its_worker_is_doomed() {
     let pool = Pool::new(LIMITS);
     let mut worker = pool.join(1);
