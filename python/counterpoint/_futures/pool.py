@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
+from counterpoint import _records
 from counterpoint._core import Future, Meter, Pool, PoolBase, _sweep_timers, let_yield
 
 from .mapping import map_calls
@@ -275,12 +276,11 @@ class ThreadPoolExecutor(PoolBase):
         >>> pool.statistics().done
         10
         """
-        from counterpoint._statistics import ExecutorStatistics, WaitStatistics
-
+        records = _records.records()
         self._counterpoint_pool.update_meter()
         queued, workers, _ = self._counterpoint_pool.sizes()
         running, done, failed, cancelled, delay, run, used = self._counterpoint_pool.counts()
-        return ExecutorStatistics(
+        statistics: ExecutorStatistics = records.ExecutorStatistics(
             self._given_prefix or None,
             self._max_workers,
             workers,
@@ -289,10 +289,11 @@ class ThreadPoolExecutor(PoolBase):
             done,
             failed,
             cancelled,
-            WaitStatistics(*delay),
-            WaitStatistics(*run),
+            records.WaitStatistics(*delay),
+            records.WaitStatistics(*run),
             used,
         )
+        return statistics
 
     @property
     def _meter(self) -> Meter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from counterpoint import _records
+
 TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     from typing import Any
@@ -18,11 +20,10 @@ def statistics_of(
     queue: _core.Queue[Any] | _core.SimpleQueue[Any], maxsize: float
 ) -> QueueStatistics:
     """The record that `statistics()` returns."""
-    from counterpoint._statistics import QueueStatistics, WaitStatistics
-
+    records = _records.records()
     size, unfinished, puts, gets, longest, putters, getters = queue._counters()
-    put_waits, get_waits = (WaitStatistics(*waits) for waits in queue._waits())
-    return QueueStatistics(
+    put_waits, get_waits = (records.WaitStatistics(*waits) for waits in queue._waits())
+    statistics: QueueStatistics = records.QueueStatistics(
         name=None,
         size=size,
         maxsize=maxsize.__ceil__() if 0 < maxsize < sys.maxsize else 0,
@@ -35,3 +36,4 @@ def statistics_of(
         putters=putters,
         getters=getters,
     )
+    return statistics

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from counterpoint import _core
+from counterpoint import _core, _records
 from counterpoint._async import PENDING, current, drive
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
@@ -29,11 +29,13 @@ async def acquire_as_task(lock: _Acquirable, timeout: float | None) -> bool:
 
 def lock_statistics(lock: object, owner: int | asyncio.Task[Any] | None = None) -> LockStatistics:
     """The record that `statistics()` returns."""
-    from counterpoint._statistics import LockStatistics, WaitStatistics
-
+    records = _records.records()
     native = _native(type(lock))
-    waits = WaitStatistics(*native._waits(lock))
-    return LockStatistics(None, owner, native.waiters.__get__(lock), waits)
+    waits = records.WaitStatistics(*native._waits(lock))
+    statistics: LockStatistics = records.LockStatistics(
+        None, owner, native.waiters.__get__(lock), waits
+    )
+    return statistics
 
 
 def owner_of(lock: object) -> int | asyncio.Task[Any] | None:
