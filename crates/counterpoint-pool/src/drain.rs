@@ -18,6 +18,8 @@ enum Event<N, K> {
     Begun(u16),
     Returned(Vec<u64>),
     Message(Box<[u8]>),
+    /// It ends a job in no way that a worker does.
+    Damaged(Arc<Job<N, K>>),
     /// It says what no worker says.
     Nonsense,
 }
@@ -69,10 +71,11 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             Event::Begun(entry) => {
                 if station.limited == Some(entry) {
-                    station.alarm = station
-                        .job(entry)
-                        .and_then(|job| job.timeout())
-                        .map(|timeout| station.end.started_at().saturating_add(timeout));
+                    // It may have ended already, without the result being there; then it is 0.
+                    let (began, now) = (station.end.started_at(), clock::now());
+                    let began = if began == 0 { now } else { began.min(now) };
+                    let limit = station.job(entry).and_then(|job| job.timeout());
+                    station.alarm = limit.map(|limit| began.saturating_add(limit));
                 }
             }
             Event::Returned(offsets) => {
@@ -81,6 +84,11 @@ impl<N: Notify, K> PoolState<N, K> {
                 drop(loans);
             }
             Event::Message(bytes) => self.news.push(News::Message(station.id(), bytes)),
+            Event::Damaged(job) => {
+                // It ends with its worker.
+                station.damaged.push(job);
+                return false;
+            }
             Event::Nonsense => return false,
         }
         true
@@ -132,7 +140,8 @@ fn collect<N, K>(station: &mut Station<N, K>, events: &mut Vec<Event<N, K>>) -> 
     for (shift, (entry, at, end)) in ended.into_iter().enumerate() {
         let event = match (station.take(entry), end) {
             (Some(job), Some((outcome, began, took))) => Event::Ended { job, outcome, began, took },
-            _ => Event::Nonsense,
+            (Some(job), None) => Event::Damaged(job),
+            (None, _) => Event::Nonsense,
         };
         events.insert(at + shift, event);
     }

@@ -88,6 +88,8 @@ pub struct Station<N, K> {
     pub(crate) leave_by: Option<u64>,
     /// Since when nothing was heard of the worker, though it has a job.
     pub(crate) quiet_since: u64,
+    /// Jobs that it ended with nonsense.
+    pub(crate) damaged: Vec<Arc<Job<N, K>>>,
     table: Vec<u8>,
 }
 
@@ -111,6 +113,7 @@ impl<N, K> Station<N, K> {
             alarm: None,
             leave_by: None,
             quiet_since: 0,
+            damaged: Vec::new(),
             table: Vec::new(),
         })
     }
@@ -354,7 +357,9 @@ impl<N, K> Station<N, K> {
         let mut take = |entries: Vec<u16>| -> Vec<_> {
             entries.into_iter().filter_map(|entry| self.take(entry)).collect()
         };
-        (take(left.started), take(left.unstarted))
+        let (mut started, unstarted) = (take(left.started), take(left.unstarted));
+        started.append(&mut self.damaged);
+        (started, unstarted)
     }
 
     /// What to say about its end.

@@ -101,8 +101,10 @@ class ProcessPoolExecutor(_Base):
         self._max_pending = max_pending
         self._on_full = on_full
         self._broken: bool | str = False
+        launcher = Launcher(method, target=_SERVE)
+        launcher.preload(_PRELOADED)
         self._supervisor = Supervisor(
-            Launcher(method, target=_SERVE), pickle.dumps(tuple(Config(initializer, initargs)))
+            launcher, pickle.dumps(tuple(Config(initializer, initargs)))
         )
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
@@ -267,6 +269,9 @@ class ProcessPoolExecutor(_Base):
 
 
 _SERVE = "counterpoint._process.serving:serve"
+
+# What every worker needs: imported once, by the zygote.
+_PRELOADED = ("counterpoint._process.serving", "counterpoint._process.pickling")
 
 
 def _default_context() -> BaseContext:
