@@ -15,10 +15,12 @@ from tests.faults.storm_tasks import LARGE, Book, note, note_large
 from tests.processes import ProcessPoolExecutor, clean
 from tests.support import DEADLINE, result, spawn
 
-def kill_at_random(pool: ProcessPoolExecutor, stop: threading.Event, seed: int) -> int:
+def kill_at_random(
+    pool: ProcessPoolExecutor, stop: threading.Event, seed: int, longest: float = 0.010
+) -> int:
     """Kills a random worker every few milliseconds; how many it killed."""
     chance, killed = random.Random(seed), 0
-    while not stop.wait(chance.uniform(0.001, 0.006)):
+    while not stop.wait(chance.uniform(0.001, longest)):
         workers = pool._supervisor.all_workers()
         if workers:
             killed += chance.choice(workers).send_signal(signal.SIGKILL)
@@ -41,7 +43,7 @@ def weather(name: str, directory: Path) -> None:
         gc.collect()
         before, used = used, memory()
     assert used - before < 20 << 20, (before, used)
-    assert not os.listdir("/dev/shm")
+    assert not os.listdir("/dev/shm"), os.listdir("/dev/shm")
 
 
 def check(book: Book, futures: list[Any], expected: Any) -> int:
@@ -88,7 +90,7 @@ def large(directory: Path) -> None:
     tasks = 600
     book, stop = Book(directory / "book", tasks), threading.Event()
     with ProcessPoolExecutor(2, initializer=book.open) as pool:
-        killer = spawn(kill_at_random, pool, stop, 25)
+        killer = spawn(kill_at_random, pool, stop, 25, 0.020)
         futures = [
             pool.submit(note_large, number, tasks, bytes([number % 251]) * LARGE)
             for number in range(tasks)
@@ -117,7 +119,7 @@ def everything(directory: Path) -> None:
     """Cancels, kills, limits and deaths at once, from several threads; every future ends."""
     stop = threading.Event()
     with ProcessPoolExecutor(2, max_tasks_per_child=500) as pool:
-        killer = spawn(kill_at_random, pool, stop, 27)
+        killer = spawn(kill_at_random, pool, stop, 27, 0.030)
 
         def submit(seed: int) -> int:
             chance, ended = random.Random(seed), 0
@@ -129,7 +131,8 @@ def everything(directory: Path) -> None:
                     chance.choice((future.cancel, future.kill))()
                 for future in some:
                     try:
-                        assert future.result(DEADLINE) in {n * n for n in range(100)}
+                        value = future.result(DEADLINE)
+                        assert value in {n * n for n in range(100)}, (value, future)
                     except Exception as error:
                         assert not isinstance(error, TimeoutError | AssertionError), error
                     ended += 1

@@ -73,10 +73,11 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             Event::Begun(entry) => {
                 if station.limited == Some(entry) {
-                    station.alarm = station
-                        .job(entry)
-                        .and_then(|job| job.timeout())
-                        .map(|timeout| station.end.started_at().saturating_add(timeout));
+                    // It may have ended already, without the result being there; then it is 0.
+                    let (began, now) = (station.end.started_at(), clock::now());
+                    let began = if began == 0 { now } else { began.min(now) };
+                    let limit = station.job(entry).and_then(|job| job.timeout());
+                    station.alarm = limit.map(|limit| began.saturating_add(limit));
                 }
             }
             Event::Returned(offsets) => {

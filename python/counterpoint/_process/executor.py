@@ -170,7 +170,9 @@ class ProcessPoolExecutor(_Base):
             self._counterpoint_pool.start()
 
     def _launcher(self, method: str) -> Launcher:
-        return Launcher(method, target=_SERVE, early=_BEGIN)
+        launcher = Launcher(method, target=_SERVE, early=_BEGIN)
+        launcher.preload(_PRELOADED)
+        return launcher
 
     def map(
         self,
@@ -342,6 +344,9 @@ ProcessPoolExecutor.__module__ = "counterpoint.futures"
 
 _BEGIN = "counterpoint._process.serving:begin"
 _SERVE = "counterpoint._process.serving:serve"
+
+# What every worker needs: imported once, by the zygote.
+_PRELOADED = ("counterpoint._process.serving", "counterpoint._process.pickling")
 
 
 def _default_context() -> BaseContext:
