@@ -37,6 +37,22 @@ _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event"
 _QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "ShutDown")
 _FUTURES = ("Future", "wait", "as_completed")
 _POOLS = ("ThreadPoolExecutor",)
+# Not `get_context`: the stdlib's ProcessPoolExecutor asks a context for the stdlib's own queues.
+_PROCESSES = (
+    "Array",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Pool",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
+    "Value",
+)
 
 _GROUPS = {
     "threading": (_Names("threading", "counterpoint.threading", _LOCKS),),
@@ -46,6 +62,7 @@ _GROUPS = {
         _Names("concurrent.futures._base", "counterpoint.futures", _FUTURES),
         _Names("concurrent.futures.thread", "counterpoint.futures", _POOLS),
     ),
+    "multiprocessing": (_Names("multiprocessing", "counterpoint.multiprocessing", _PROCESSES),),
 }
 
 _MISSING = object()
@@ -64,7 +81,12 @@ _replaced: dict[tuple[str, str], _Replaced] = {}
 _guard = _thread.allocate_lock()
 
 
-def install(threading: bool = True, queue: bool = True, futures: bool = True) -> None:
+def install(
+    threading: bool = True,
+    queue: bool = True,
+    futures: bool = True,
+    multiprocessing: bool = True,
+) -> None:
     """Put Counterpoint's classes in place of the stdlib's.
 
     No stdlib call equals it. Calling it again is harmless and adds what was left out before; it
@@ -76,6 +98,8 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
         queue: `queue.Queue`, `LifoQueue`, `PriorityQueue`, `SimpleQueue`, and `ShutDown` where
             Python has none.
         futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `wait`, `as_completed`.
+        multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. A
+            context, as from `multiprocessing.get_context`, goes on making the stdlib's.
 
     Existing objects, and names that a module imported before, stay what they were. A forked child
     inherits the installation; a spawned one starts without. Safe to call from several threads.
@@ -88,7 +112,12 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
     >>> queue.Queue is counterpoint.Queue
     False
     """
-    wanted = {"threading": threading, "queue": queue, "futures": futures}
+    wanted = {
+        "threading": threading,
+        "queue": queue,
+        "futures": futures,
+        "multiprocessing": multiprocessing,
+    }
     groups = [names for group, want in wanted.items() if want for names in _GROUPS[group]]
     # Imported outside the guard and before any replacement: our modules derive from the stdlib's
     # classes.
