@@ -1,7 +1,7 @@
 """Python's concurrency toolkit with a Rust core.
 
 The modules carry the names of what they replace: `counterpoint.threading`, `counterpoint.queue`,
-`counterpoint.futures`. The names that people type most are here as well, and are looked up on
+`counterpoint.futures`, `counterpoint.multiprocessing`. The names that people type most are here as well, and are looked up on
 first use, so that importing the package costs next to nothing.
 
 `install()` puts our classes in place of the standard library's; `counterpoint run PROGRAM` does
@@ -84,7 +84,7 @@ _HOMES = {
         "Semaphore",
     ),
 }
-_MODULES = ("futures", "queue", "threading")
+_MODULES = ("futures", "multiprocessing", "queue", "threading")
 
 __all__ = [
     "Barrier",

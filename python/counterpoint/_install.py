@@ -48,6 +48,22 @@ _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event"
 _QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "ShutDown")
 _FUTURES = ("Future", "wait", "as_completed")
 _POOLS = ("ThreadPoolExecutor",)
+# Not `get_context`: the stdlib's ProcessPoolExecutor asks a context for the stdlib's own queues.
+_MULTIPROCESSING = (
+    "Array",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "JoinableQueue",
+    "Lock",
+    "Pool",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "SimpleQueue",
+    "Value",
+)
 
 _GROUPS = {
     "threading": (_Names("threading", "counterpoint.threading", _LOCKS),),
@@ -57,6 +73,7 @@ _GROUPS = {
         _Names("concurrent.futures._base", "counterpoint.futures", _FUTURES),
         _Names("concurrent.futures.thread", "counterpoint.futures", _POOLS),
     ),
+    "multiprocessing": (_Names("multiprocessing", "counterpoint.multiprocessing", _MULTIPROCESSING),),
 }
 
 _PROCESS_POOL = "ProcessPoolExecutor"
@@ -82,7 +99,12 @@ _replaced: dict[tuple[str, str], _Replaced] = {}
 _guard = _thread.RLock()
 
 
-def install(threading: bool = True, queue: bool = True, futures: bool = True) -> None:
+def install(
+    threading: bool = True,
+    queue: bool = True,
+    futures: bool = True,
+    multiprocessing: bool = False,
+) -> None:
     """Put Counterpoint's classes in place of the stdlib's.
 
     No stdlib call equals it. Calling it again is harmless and adds what was left out before; it
@@ -95,6 +117,9 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
             Python has none.
         futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait`,
             `as_completed`.
+        multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. A
+            context, as from `multiprocessing.get_context`, goes on making the stdlib's. Not without
+            being asked for.
 
     Existing objects, and names that a module imported before, stay what they were. A forked child
     inherits the installation; a spawned one starts without. Safe to call from several threads.
@@ -107,7 +132,12 @@ def install(threading: bool = True, queue: bool = True, futures: bool = True) ->
     >>> queue.Queue is counterpoint.Queue
     False
     """
-    wanted = {"threading": threading, "queue": queue, "futures": futures}
+    wanted = {
+        "threading": threading,
+        "queue": queue,
+        "futures": futures,
+        "multiprocessing": multiprocessing,
+    }
     groups = [names for group, want in wanted.items() if want for names in _GROUPS[group]]
     # Imported outside the guard and before any replacement: our modules derive from the stdlib's
     # classes.

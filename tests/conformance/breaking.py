@@ -170,3 +170,49 @@ def doubling_as_completed(real: type) -> object:
         yield from list(fs)
 
     return as_completed
+
+
+def made(breaking: Callable[[type], type]) -> Callable[[Callable[..., object]], object]:
+    """For a name that is a function: what it makes is of a broken class."""
+
+    def broken(real: Callable[..., object]) -> object:
+        def make(*args: object, **kwargs: object) -> object:
+            return breaking(type(real(*args, **kwargs)))(*args, **kwargs)
+
+        return make
+
+    return broken
+
+
+def lockless(real: Callable[..., object]) -> object:
+    """A shared value without its lock."""
+    return lambda *args, lock=None: real(*args, lock=False)
+
+
+def reversing_processes(real: Callable[..., object]) -> object:
+    """A pool of processes whose map turns the results round."""
+
+    def make(*args: object, **kwargs: object) -> object:
+        pool = real(*args, **kwargs)
+        plain = pool.map
+        pool.map = lambda *args, **kwargs: plain(*args, **kwargs)[::-1]
+        return pool
+
+    return make
+
+
+def deaf_pool(real: Callable[..., object]) -> object:
+    """A pool of processes that tells nobody of errors."""
+
+    def make(*args: object, **kwargs: object) -> object:
+        pool = real(*args, **kwargs)
+        plain = pool.apply_async
+        pool.apply_async = lambda *args, error_callback=None: plain(*args)
+        return pool
+
+    return make
+
+
+def easy_pool(real: Callable[..., object]) -> object:
+    """A pool of processes that takes any limit in silence."""
+    return lambda processes=None, **_: real(processes)

@@ -41,12 +41,30 @@ class Absent:
     reason: str
 
 
+NO_FEEDER = "no feeder thread prints the error of what cannot be pickled: put() raises it"
+LAZY_WORKERS = "counts the workers of a new pool; ours are started as calls need them"
+
 DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         "SimpleQueue",
         "test_simplequeue_sizeof",
         "asserts the size of CPython's C struct; ours is of another shape",
         since=(3, 15),
+    ),
+    Deviation("ProcessQueue", "test_queue_feeder_donot_stop_onexc", NO_FEEDER),
+    Deviation("ProcessQueue", "test_queue_feeder_on_queue_feeder_error", NO_FEEDER),
+    Deviation(
+        "ProcessSimpleQueue",
+        "test_closed",
+        "looks at the pipe in the queue; there is none",
+    ),
+    Deviation("ProcessPool", "test_make_pool", LAZY_WORKERS),
+    Deviation("ProcessPoolLifetime", "test_pool_worker_lifetime", LAZY_WORKERS),
+    Deviation(
+        "ProcessPoolErrors",
+        "test_unpickleable_result",
+        "a result that cannot be pickled raises pickle's own error, which names the part, and "
+        "not MaybeEncodingError; with cloudpickle this one can be",
     ),
 )
 

@@ -3,6 +3,7 @@ goes red: `python -m tests.conformance.mutants SUITE`."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import unittest
@@ -25,6 +26,11 @@ class Mutant:
     name: str
     breaks: Callable[[type], object]
     noticed_by: str
+
+
+def processes(suite: str, name: str, breaks: Callable[..., object], noticed_by: str) -> Mutant:
+    """A mutant of what processes share."""
+    return Mutant(f"Process{suite}", "multiprocessing", name, breaks, noticed_by)
 
 
 early = breaking.answering("wait", True, call=False)
@@ -111,6 +117,26 @@ MUTANTS = (
     Mutant(
         "Shutdown", "futures", "ThreadPoolExecutor", breaking.diligent_pool, "test_cancel_futures"
     ),
+    processes("Queue", "Queue", breaking.made(breaking.answering("full", False)), "test_put"),
+    processes(
+        "SimpleQueue", "SimpleQueue", breaking.made(breaking.answering("empty", 0)), "test_empty"
+    ),
+    processes("Lock", "Lock", breaking.lock_for_everybody, "test_lock"),
+    processes(
+        "Semaphore", "Semaphore", breaking.made(breaking.semaphore_without_limit), "test_semaphore"
+    ),
+    processes("Condition", "Condition", breaking.made(early), "test_timeout"),
+    processes(
+        "Event", "Event", breaking.made(breaking.answering("clear", None, False)), "test_repr"
+    ),
+    processes(
+        "Barrier", "Barrier", breaking.made(breaking.answering("wait", 0)), "test_wait_return"
+    ),
+    processes("Value", "Value", breaking.lockless, "test_getobj_getlock"),
+    processes("Array", "Array", breaking.lockless, "test_getobj_getlock_obj"),
+    processes("Pool", "Pool", breaking.reversing_processes, "test_map"),
+    processes("PoolErrors", "Pool", breaking.deaf_pool, "test_async_error_callback"),
+    processes("PoolLifetime", "Pool", breaking.easy_pool, "test_pool_maxtasksperchild_invalid"),
 )
 
 
@@ -141,6 +167,8 @@ def main() -> int:
     (mutant,) = (each for each in MUTANTS if each.suite == sys.argv[1])
     found = failing_test(BY_NAME[mutant.suite], mutant)
     print(found or "green", flush=True)
+    for child in multiprocessing.active_children():
+        child.kill()
     return 0 if found else 1
 
 

@@ -134,6 +134,7 @@ FUTURES = (
     _futures("Shutdown", "test_shutdown", "ThreadPoolShutdownTest", long=True),
 )
 
+
 def _processes(name: str, case: str) -> Suite:
     return Suite(
         f"Process{name}",
@@ -158,7 +159,6 @@ PROCESSES = (
     _processes("Barrier", "_TestBarrier"),
     _processes("Value", "_TestValue"),
     _processes("Array", "_TestArray"),
-    _processes("SharedCTypes", "_TestSharedCTypes"),
     _processes("Pool", "_TestPool"),
     _processes("PoolErrors", "_TestPoolWorkerErrors"),
     _processes("PoolLifetime", "_TestPoolWorkerLifetime"),

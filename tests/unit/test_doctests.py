@@ -9,7 +9,16 @@ import inspect
 
 import pytest
 
-MODULES = ("counterpoint.threading", "counterpoint.queue", "counterpoint.futures")
+MODULES = (
+    "counterpoint.threading",
+    "counterpoint.queue",
+    "counterpoint.futures",
+    "counterpoint.multiprocessing",
+    # What the functions of that module return.
+    "counterpoint._multiprocessing.pool",
+    "counterpoint._multiprocessing.queues",
+    "counterpoint._multiprocessing.synchronize",
+)
 
 
 def examples() -> list[doctest.DocTest]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures._base
 import concurrent.futures.thread
+import multiprocessing
 import queue
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import counterpoint.futures
+import counterpoint.multiprocessing
 import counterpoint.queue
 import counterpoint.threading
 from counterpoint._install import install, uninstall
@@ -22,7 +25,9 @@ from tests.unit import programs
 LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier")
 QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue")
 FUTURES = ("Future", "wait", "as_completed", "ThreadPoolExecutor")
+PROCESSES = ("Pool", "Queue", "JoinableQueue", "SimpleQueue", *LOCKS, "Value", "Array")
 MODULES = (
+    multiprocessing,
     threading,
     queue,
     concurrent.futures,
@@ -31,13 +36,21 @@ MODULES = (
 )
 
 
+# The module finds it on first use, and keeps it.
+assert concurrent.futures.ThreadPoolExecutor
+
+
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    assert concurrent.futures.ThreadPoolExecutor  # lazy: the first look at it adds it
-    before = [dict(vars(module)) for module in MODULES]
+    before = [names_of(module) for module in MODULES]
     yield
     uninstall()
-    assert [dict(vars(module)) for module in MODULES] == before
+    assert [names_of(module) for module in MODULES] == before
+
+
+def names_of(module: ModuleType) -> dict[str, object]:
+    """What a module holds, but for submodules, which appear when they are imported."""
+    return {k: v for k, v in vars(module).items() if not isinstance(v, ModuleType)}
 
 
 def ours(module: object, mine: object, names: tuple[str, ...]) -> list[bool]:
@@ -45,17 +58,23 @@ def ours(module: object, mine: object, names: tuple[str, ...]) -> list[bool]:
 
 
 def test_everything_is_replaced() -> None:
-    install()
+    install(multiprocessing=True)
     assert all(ours(threading, counterpoint.threading, LOCKS))
     assert all(ours(queue, counterpoint.queue, (*QUEUES, "Empty", "Full", "ShutDown")))
     assert all(ours(concurrent.futures, counterpoint.futures, FUTURES))
     assert all(ours(concurrent.futures._base, counterpoint.futures, FUTURES[:3]))
     assert all(ours(concurrent.futures.thread, counterpoint.futures, FUTURES[3:]))
+    assert all(ours(multiprocessing, counterpoint.multiprocessing, PROCESSES))
 
 
-@pytest.mark.parametrize("group", ["threading", "queue", "futures"])
+GROUPS = ("threading", "queue", "futures", "multiprocessing")
+
+
+@pytest.mark.parametrize("group", GROUPS)
 def test_one_group_leaves_the_others(group: str) -> None:
-    install(**{name: name == group for name in ("threading", "queue", "futures")})
+    install(**{name: name == group for name in GROUPS})
+    processes = ours(multiprocessing, counterpoint.multiprocessing, PROCESSES)
+    assert all(processes) is (group == "multiprocessing")
     assert all(ours(threading, counterpoint.threading, LOCKS)) is (group == "threading")
     assert all(ours(queue, counterpoint.queue, QUEUES)) is (group == "queue")
     assert all(ours(concurrent.futures, counterpoint.futures, FUTURES)) is (group == "futures")

@@ -43,7 +43,7 @@ class Barrier(threading.Barrier):
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self._parties, self._action, self._timeout, self._cond, self._wrapper = state
         self._array = self._wrapper.create_memoryview().cast("i")
-        self._cond.broken = self._break
+        self._cond.broken = self._break  # type: ignore[attr-defined]
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._parties, self._action, self._timeout, self._cond, self._wrapper

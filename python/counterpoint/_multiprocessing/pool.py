@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.pool import CLOSE, INIT, RUN, TERMINATE, RemoteTraceback, ThreadPool
+from multiprocessing.pool import (  # type: ignore[attr-defined]
+    CLOSE,
+    INIT,
+    RUN,
+    TERMINATE,
+    RemoteTraceback,
+    ThreadPool,
+)
 from typing import Any
 
 from counterpoint._futures.cpus import usable_cpus
@@ -44,7 +51,9 @@ class _Executor(ProcessPoolExecutor):
 
     def __init__(self, processes: int, context: Any, tasks: int | None, handing: Any) -> None:
         self._handing = handing
-        given = {} if handing is None else {"initializer": start, "initargs": (handing.pickled,)}
+        given: dict[str, Any] = (
+            {} if handing is None else {"initializer": start, "initargs": (handing.pickled,)}
+        )
         super().__init__(processes, context, max_tasks_per_child=tasks, **given)
 
     def _launcher(self, method: str) -> Any:
@@ -93,10 +102,7 @@ class Pool:
         self._processes = usable_cpus() if processes is None else processes
         if self._processes < 1:
             raise ValueError("Number of processes must be at least 1")
-        if maxtasksperchild is not None and (
-            not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0
-        ):
-            raise ValueError("maxtasksperchild must be a positive int or None")
+        _check_tasks(maxtasksperchild)
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         handing = None if initializer is None else Handing(initializer, tuple(initargs))
@@ -118,14 +124,11 @@ class Pool:
     def __repr__(self) -> str:
         cls = type(self)
         return (
-            f"<{cls.__module__}.{cls.__qualname__} state={self._state} "
-            f"pool_size={self._processes}>"
+            f"<{cls.__module__}.{cls.__qualname__} state={self._state} pool_size={self._processes}>"
         )
 
     def __reduce__(self) -> Any:
-        raise NotImplementedError(
-            "pool objects cannot be passed between processes or pickled"
-        )
+        raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
     def __enter__(self) -> Pool:
         self._check_running()
@@ -288,6 +291,13 @@ class Pool:
         while self._reading:
             self._reading.pop().submit_all()
         self._executor.shutdown(wait=True)
+
+
+def _check_tasks(maxtasksperchild: Any) -> None:
+    if maxtasksperchild is None:
+        return
+    if not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0:
+        raise ValueError("maxtasksperchild must be a positive int or None")
 
 
 def _context(context: Any, maxtasksperchild: int | None) -> Any:

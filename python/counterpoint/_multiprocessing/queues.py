@@ -32,7 +32,7 @@ class _Shared(_core.ProcessQueue):
             except ShutDown:
                 return
 
-    __class_getitem__ = classmethod(types.GenericAlias)
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
 class Queue(_Shared):

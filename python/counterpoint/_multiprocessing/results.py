@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import _RemoteTraceback
 from itertools import chain
 from multiprocessing import TimeoutError
-from multiprocessing.pool import RemoteTraceback
+from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
 from counterpoint._futures.waiting import wait
@@ -55,7 +55,7 @@ class _Result:
             if not futures:
                 self._call_back()
 
-    def _one_done(self, _: Future[Any]) -> None:
+    def _one_done(self, _: object) -> None:
         with self._lock:
             self._left -= 1
             left = self._left
@@ -243,7 +243,7 @@ class IMapUnorderedIterator(IMapIterator):
     def __init__(
         self, submit: Callable[[Any], Future[Any]], chunks: Iterator[Any], window: int
     ) -> None:
-        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._done: SimpleQueue[Any] = SimpleQueue()
         self._count = 0
         super().__init__(submit, chunks, window)
 
@@ -252,11 +252,14 @@ class IMapUnorderedIterator(IMapIterator):
 
     def _start(self, future: Future[Any]) -> None:
         self._count += 1
-        future.add_done_callback(self._done.put)
+        future.add_done_callback(self._arrive)
+
+    def _arrive(self, future: object) -> None:
+        self._done.put(future)
 
     def _next_done(self, timeout: float | None) -> Future[Any] | None:
         try:
-            future = self._done.get(True, timeout)
+            future: Future[Any] = self._done.get(True, timeout)
         except Empty:
             return None
         self._count -= 1

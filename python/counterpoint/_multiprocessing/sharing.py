@@ -8,34 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from multiprocessing import context, reduction
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 __all__ = ["hand_over", "receive"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound="_Shared")
 
 
 class _Shared(Protocol):
+    def __new__(cls, *, _fd: int | None = None) -> Self: ...
     def _fd(self) -> int: ...
+    def _receive(self) -> None: ...
 
 
 class _Sent(Protocol):
     def detach(self) -> int: ...
 
 
-def hand_over(shared: _Shared, *state: object) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """What `__reduce__` returns: the class, the memory, and what `_receive(*state)` is told.
+def hand_over(shared: _Shared) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """What `__reduce__` returns: the class and the memory; then `_receive()` is called.
 
     Raises:
         RuntimeError: No process is being started.
     """
     context.assert_spawning(shared)
-    sent = reduction.DupFd(shared._fd())  # type: ignore[attr-defined]
-    return receive, (type(shared), sent, state)
+    return receive, (type(shared), reduction.DupFd(shared._fd()))
 
 
-def receive(cls: Callable[..., T], sent: _Sent, state: tuple[object, ...]) -> T:
+def receive(cls: type[T], sent: _Sent) -> T:
     """The object in the new process."""
-    shared = cls.__new__(cls, _fd=sent.detach())  # type: ignore[call-overload]
-    shared._receive(*state)
-    return shared  # type: ignore[no-any-return]
+    shared = cls.__new__(cls, _fd=sent.detach())
+    shared._receive()
+    return shared
