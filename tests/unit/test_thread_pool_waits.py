@@ -169,7 +169,14 @@ def test_who_waits_for_something_else_counts(how: str) -> None:
 
 def test_who_waits_for_an_event_loop_counts() -> None:
     with loops() as (loop,), ThreadPoolExecutor(2) as pool:
-        assert most_at_once(pool, lambda: loop.start(asyncio.sleep(0.002)).result()) == 2
+
+        def wait() -> None:
+            future: Future[None] = Future()
+            end = (loop.loop.call_later, 0.002, future.set_result, None)
+            loop.loop.call_soon_threadsafe(*end)
+            future.result()
+
+        assert most_at_once(pool, wait) == 2
 
 
 def test_who_waits_for_room_of_another_pool_counts() -> None:
@@ -280,7 +287,10 @@ class TestDestructors:
                 begun.set()
                 assert go_on.wait(DEADLINE)
 
-            elsewhere(lambda: pool.submit(lambda _: None, Slow(wait)))
+            # The submitter has let go of the object before the task does.
+            ready = threading.Event()
+            elsewhere(lambda: pool.submit(lambda _: ready.wait(DEADLINE), Slow(wait)))
+            ready.set()
             assert begun.wait(DEADLINE)
             pool.submit(go_on.set).result(DEADLINE)
 
@@ -292,7 +302,9 @@ class TestDestructors:
             def nest() -> None:
                 results.append(pool.submit(abs, -3).result(DEADLINE))
 
-            elsewhere(lambda: pool.submit(lambda _: None, Slow(nest)))
+            ready = threading.Event()
+            elsewhere(lambda: pool.submit(lambda _: ready.wait(DEADLINE), Slow(nest)))
+            ready.set()
             eventually(lambda: results == [3])
 
     @pytest.mark.parametrize("place", ["argument", "closure", "method", "context"])
@@ -301,13 +313,17 @@ class TestDestructors:
 
         variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
         go_on, running = threading.Event(), threading.Event()
+        in_time: list[bool] = []
+
+        def wait() -> None:
+            in_time.append(go_on.wait(DEADLINE))
 
         def work(*_: object) -> int:
             assert running.wait(DEADLINE)
             return 7
 
         def in_context() -> int:
-            variable.set(Slow(lambda: go_on.wait(DEADLINE)))
+            variable.set(Slow(wait))
             return work()
 
         class Subject(Slow):
@@ -317,7 +333,7 @@ class TestDestructors:
         def submit(pool: ThreadPoolExecutor) -> Future[int]:
             if place == "context":
                 return pool.submit(in_context)
-            slow = Subject(lambda: go_on.wait(DEADLINE))
+            slow = Subject(wait)
             if place == "argument":
                 return pool.submit(work, slow)
             if place == "closure":
@@ -326,13 +342,13 @@ class TestDestructors:
 
         with ThreadPoolExecutor(2) as pool:
             future = elsewhere(lambda: submit(pool))
-            waiting = spawn(future.result, DEADLINE)
+            waiting = spawn(future.result)
             eventually(waiting.thread.is_alive)  # type: ignore[attr-defined]
             threading.Event().wait(0.05)
             running.set()
-            assert result(waiting) == 7
-            assert not go_on.is_set()
+            assert waiting.result() == 7
             go_on.set()
+        eventually(lambda: in_time == [True])
 
 
 class TestTimeLimits:
