@@ -6,6 +6,7 @@ started, and their descriptors go to each worker with the pool's own.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import weakref
@@ -16,7 +17,7 @@ from typing import Any
 from counterpoint._process.serving import serve
 from counterpoint._worker.launch import Launcher, Worker
 
-__all__ = ["Handing", "start", "taking"]
+__all__ = ["Handing", "HandingLauncher", "Keeping", "start", "start_kept", "taking"]
 
 # The descriptors of this worker's initializer.
 _received: tuple[int, ...] = ()
@@ -67,6 +68,26 @@ class Handing:
 def _close(fds: Sequence[int]) -> None:
     for fd in fds:
         os.close(fd)
+
+
+# What forks of this process inherit, by number.
+_kept: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+_numbers = itertools.count()
+
+
+class Keeping:
+    """An initializer and its arguments, for workers that are forks of this process."""
+
+    def __init__(self, initializer: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.number = next(_numbers)
+        _kept[self.number] = initializer, arguments
+        weakref.finalize(self, _kept.pop, self.number, None)
+
+
+def start_kept(number: int) -> None:
+    """The initializer of a worker that is a fork."""
+    initializer, arguments = _kept[number]
+    initializer(*arguments)
 
 
 class HandingLauncher(Launcher):
