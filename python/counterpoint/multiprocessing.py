@@ -43,7 +43,17 @@ from typing import TYPE_CHECKING
 
 from ._multiprocessing import queues, synchronize
 from ._multiprocessing.context import default as _default
-from ._multiprocessing.synchronize import OwnerDied
+from ._multiprocessing.queues import JoinableQueue, Queue, SimpleQueue
+from ._multiprocessing.synchronize import (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    Lock,
+    OwnerDied,
+    RLock,
+    Semaphore,
+)
 
 if TYPE_CHECKING:
     from ._multiprocessing import pool
@@ -93,24 +103,30 @@ __all__ = [
 ]
 
 Array = _default.Array
-Barrier = _default.Barrier
-BoundedSemaphore = _default.BoundedSemaphore
-Condition = _default.Condition
-Event = _default.Event
-JoinableQueue = _default.JoinableQueue
-Lock = _default.Lock
 Pool = _default.Pool
-Queue = _default.Queue
-RLock = _default.RLock
 RawArray = _default.RawArray
 RawValue = _default.RawValue
-Semaphore = _default.Semaphore
-SimpleQueue = _default.SimpleQueue
 Value = _default.Value
 get_all_start_methods = _default.get_all_start_methods
 get_context = _default.get_context
 get_start_method = _default.get_start_method
 set_start_method = _default.set_start_method
+
+# They are defined in files of their own; this is where users find them.
+for _ours in (
+    Barrier,
+    BoundedSemaphore,
+    Condition,
+    Event,
+    JoinableQueue,
+    Lock,
+    OwnerDied,
+    Queue,
+    RLock,
+    Semaphore,
+    SimpleQueue,
+):
+    _ours.__module__ = __name__
 
 
 def __getattr__(name: str) -> object:

@@ -40,7 +40,7 @@ COMMANDS = {
     "python": [sys.executable],
     "counterpoint": [sys.executable, "-m", "counterpoint"],
 }
-MODULES = ("threading", "queue", "futures")
+MODULES = ("threading", "queue", "futures", "multiprocessing")
 
 FENCE = re.compile(
     r"^(?:<!-- not run: (?P<reason>\S[^\n]*) -->\n\n?)?"

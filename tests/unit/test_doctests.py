@@ -14,10 +14,8 @@ MODULES = (
     "counterpoint.queue",
     "counterpoint.futures",
     "counterpoint.multiprocessing",
-    # What the functions of that module return.
+    # What a function of that module returns.
     "counterpoint._multiprocessing.pool",
-    "counterpoint._multiprocessing.queues",
-    "counterpoint._multiprocessing.synchronize",
 )
 
 

@@ -55,6 +55,14 @@ def test_an_initializer_may_be_given_locks_and_queues(method: str) -> None:
     assert sorted(queue.get_many(20)) == list(range(20))
 
 
+def test_an_initializer_of_forks_is_inherited() -> None:
+    kept: list[Any] = []
+    with multiprocessing.get_context("fork").Pool(1, kept.append, (threading.Lock(),)) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+    pool.join()
+    assert kept == []
+
+
 def test_errors_come_with_the_workers_traceback(pool: Any) -> None:
     result = pool.apply_async(processes.fail, (5,))
     with pytest.raises(ValueError, match="5") as caught:

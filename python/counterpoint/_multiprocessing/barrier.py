@@ -81,3 +81,6 @@ class _Whole(Condition):
         if isinstance(acquired, OwnerDied):
             self.broken()
         return acquired
+
+    def _tell(self, died: OwnerDied) -> None:
+        self.broken()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from counterpoint import _core
 
-from .locks import Lock, RLock
+from .locks import Lock, OwnerDied, RLock
 from .sharing import hand_over
 
 __all__ = ["Condition"]
@@ -88,22 +88,31 @@ class Condition:
         """
         assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
         slot = self._waiters.enter()
-        notified = inherited = False
         count = self._lock._semlock._count()
         for _ in range(count):
             self._lock.release()
+        heir, over = False, False
         try:
-            inherited = self._waiters.wait(slot, timeout)
+            heir = self._waiters.wait(slot, timeout) or False
+            over = True
         finally:
             try:
-                for _ in range(count):
-                    self._lock.acquire()
+                self._acquire_again(count)
             finally:
                 notified = self._waiters.leave(slot)
-                if not inherited and notified and sys.exc_info()[0] is not None:
-                    # Interrupted: somebody else is to have it.
+                # Two are one too many, and who was interrupted cannot use one.
+                if notified and (heir or not over):
                     self._waiters.notify(1)
-        return inherited or notified
+        return heir or notified
+
+    def _acquire_again(self, count: int) -> None:
+        for _ in range(count):
+            acquired = self._lock.acquire()
+            if isinstance(acquired, OwnerDied):
+                self._tell(acquired)
+
+    def _tell(self, died: OwnerDied) -> None:
+        """What the lock guards may be half changed."""
 
     def notify(self, n: int = 1) -> None:
         """Lets `n` of those who wait go on, those who came first."""

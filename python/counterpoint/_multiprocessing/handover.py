@@ -6,6 +6,7 @@ started, and their descriptors go to each worker with the pool's own.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import weakref
@@ -13,10 +14,10 @@ from collections.abc import Callable, Sequence
 from multiprocessing import context, reduction
 from typing import Any
 
-from counterpoint._process.serving import serve
+from counterpoint._process.serving import begin, serve
 from counterpoint._worker.launch import Launcher, Worker
 
-__all__ = ["Handing", "start", "taking"]
+__all__ = ["Handing", "HandingLauncher", "Keeping", "start", "start_kept", "taking"]
 
 # The descriptors of this worker's initializer.
 _received: tuple[int, ...] = ()
@@ -69,11 +70,31 @@ def _close(fds: Sequence[int]) -> None:
         os.close(fd)
 
 
+# What forks of this process inherit, by number.
+_kept: dict[int, tuple[Callable[..., object], tuple[Any, ...]]] = {}
+_numbers = itertools.count()
+
+
+class Keeping:
+    """An initializer and its arguments, for workers that are forks of this process."""
+
+    def __init__(self, initializer: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.number = next(_numbers)
+        _kept[self.number] = initializer, arguments
+        weakref.finalize(self, _kept.pop, self.number, None)
+
+
+def start_kept(number: int) -> None:
+    """The initializer of a worker that is a fork."""
+    initializer, arguments = _kept[number]
+    initializer(*arguments)
+
+
 class HandingLauncher(Launcher):
-    """A launcher whose workers get more descriptors."""
+    """A launcher whose workers get more descriptors, behind the pool's own."""
 
     def __init__(self, method: str, handing: Handing) -> None:
-        super().__init__(method, target=f"{__name__}:taking")
+        super().__init__(method, target=f"{__name__}:taking", early=f"{__name__}:beginning")
         self._handing = handing
 
     def launch(
@@ -84,15 +105,29 @@ class HandingLauncher(Launcher):
         timeout: float | None = 60.0,
     ) -> Worker:
         """As the base class."""
-        return super().launch((*fds, *self._handing.fds), config, name, timeout)
+        more = self._handing.fds
+        told = pickle.dumps((len(more), config))
+        return super().launch((*fds, *more), told, name, timeout)
 
 
-def taking(lane: int, event: int, arguments: int, results: int, *more: Any) -> int:
+def beginning(*fds_and_told: Any) -> None:
+    """What the worker runs first: the same as any."""
+    fds, _, config = _apart(*fds_and_told)
+    begin(*fds, config)
+
+
+def taking(*fds_and_told: Any) -> int:
     """What the worker runs: the same as any, which knows its initializer's descriptors."""
     global _received
-    *fds, config = more
-    _received = tuple(fds)
-    return serve(lane, event, arguments, results, config)
+    fds, _received, config = _apart(*fds_and_told)
+    return serve(*fds, config)
+
+
+def _apart(*fds_and_told: Any) -> tuple[tuple[int, ...], tuple[int, ...], bytes]:
+    *fds, told = fds_and_told
+    count, config = pickle.loads(told)
+    own = len(fds) - count
+    return tuple(fds[:own]), tuple(fds[own:]), config
 
 
 def start(pickled: bytes) -> None:

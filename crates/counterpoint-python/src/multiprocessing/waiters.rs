@@ -33,17 +33,19 @@ impl ProcessWaiters {
         })
     }
 
-    /// Waits for a notification; False if none came within `timeout` seconds.
+    /// Waits for a notification; None if none came within `timeout` seconds, True if it was
+    /// inherited, and is used with this, False if the slot has it.
     #[pyo3(signature = (slot, timeout = None))]
-    fn wait(&self, py: Python<'_>, slot: usize, timeout: Option<f64>) -> PyResult<bool> {
+    fn wait(&self, py: Python<'_>, slot: usize, timeout: Option<f64>) -> PyResult<Option<bool>> {
         let waiters = &self.0;
-        let attempt = |insist: bool| {
-            let notified = waiters.is_notified(slot) || insist && waiters.inherit();
-            if notified { Ok(()) } else { Err(()) }
+        let attempt = |insist| match waiters.is_notified(slot) {
+            true => Ok(false),
+            false if insist && waiters.inherit() => Ok(true),
+            false => Err(()),
         };
         let sleep = |(), until| waiters.sleep(slot, until);
         let deadline = outside_deadline(true, timeout)?;
-        Ok(block_outside(py, deadline, attempt, sleep)?.is_some())
+        block_outside(py, deadline, attempt, sleep)
     }
 
     /// Waits no more; whether there was a notification.
