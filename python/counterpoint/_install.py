@@ -73,7 +73,9 @@ _GROUPS = {
         _Names("concurrent.futures._base", "counterpoint.futures", _FUTURES),
         _Names("concurrent.futures.thread", "counterpoint.futures", _POOLS),
     ),
-    "multiprocessing": (_Names("multiprocessing", "counterpoint.multiprocessing", _MULTIPROCESSING),),
+    "multiprocessing": (
+        _Names("multiprocessing", "counterpoint.multiprocessing", _MULTIPROCESSING),
+    ),
 }
 
 _PROCESS_POOL = "ProcessPoolExecutor"

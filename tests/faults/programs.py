@@ -91,8 +91,9 @@ _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 def with_own_shm(options: str = "", then: str = ":") -> tuple[str, ...]:
     """A prefix for a program whose /dev/shm is its own, mounted with these options."""
     mount = f"mount -t tmpfs {options} none /dev/shm"
-    if shutil.which("unshare") is None or subprocess.run(
-        [*_UNSHARE, mount], capture_output=True
-    ).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*_UNSHARE, mount], capture_output=True).returncode
+    ):
         pytest.skip("no mount namespace can be made here, which takes the right to")
     return (*_UNSHARE, f'{mount}; {then} 2>/dev/null; exec "$@"', "sh")

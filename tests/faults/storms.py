@@ -15,6 +15,7 @@ from tests.faults.storm_tasks import LARGE, Book, note, note_large
 from tests.processes import ProcessPoolExecutor, clean
 from tests.support import DEADLINE, result, spawn
 
+
 def kill_at_random(
     pool: ProcessPoolExecutor, stop: threading.Event, seed: int, longest: float = 0.010
 ) -> int:

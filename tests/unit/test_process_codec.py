@@ -281,9 +281,7 @@ class Worker:
         return 2 * value
 
 
-@pytest.mark.parametrize(
-    "function", [collect, len, math.sqrt, int, Worker, Worker.double]
-)
+@pytest.mark.parametrize("function", [collect, len, math.sqrt, int, Worker, Worker.double])
 def test_a_function_with_a_name_gets_a_number(function: Any) -> None:
     codec = _Codec()
     number = codec.intern(function)

@@ -29,11 +29,13 @@ mod modelled {
 
     /// The model's time. The same for all: each reading is the latest value, as a clock's is.
     pub fn now() -> u64 {
+        // ORDERING: as a clock's readings, all threads' are in one order.
         NOW.fetch_add(0, Ordering::SeqCst)
     }
 
     /// Lets time pass until `moment`.
     pub fn pass(moment: u64) {
+        // ORDERING: as above.
         NOW.fetch_max(moment, Ordering::SeqCst);
     }
 }

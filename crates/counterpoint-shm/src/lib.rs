@@ -23,6 +23,7 @@
 
 pub mod arena;
 mod bell;
+#[cfg(any(test, not(loom)))]
 pub mod channel;
 pub mod clock;
 mod door;
@@ -33,4 +34,5 @@ mod loom_models;
 pub mod memory;
 pub mod parcel;
 mod ring;
+#[cfg(any(test, not(loom)))]
 pub mod sync;

@@ -71,7 +71,7 @@ fn put(channel: &Arc<Channel>, content: &[u8]) {
     let content = if held.is_some() { &[] } else { content };
     let parcel = Parcel { runs: &runs, content, apart: held.is_some() };
     let put = |insist| channel.try_put(Owner::me(), insist, std::iter::once(parcel));
-    wait(put, |refusal, until| drop(channel.sleep_to_put(refusal, until)));
+    wait(put, |refusal, until| _ = channel.sleep_to_put(refusal, until));
     held.into_iter().for_each(|held| held.sent());
 }
 
@@ -176,7 +176,7 @@ fn storm(seed: u64, longest: u64) {
     let (channel, echo) = (Channel::create(50).unwrap(), Channel::create(UNBOUNDED).unwrap());
     let start = |role: u32| {
         let (channel, echo) = (channel.clone(), echo.clone());
-        if role % 2 == 0 {
+        if role.is_multiple_of(2) {
             fork(move || produce(&channel, role, 0..u32::MAX, longest))
         } else {
             fork(move || {

@@ -46,6 +46,7 @@ pub(super) struct Heap {
 }
 
 /// The shortest length for so many bytes.
+#[cfg(not(loom))]
 pub(super) fn class_of(len: u64) -> Option<usize> {
     let segments = len.max(1).div_ceil(SEGMENT as u64).checked_next_power_of_two()?;
     Some(segments.trailing_zeros() as usize).filter(|class| *class < CLASSES)
@@ -173,6 +174,7 @@ impl Heap {
     }
 
     /// Whether a thread of this process holds the run.
+    #[cfg(not(loom))]
     pub(super) fn is_ours(&self, run: u32, me: Owner) -> bool {
         let bits = self.entries[run as usize].holder.load(Ordering::Relaxed);
         bits != QUEUED && Owner::of(bits).is_some_and(|holder| holder.shares_process_with(me))
