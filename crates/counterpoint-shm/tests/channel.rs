@@ -5,6 +5,7 @@ mod kit;
 
 use counterpoint_shm::channel::{Channel, INLINE, Inbox, Parcel, Refusal, Run, UNBOUNDED};
 use counterpoint_shm::clock;
+use counterpoint_shm::memory::Segment;
 use counterpoint_shm::sync::{Locked, Mutex, Owner, Patience, Placed, Semaphore, Waiters};
 use kit::{Chance, limit};
 use std::collections::HashMap;
@@ -71,7 +72,9 @@ fn put(channel: &Arc<Channel>, content: &[u8]) {
     let content = if held.is_some() { &[] } else { content };
     let parcel = Parcel { runs: &runs, content, apart: held.is_some() };
     let put = |insist| channel.try_put(Owner::me(), insist, std::iter::once(parcel));
-    wait(put, |refusal, until| _ = channel.sleep_to_put(refusal, until));
+    wait(put, |refusal, until| {
+        let _ = channel.sleep_to_put(refusal, until);
+    });
     held.into_iter().for_each(|held| held.sent());
 }
 
@@ -349,4 +352,56 @@ fn a_dead_waiters_notification_goes_to_another() {
     }
     assert!(!waiters.leave(slot));
     reap(child);
+}
+
+/// Damages so many words of a channel's memory, most of them among the control words, the first
+/// records and the table of segments.
+fn damage(memory: &Segment, chance: &mut Chance, words: u64) {
+    for _ in 0..words {
+        let within = [1_500, 1_500, 20_000, 1_000_000][chance.below(4) as usize];
+        let after = [0, 0, 1_052_672][chance.below(3) as usize];
+        let at = (after + chance.below(within)) as usize / 8 * 8;
+        let value = match chance.below(3) {
+            0 => chance.next(),
+            1 => chance.below(100_000),
+            _ => 1 << chance.below(64),
+        };
+        let word: *mut u64 = memory.base().wrapping_add(at).cast();
+        // SAFETY: within the mapping; nobody else runs.
+        unsafe { word.write_volatile(value) };
+    }
+}
+
+#[test]
+fn damaged_memory_is_refused_or_garbage_and_nothing_worse() {
+    limit(100);
+    let mut chance = Chance::new(4);
+    let mut corrupt = 0;
+    for round in 0..400 {
+        let channel = Channel::create(UNBOUNDED).unwrap();
+        let memory = Segment::adopt(channel.fd().try_clone_to_owned().unwrap()).unwrap();
+        for number in 0..20 {
+            put(&channel, &record(1, number, chance.below(100_000) as usize));
+        }
+        damage(&memory, &mut chance, 1 + round / 20);
+        for _ in 0..30 {
+            let mut inbox = Inbox::default();
+            if channel.try_take(Owner::me(), true, 3, &mut inbox) == Err(Refusal::Corrupt) {
+                corrupt += 1;
+            }
+            for at in 0..inbox.len() {
+                let (_, runs, _) = inbox.get(at);
+                let held: Vec<_> = runs.iter().map(|run| channel.held(*run)).collect();
+                let touched = |held: &counterpoint_shm::channel::Held| {
+                    // SAFETY: it was checked that the run is in the memory.
+                    unsafe { held.as_ptr().wrapping_add(held.len() - 1).read_volatile() }
+                };
+                held.iter().for_each(|held| assert!(u16::from(touched(held)) < 256));
+            }
+            let parcel = Parcel { runs: &[], content: &[1; 1000], apart: false };
+            let _ = channel.try_put(Owner::me(), true, std::iter::once(parcel));
+            drop(channel.alloc(300_000));
+        }
+    }
+    assert!(corrupt > 100, "{corrupt}");
 }

@@ -64,9 +64,11 @@ impl Heap {
 
     /// A run of this class among the first `limit` segments, held by `holder`.
     pub(super) fn take(&self, class: usize, holder: Option<Owner>, limit: u32) -> Option<u32> {
+        let fits = |run: &u32| *run < limit && limit - *run >= 1 << class;
         let run = self
             .pop(class)
             .or_else(|| holder.filter(|me| self.sweep(*me)).and_then(|_| self.pop(class)))
+            .filter(fits)
             .or_else(|| self.cut(class, limit))?;
         let entry = &self.entries[run as usize];
         entry.class.store(class as u32, Ordering::Relaxed);
@@ -180,10 +182,11 @@ impl Heap {
         bits != QUEUED && Owner::of(bits).is_some_and(|holder| holder.shares_process_with(me))
     }
 
-    /// Whether there is such a run, and of so many bytes.
-    pub(super) fn contains(&self, run: u64, len: u64) -> bool {
-        run < u64::from(self.top.load(Ordering::Relaxed)).min(SEGMENTS as u64)
-            && len <= bytes_of(self.class(run as u32))
+    /// Whether there is such a run among the first `limit` segments, and of so many bytes.
+    pub(super) fn contains(&self, run: u32, len: u64, limit: u32) -> bool {
+        run < self.top.load(Ordering::Relaxed).min(limit)
+            && len > 0
+            && len <= bytes_of(self.class(run)).min(u64::from(limit - run) * SEGMENT as u64)
     }
 
     fn class(&self, run: u32) -> usize {

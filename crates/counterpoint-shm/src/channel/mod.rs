@@ -142,6 +142,9 @@ impl Channel {
         parcels: impl Iterator<Item = Parcel<'a>>,
     ) -> Result<usize, Refusal> {
         let start = At::unpack(tail.at.load(Ordering::Relaxed));
+        if start.segment >= self.memory.segments() {
+            return Err(Refusal::Corrupt);
+        }
         let mut at = start;
         for parcel in parcels {
             assert!(parcel.content.len() <= INLINE && parcel.runs.len() <= MAX_RUNS);
@@ -270,8 +273,8 @@ impl Channel {
             found => (at, found),
         };
         let Found::Record(size, apart) = found else { return Err(Corrupt) };
-        let heap = &self.control().heap;
-        if !inbox.rest().iter().all(|run| heap.contains(u64::from(run.segment), run.len)) {
+        let (heap, limit) = (&self.control().heap, self.memory.segments());
+        if !inbox.rest().iter().all(|run| heap.contains(run.segment, run.len, limit)) {
             return Err(Corrupt);
         }
         inbox.close(apart);
