@@ -90,7 +90,9 @@ fn submit_now<'py>(
     let core = pool.core();
     core.check_ours()?;
     core.ensure_served()?;
-    if let Some(refusal) = core.shared.lock().refusal() {
+    // Not in the condition, where the lock would be held while Python is asked.
+    let refusal = core.shared.lock().refusal();
+    if let Some(refusal) = refusal {
         refuse(executor, refusal)?;
     }
     let mut job = prepare(py, pool, function, arguments, names, options)?;

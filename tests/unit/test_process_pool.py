@@ -1,0 +1,693 @@
+"""The process pool as everybody uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures as stdlib
+import gc
+import itertools
+import multiprocessing
+import os
+import queue
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from counterpoint._process.errors import BrokenProcessPool, TaskKilled
+from counterpoint.futures import CancelledError, Future, as_completed, wait
+from tests.processes import (
+    Meeting,
+    ProcessPoolExecutor,
+    clean,
+    identity,
+    own_pid,
+    square,
+    stay,
+)
+from tests.support import DEADLINE, eventually, is_collected, result, run_async, spawn
+
+pytestmark = pytest.mark.timeout(60)
+
+METHODS = ("fork", "spawn", "forkserver")
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    with ProcessPoolExecutor(2) as made:
+        yield made
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> Iterator[Meeting]:
+    place = Meeting(tmp_path)
+    yield place
+    place.close()
+
+
+def greet(name: str, /, greeting: str = "hello", *, mark: str = "") -> str:
+    return f"{greeting} {name}{mark}"
+
+
+def fail(text: str) -> None:
+    error = LookupError(text)
+    error.add_note("a note")
+    try:
+        raise OSError("underneath")
+    except OSError as cause:
+        raise error from cause
+
+
+class TestResults:
+    def test_arguments_by_position_and_name(self, pool: ProcessPoolExecutor) -> None:
+        assert pool.submit(greet, "you").result(DEADLINE) == "hello you"
+        assert pool.submit(greet, "you", "bye", mark="!").result(DEADLINE) == "bye you!"
+        assert pool.submit(greet, "you", greeting="bye").result() == "bye you"
+
+    @pytest.mark.parametrize(
+        "value",
+        [None, True, 0, -(2**80), 1.5, "text", b"bytes", (1, [2, {"k": {3}}]), range(3), greet, 2j],
+        ids=repr,
+    )
+    def test_values_survive(self, pool: ProcessPoolExecutor, value: Any) -> None:
+        back = pool.submit(identity, value).result(DEADLINE)
+        assert back == value
+        assert type(back) is type(value)
+
+    def test_in_another_process(self, pool: ProcessPoolExecutor) -> None:
+        assert pool.submit(own_pid).result(DEADLINE) in pool._processes
+        assert os.getpid() not in pool._processes
+
+    def test_lambdas_and_closures(self, pool: ProcessPoolExecutor) -> None:
+        pytest.importorskip("cloudpickle")
+        base = 40
+        assert pool.submit(lambda more: base + more, 2).result(DEADLINE) == 42
+
+    def test_methods_and_partials(self, pool: ProcessPoolExecutor) -> None:
+        import functools
+
+        assert pool.submit("a,b".split, ",").result(DEADLINE) == ["a", "b"]
+        assert pool.submit(functools.partial(greet, "x"), "y").result(DEADLINE) == "y x"
+
+    def test_many_functions(self, pool: ProcessPoolExecutor) -> None:
+        import math
+        import operator
+
+        functions = [getattr(operator, name) for name in ("add", "mul", "sub", "pow")]
+        functions += [math.gcd, math.hypot, max, min]
+        futures = [pool.submit(function, 6, 4) for _ in range(50) for function in functions]
+        expected = [function(6, 4) for _ in range(50) for function in functions]
+        assert [future.result(DEADLINE) for future in futures] == expected
+
+    def test_a_result_is_decoded_once(self, pool: ProcessPoolExecutor) -> None:
+        future = pool.submit(list, (1, 2))
+        assert future.result(DEADLINE) is future.result()
+
+    def test_a_timeout_of_waiting_leaves_the_task(
+        self, pool: ProcessPoolExecutor, meeting: Meeting
+    ) -> None:
+        future = pool.submit(stay, meeting, "there")
+        for wait_for in (future.result, future.exception):
+            with pytest.raises(TimeoutError):
+                wait_for(0.01)
+        meeting.let_go()
+        assert future.result(DEADLINE) == "there"
+        assert future.exception() is None
+
+    def test_many_threads_wait_for_one(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
+        future = pool.submit(stay, meeting, [1])
+        waiting = [spawn(future.result, DEADLINE) for _ in range(8)]
+        meeting.let_go()
+        assert [result(one) for one in waiting] == [[1]] * 8
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_start_methods(self, method: str) -> None:
+        context = multiprocessing.get_context(method)
+        with clean(), ProcessPoolExecutor(2, mp_context=context) as pool:
+            assert list(pool.map(square, range(30), chunksize=1)) == [n * n for n in range(30)]
+
+
+class TestExceptions:
+    def test_with_the_traceback_of_the_worker(self, pool: ProcessPoolExecutor) -> None:
+        future = pool.submit(fail, "not here")
+        with pytest.raises(LookupError, match="not here") as raised:
+            future.result(DEADLINE)
+        assert raised.value is future.exception()
+        assert raised.value.__notes__ == ["a note"]
+        text = "".join(traceback.format_exception(raised.value))
+        assert "in fail" in text
+        assert "underneath" in text
+        assert type(raised.value.__cause__).__name__ == "_RemoteTraceback"
+
+    def test_an_exception_group(self, pool: ProcessPoolExecutor) -> None:
+        group = ExceptionGroup("several", [KeyError("a"), ValueError("b")])
+        with pytest.raises(ExceptionGroup, match="several") as raised:
+            pool.submit(throw, group).result(DEADLINE)
+        assert [type(error) for error in raised.value.exceptions] == [KeyError, ValueError]
+
+
+def throw(error: BaseException) -> None:
+    raise error
+
+
+class TestCallbacksAndWaiting:
+    def test_callbacks_run_in_order_and_once(
+        self, pool: ProcessPoolExecutor, meeting: Meeting
+    ) -> None:
+        heard: list[Any] = []
+        future = pool.submit(stay, meeting, 5)
+        for number in range(3):
+            future.add_done_callback(lambda done, number=number: heard.append((number, done)))
+        meeting.let_go()
+        eventually(lambda: len(heard) == 3)
+        assert heard == [(number, future) for number in range(3)]
+        future.add_done_callback(lambda done: heard.append(done.result()))
+        assert heard[3:] == [5]
+
+    def test_a_callback_that_raises_is_logged(
+        self, pool: ProcessPoolExecutor, caplog: pytest.LogCaptureFixture, meeting: Meeting
+    ) -> None:
+        heard = threading.Event()
+        future = pool.submit(stay, meeting)
+        future.add_done_callback(lambda _: 1 / 0)
+        future.add_done_callback(lambda _: heard.set())
+        meeting.let_go()
+        assert heard.wait(DEADLINE)
+        assert "ZeroDivisionError" in caplog.text
+
+    @pytest.mark.parametrize("wait_for", [wait, stdlib.wait], ids=["ours", "stdlib"])
+    def test_wait(
+        self, pool: ProcessPoolExecutor, meeting: Meeting, wait_for: Callable[..., Any]
+    ) -> None:
+        slow, quick = pool.submit(stay, meeting), pool.submit(square, 3)
+        done, not_done = wait_for([slow, quick], DEADLINE, return_when="FIRST_COMPLETED")
+        assert (done, not_done) == ({quick}, {slow})
+        bad = pool.submit(fail, "bad")
+        done, _ = wait_for([slow, bad], DEADLINE, return_when="FIRST_EXCEPTION")
+        assert done == {bad}
+        meeting.let_go()
+        assert wait_for([slow, quick, bad], DEADLINE).not_done == set()
+
+    @pytest.mark.parametrize("completed", [as_completed, stdlib.as_completed])
+    def test_as_completed(
+        self, pool: ProcessPoolExecutor, meeting: Meeting, completed: Callable[..., Any]
+    ) -> None:
+        slow = pool.submit(stay, meeting, "slow")
+        futures = [slow, *(pool.submit(square, number) for number in range(50))]
+        seen = []
+        for future in completed(futures, DEADLINE):
+            seen.append(future)
+            if len(seen) == 50:
+                meeting.let_go()
+        assert seen[-1] is slow
+        assert set(seen) == set(futures)
+
+    def test_await(self, pool: ProcessPoolExecutor) -> None:
+        async def main() -> list[int]:
+            futures = [pool.submit(square, number) for number in range(100)]
+            direct = [await future for future in futures]
+            wrapped = [await asyncio.wrap_future(pool.submit(square, n)) for n in range(5)]
+            loop = asyncio.get_running_loop()
+            assert await loop.run_in_executor(pool, square, 9) == 81
+            with pytest.raises(LookupError):
+                await pool.submit(fail, "awaited")
+            return direct + wrapped
+
+        assert run_async(main()) == [n * n for n in range(100)] + [n * n for n in range(5)]
+
+    def test_await_together(self, pool: ProcessPoolExecutor) -> None:
+        async def one(number: int) -> int:
+            return await pool.submit(square, number)
+
+        async def main() -> list[int]:
+            return await asyncio.gather(*map(one, range(300)))
+
+        assert run_async(main()) == [n * n for n in range(300)]
+
+
+class TestStopping:
+    def test_cancel_what_waits(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
+        running = [pool.submit(stay, meeting) for _ in range(2)]
+        meeting.arrived(2)
+        waiting = [pool.submit(square, number) for number in range(20)]
+        assert all(future.cancel() for future in waiting)
+        assert all(future.cancel() for future in waiting)
+        assert all(future.cancelled() and future.done() for future in waiting)
+        with pytest.raises(CancelledError):
+            waiting[0].result()
+        assert not any(future.cancel() for future in running)
+        assert all(future.running() for future in running)
+        meeting.let_go(2)
+        assert pool.submit(square, 2).result(DEADLINE) == 4
+
+    def test_a_cancelled_future_calls_back(
+        self, pool: ProcessPoolExecutor, meeting: Meeting
+    ) -> None:
+        running = [pool.submit(stay, meeting) for _ in range(2)]
+        meeting.arrived(2)
+        heard: list[Any] = []
+        future = pool.submit(square, 2)
+        future.add_done_callback(heard.append)
+        assert future.cancel()
+        assert heard == [future]
+        assert wait([future], DEADLINE).done == {future}
+        meeting.let_go(2)
+        assert wait(running, DEADLINE).not_done == set()
+
+    def test_kill(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
+        future = pool.submit(stay, meeting)
+        (pid,) = meeting.arrived()
+        assert future.kill()
+        with pytest.raises(TaskKilled):
+            future.result(DEADLINE)
+        assert not future.kill()
+        eventually(lambda: pid not in pool._processes)
+        assert pool.submit(square, 2).result(DEADLINE) == 4
+
+    def test_kill_before_it_runs_is_a_cancel(
+        self, pool: ProcessPoolExecutor, meeting: Meeting
+    ) -> None:
+        running = [pool.submit(stay, meeting) for _ in range(2)]
+        meeting.arrived(2)
+        future = pool.submit(square, 2)
+        assert future.kill()
+        assert future.cancelled()
+        meeting.let_go(2)
+        assert wait(running, DEADLINE).not_done == set()
+
+
+class TestOptions:
+    def test_a_limit(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
+        future = pool.options(timeout=0.1).submit(stay, meeting)
+        with pytest.raises(TimeoutError, match="longer than its limit"):
+            future.result(DEADLINE)
+        assert pool.options(timeout=60).submit(square, 3).result(DEADLINE) == 9
+
+    def test_short_tasks_never_reach_their_limit(self, pool: ProcessPoolExecutor) -> None:
+        """However the end of the task and the message of its beginning meet."""
+        futures = [pool.options(timeout=50).submit(square, number) for number in range(3000)]
+        assert [future.result(DEADLINE) for future in futures] == [n * n for n in range(3000)]
+
+    def test_retries(self, pool: ProcessPoolExecutor, tmp_path: Path) -> None:
+        path = tmp_path / "attempts"
+        assert pool.options(retries=2).submit(flaky, str(path), 3).result(DEADLINE) == 3
+        path.unlink()
+        with pytest.raises(OSError, match=r"^2$"):
+            pool.options(retries=1).submit(flaky, str(path), 3).result(DEADLINE)
+        path.unlink()
+        often = pool.options(retries=5, retry_on=(ValueError, KeyError))
+        with pytest.raises(OSError, match=r"^1$"):
+            often.submit(flaky, str(path), 3).result(DEADLINE)
+
+    def test_retries_are_judged_by_classes_that_misbehave(
+        self, pool: ProcessPoolExecutor
+    ) -> None:
+        class Meta(type):
+            def __instancecheck__(cls, _: object) -> bool:
+                raise ArithmeticError("no opinion")
+
+        class Odd(Exception, metaclass=Meta):
+            pass
+
+        future = pool.options(retries=3, retry_on=Odd).submit(fail, "judged")
+        assert isinstance(future.exception(DEADLINE), ArithmeticError)
+
+    def test_priorities(self, meeting: Meeting, tmp_path: Path) -> None:
+        path = tmp_path / "order"
+        with ProcessPoolExecutor(1) as pool:
+            first = pool.submit(stay, meeting)
+            meeting.arrived()
+            # What is at the worker already keeps its turn.
+            early = [pool.submit(append, str(path), "early") for _ in range(10)]
+            for number in (0, 5, -5, 9):
+                pool.options(priority=number).submit(append, str(path), str(number))
+            meeting.let_go()
+            first.result(DEADLINE)
+            assert wait(early, DEADLINE).not_done == set()
+        order = [line for line in path.read_text().split() if line != "early"]
+        assert order.index("9") < order.index("-5")
+        assert order.index("5") < order.index("-5")
+
+    def test_a_name(self, pool: ProcessPoolExecutor) -> None:
+        future = pool.options(name="parse").submit(square, 2)
+        assert future.name == "parse"
+        assert future.result(DEADLINE) == 4
+
+    @pytest.mark.parametrize(
+        ("wrong", "error"),
+        [({"timeout": 0}, ValueError), ({"retries": -1}, ValueError), ({"retry_on": 3}, TypeError)],
+    )
+    def test_nonsense(
+        self, pool: ProcessPoolExecutor, wrong: dict[str, Any], error: type[Exception]
+    ) -> None:
+        with pytest.raises(error):
+            pool.options(**wrong)
+
+
+def flaky(path: str, succeed_at: int) -> int:
+    append(path, "x")
+    attempts = len(Path(path).read_text().split())
+    if attempts < succeed_at:
+        raise OSError(attempts)
+    return attempts
+
+
+def append(path: str, text: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{text}\n")
+
+
+class TestRoom:
+    def test_full_raises(self, meeting: Meeting) -> None:
+        with ProcessPoolExecutor(1, max_pending=3, on_full="raise") as pool:
+            futures = [pool.submit(stay, meeting)]
+            meeting.arrived()
+            with pytest.raises(queue.Full, match="3 tasks are pending"):
+                for _ in range(10):
+                    futures.append(pool.submit(square, 2))
+            assert 3 <= len(futures) <= 5
+            meeting.let_go()
+
+    def test_full_blocks(self, meeting: Meeting) -> None:
+        with ProcessPoolExecutor(1, max_pending=2) as pool:
+            first = pool.submit(stay, meeting)
+            meeting.arrived()
+            submitter = spawn(lambda: [pool.submit(square, number) for number in range(200)])
+            eventually(lambda: pool.statistics().queued >= 2)
+            assert not submitter.done()
+            meeting.let_go()
+            futures = result(submitter)
+            assert [future.result(DEADLINE) for future in futures] == [n * n for n in range(200)]
+            assert first.done()
+
+    def test_a_cancel_makes_room(self, meeting: Meeting) -> None:
+        with ProcessPoolExecutor(1, max_pending=2) as pool:
+            pool.submit(stay, meeting)
+            meeting.arrived()
+            waiting = [pool.submit(square, 1) for _ in range(2)]
+            blocked = spawn(pool.submit, square, 3)
+            assert all(future.cancel() for future in waiting)
+            assert isinstance(result(blocked), Future)
+            meeting.let_go()
+
+    def test_a_shutdown_refuses_who_waits(self, meeting: Meeting) -> None:
+        pool = ProcessPoolExecutor(1, max_pending=1)
+        pool.submit(stay, meeting)
+        meeting.arrived()
+        pool.submit(square, 1)
+        blocked = spawn(pool.submit, square, 3)
+        eventually(lambda: pool.statistics().queued >= 1)
+        pool.shutdown(wait=False)
+        meeting.let_go()
+        error = blocked.exception(DEADLINE)
+        assert error is None or isinstance(error, RuntimeError)
+        pool.shutdown()
+
+
+class TestMap:
+    @pytest.mark.parametrize("chunksize", [1, 7, 1000, "auto"])
+    def test_in_order(self, pool: ProcessPoolExecutor, chunksize: Any) -> None:
+        expected = [n * n for n in range(500)]
+        assert list(pool.map(square, range(500), chunksize=chunksize)) == expected
+
+    def test_several_iterables(self, pool: ProcessPoolExecutor) -> None:
+        assert list(pool.map(pow, [2, 3, 4], itertools.count(1))) == [2, 9, 64]
+
+    def test_an_infinite_iterable(self, pool: ProcessPoolExecutor) -> None:
+        results = pool.map(square, itertools.count(), buffersize=16, chunksize=1)
+        assert list(itertools.islice(results, 100)) == [n * n for n in range(100)]
+        results.close()  # type: ignore[attr-defined]
+
+    def test_unordered(self, pool: ProcessPoolExecutor) -> None:
+        results = pool.map(square, range(200), ordered=False, chunksize=1)
+        assert sorted(results) == [n * n for n in range(200)]
+
+    def test_an_error_at_its_place(self, pool: ProcessPoolExecutor) -> None:
+        results = pool.map(reciprocal, [1, 2, 0, 4], chunksize=1)
+        assert [next(results), next(results)] == [1.0, 0.5]
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+
+    def test_nonsense(self, pool: ProcessPoolExecutor) -> None:
+        with pytest.raises(ValueError, match="chunksize"):
+            pool.map(square, [1], chunksize=0)
+
+
+def reciprocal(number: int) -> float:
+    return 1 / number
+
+
+_SET_UP: list[Any] = []
+
+
+def set_up(value: Any) -> None:
+    _SET_UP.append(value)
+
+
+def what_is_set_up() -> list[Any]:
+    return _SET_UP
+
+
+class TestWorkers:
+    @pytest.mark.parametrize("method", METHODS)
+    def test_an_initializer(self, method: str) -> None:
+        context = multiprocessing.get_context(method)
+        with ProcessPoolExecutor(1, context, set_up, ("value",)) as pool:
+            assert pool.submit(what_is_set_up).result(DEADLINE) == ["value"]
+
+    def test_started_as_needed(self, meeting: Meeting) -> None:
+        with ProcessPoolExecutor(3) as pool:
+            assert len(pool._processes) == 0
+            for _ in range(20):
+                pool.submit(square, 2).result(DEADLINE)
+            assert len(pool._processes) == 1
+            futures = [pool.submit(stay, meeting) for _ in range(3)]
+            assert len(set(meeting.arrived(3))) == 3
+            meeting.let_go(3)
+            assert wait(futures, DEADLINE).not_done == set()
+
+    def test_max_tasks_per_child(self) -> None:
+        with ProcessPoolExecutor(1, max_tasks_per_child=2) as pool:
+            pids = [pool.submit(own_pid).result(DEADLINE) for _ in range(6)]
+        assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 2]
+
+    @pytest.mark.parametrize(
+        ("wrong", "error"),
+        [
+            ({"max_workers": 0}, ValueError),
+            ({"initializer": 3}, TypeError),
+            ({"max_tasks_per_child": 0}, ValueError),
+            ({"max_tasks_per_child": 1.5}, TypeError),
+            ({"max_pending": 0}, ValueError),
+            ({"on_full": "wait"}, ValueError),
+            ({"on_worker_death": "ignore"}, ValueError),
+        ],
+    )
+    def test_nonsense(self, wrong: dict[str, Any], error: type[Exception]) -> None:
+        with pytest.raises(error):
+            ProcessPoolExecutor(**wrong)
+
+    def test_a_task_sees_a_child_of_multiprocessing(self, pool: ProcessPoolExecutor) -> None:
+        name, parent = pool.submit(family).result(DEADLINE)
+        assert name != "MainProcess"
+        assert parent == os.getpid()
+
+
+def family() -> tuple[str, int | None]:
+    parent = multiprocessing.parent_process()
+    return multiprocessing.current_process().name, parent and parent.pid
+
+
+class TestArrays:
+    def test_are_writable_and_nobody_elses(self, pool: ProcessPoolExecutor) -> None:
+        numpy = pytest.importorskip("numpy")
+        array = numpy.arange(1_000_000)
+        futures = [pool.submit(fill, array, number) for number in range(4)]
+        for number, future in enumerate(futures):
+            back = future.result(DEADLINE)
+            assert (back == number).all()
+            back[:] = -1
+        assert (array == numpy.arange(1_000_000)).all()
+
+    @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 5_000_000])
+    def test_bytes_of_every_size(self, pool: ProcessPoolExecutor, size: int) -> None:
+        for kind in (bytes, bytearray):
+            value = kind(os.urandom(min(size, 1000)) * (size // 1000 + 1))[:size]
+            back = pool.submit(identity, value).result(DEADLINE)
+            assert back == value
+            assert type(back) is kind
+
+    def test_memory_is_used_again(self, pool: ProcessPoolExecutor) -> None:
+        """Gigabytes pass through, and few stay."""
+        payload = bytes(8 << 20)
+        for _ in range(100):
+            assert len(pool.submit(identity, payload).result(DEADLINE)) == len(payload)
+        assert shared_memory() < 400 << 20
+
+    def test_results_outlive_the_pool(self) -> None:
+        numpy = pytest.importorskip("numpy")
+        with ProcessPoolExecutor(1) as pool:
+            array = pool.submit(numpy.ones, 1_000_000).result(DEADLINE)
+        del pool
+        gc.collect()
+        array += 1
+        assert array.sum() == 2_000_000
+
+
+def fill(array: Any, value: int) -> Any:
+    array[:] = value
+    return array
+
+
+def shared_memory() -> int:
+    """Bytes of shared memory that this process has touched."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssShmem:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no such line")
+
+
+class TestEnds:
+    def test_shutdown_waits_for_everything(self, meeting: Meeting) -> None:
+        with clean():
+            pool = ProcessPoolExecutor(2)
+            futures = [pool.submit(stay, meeting, number) for number in range(6)]
+            meeting.let_go(6)
+            pool.shutdown()
+            assert [future.result(0) for future in futures] == list(range(6))
+            assert not pool._processes
+            pool.shutdown()
+            del pool, futures
+
+    def test_no_more_calls_after_it(self, pool: ProcessPoolExecutor) -> None:
+        pool.shutdown(wait=False)
+        with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+            pool.submit(square, 1)
+        with pytest.raises(RuntimeError):
+            list(pool.map(square, [1]))
+
+    def test_without_waiting(self, meeting: Meeting) -> None:
+        pool = ProcessPoolExecutor(1)
+        futures = [pool.submit(stay, meeting, number) for number in range(3)]
+        pool.shutdown(wait=False)
+        meeting.let_go(3)
+        assert [future.result(DEADLINE) for future in futures] == [0, 1, 2]
+
+    def test_cancelling_what_waits(self, meeting: Meeting) -> None:
+        pool = ProcessPoolExecutor(1)
+        running = pool.submit(stay, meeting, "ran")
+        meeting.arrived()
+        waiting = [pool.submit(square, number) for number in range(500)]
+        pool.shutdown(wait=False, cancel_futures=True)
+        assert all(future.cancelled() for future in waiting)
+        assert stdlib.wait(waiting, DEADLINE).not_done == set()
+        meeting.let_go()
+        assert running.result(DEADLINE) == "ran"
+        pool.shutdown()
+
+    def test_a_pool_never_used(self) -> None:
+        with clean():
+            for _ in range(20):
+                ProcessPoolExecutor(2).shutdown()
+                with ProcessPoolExecutor(2):
+                    pass
+
+    def test_a_hundred_pools(self) -> None:
+        with clean():
+            kept = []
+            for number in range(30):
+                with ProcessPoolExecutor(1) as pool:
+                    kept.append(pool.submit(square, number))
+            del pool
+            # Futures keep none of the descriptors of their pools.
+            gc.collect()
+            assert len(os.listdir("/proc/self/fd")) < 40
+            assert [future.result() for future in kept] == [n * n for n in range(30)]
+            del kept
+
+    def test_the_executor_is_collected_and_its_tasks_are_done(self) -> None:
+        with clean():
+            pool = ProcessPoolExecutor(1)
+            futures = [pool.submit(square, number) for number in range(100)]
+            gone = weakref.ref(pool)
+            del pool
+            assert is_collected(gone)
+            assert [future.result(DEADLINE) for future in futures] == [n * n for n in range(100)]
+
+    def test_terminate_and_kill_workers(self, meeting: Meeting) -> None:
+        for method in ("terminate_workers", "kill_workers"):
+            pool = ProcessPoolExecutor(2)
+            running = [pool.submit(stay, meeting) for _ in range(2)]
+            meeting.arrived(2)
+            waiting = pool.submit(square, 1)
+            getattr(pool, method)()
+            assert waiting.cancelled()
+            for future in running:
+                assert isinstance(future.exception(DEADLINE), BrokenProcessPool)
+            pool.shutdown()
+            with pytest.raises(RuntimeError):
+                pool.submit(square, 1)
+
+
+class TestClass:
+    def test_it_is_the_stdlibs(self, pool: ProcessPoolExecutor) -> None:
+        assert isinstance(pool, stdlib.ProcessPoolExecutor)
+        assert isinstance(pool.submit(square, 1), stdlib.Future)
+
+    def test_subclasses(self) -> None:
+        class Counting(ProcessPoolExecutor):
+            submitted = 0
+
+            def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+                self.submitted += 1
+                return super().submit(fn, *args, **kwargs)
+
+        with Counting(1) as pool:
+            assert pool.submit(square, 3).result(DEADLINE) == 9
+            assert list(pool.map(square, range(5), chunksize=1)) == [0, 1, 4, 9, 16]
+            assert pool.submitted == 6
+
+    def test_a_subclass_that_forgets_its_base(self) -> None:
+        class Forgetful(ProcessPoolExecutor):
+            def __init__(self) -> None:
+                pass
+
+        with pytest.raises(RuntimeError, match=r"super\(\).__init__"):
+            Forgetful().submit(square, 1)
+
+    def test_statistics(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
+        futures = [pool.submit(square, number) for number in range(100)]
+        futures += [pool.submit(fail, "counted") for _ in range(3)]
+        assert wait(futures, DEADLINE).not_done == set()
+        running = [pool.submit(stay, meeting) for _ in range(2)]
+        meeting.arrived(2)
+        waiting = [pool.submit(square, 1) for _ in range(5)]
+        statistics = pool.statistics()
+        assert (statistics.max_workers, statistics.workers) == (2, 2)
+        assert (statistics.running, statistics.queued) == (2, 5)
+        assert all(future.cancel() for future in waiting)
+        meeting.let_go(2)
+        assert wait(running, DEADLINE).not_done == set()
+        statistics = pool.statistics()
+        assert (statistics.done, statistics.failed, statistics.cancelled) == (102, 0 + 3, 5)
+        assert statistics.run_time.count == 105
+
+    def test_references_are_let_go(self, pool: ProcessPoolExecutor) -> None:
+        class Held:
+            pass
+
+        held = Held()
+        future = pool.submit(square, 2)
+        future.add_done_callback(lambda _, held=held: None)
+        future.result(DEADLINE)
+        gone, alive = weakref.ref(held), weakref.ref(future)
+        del held, future
+        eventually(lambda: is_collected(gone) and is_collected(alive))
+
+    def test_pickling_is_refused(self, pool: ProcessPoolExecutor) -> None:
+        with pytest.raises(TypeError):
+            pool.submit(identity, pool).result(DEADLINE)
