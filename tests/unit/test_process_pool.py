@@ -303,9 +303,7 @@ class TestOptions:
         with pytest.raises(OSError, match=r"^1$"):
             often.submit(flaky, str(path), 3).result(DEADLINE)
 
-    def test_retries_are_judged_by_classes_that_misbehave(
-        self, pool: ProcessPoolExecutor
-    ) -> None:
+    def test_retries_are_judged_by_classes_that_misbehave(self, pool: ProcessPoolExecutor) -> None:
         class Meta(type):
             def __instancecheck__(cls, _: object) -> bool:
                 raise ArithmeticError("no opinion")
