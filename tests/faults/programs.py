@@ -39,8 +39,10 @@ class Program:
     ) -> None:
         path.write_text(PRELUDE + code)
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-W", "error", "-X", "faulthandler", str(path)]
-            + [*arguments, *PATHS],
+            [
+                *(*prefix, sys.executable, "-W", "error", "-X", "faulthandler"),
+                *(str(path), *arguments, *PATHS),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

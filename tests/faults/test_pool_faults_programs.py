@@ -142,7 +142,9 @@ def be_child(pool, futures):
             assert "fork" in str(error), error
         else:
             assert futures[-1].done()
-    futures[-1].cancel(); futures[-1].kill(); futures[-1].done(); futures[-1].running(); repr(futures[-1])
+    last = futures[-1]
+    last.cancel(), last.kill(), last.done(), last.running(), repr(last)
+    del last
     pool.shutdown(wait=True, cancel_futures=True)
     del pool
     gc.collect()
@@ -191,7 +193,8 @@ def child(pool):
 if __name__ == "__main__":
     with ProcessPoolExecutor(2) as pool:
         futures = [pool.submit(square, number) for number in range(500)]
-        children = [multiprocessing.get_context("fork").Process(target=child, args=(pool,)) for _ in range(4)]
+        fork = multiprocessing.get_context("fork")
+        children = [fork.Process(target=child, args=(pool,)) for _ in range(4)]
         for each in children: each.start()
         for each in children: each.join(20)
         assert [each.exitcode for each in children] == [0] * 4
@@ -268,7 +271,8 @@ if __name__ == "__main__":
     pool = ProcessPoolExecutor(2)
     for number in range(200):
         pool.submit(square, number).add_done_callback(lambda future: future.result())
-    pool.submit(die).add_done_callback(lambda future: print(type(future.exception()).__name__, flush=True))
+    def tell(future): print(type(future.exception()).__name__, flush=True)
+    pool.submit(die).add_done_callback(tell)
 """
 )
 
@@ -355,7 +359,8 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with ProcessPoolExecutor(1) as pool:
         assert pool.submit(square, 3).result(10) == 9
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
         victim = pool.submit(die)
         behind = [pool.submit(square, number) for number in range(5)]
         print(type(victim.exception(10)).__name__)

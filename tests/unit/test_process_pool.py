@@ -365,8 +365,7 @@ class TestRoom:
             futures = [pool.submit(stay, meeting)]
             meeting.arrived()
             with pytest.raises(queue.Full, match="3 tasks are pending"):
-                for _ in range(10):
-                    futures.append(pool.submit(square, 2))
+                futures.extend(pool.submit(square, 2) for _ in range(10))
             assert 3 <= len(futures) <= 5
             meeting.let_go()
 
