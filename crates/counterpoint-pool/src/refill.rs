@@ -12,6 +12,10 @@ use std::sync::Arc;
 /// that has nothing to do.
 const STUCK: u64 = 100_000;
 
+/// A worker whose task has run this long, in nanoseconds, is reason to launch another for what waits
+/// behind it.
+const WAITS: u64 = 1_000_000;
+
 impl<N: Notify, K> PoolState<N, K> {
     /// Gives every station what it has room for.
     pub(crate) fn refill_all(&mut self, now: u64) {
@@ -73,8 +77,11 @@ impl<N: Notify, K> PoolState<N, K> {
     /// Takes jobs from behind a long one for a worker that has nothing to do. Returns when to look
     /// again, if one may become long.
     pub(crate) fn balance(&mut self, now: u64) -> Option<u64> {
-        if !self.queue.is_empty() || !self.stations.iter().any(|station| station.is_idle()) {
+        if !self.queue.is_empty() {
             return None;
+        }
+        if !self.stations.iter().any(|station| station.is_idle()) {
+            return self.reinforce(now);
         }
         let ready = |station: &Station<N, K>| station.stage == Stage::Ready && station.is_idle();
         let mut again = None;
@@ -99,6 +106,27 @@ impl<N: Notify, K> PoolState<N, K> {
             self.refill_all(now);
         }
         again
+    }
+
+    /// Launches a worker, which will be idle and so given what waits behind a long task. Returns when
+    /// to look again, if there may be reason to.
+    fn reinforce(&mut self, now: u64) -> Option<u64> {
+        if self.launching > 0 || !self.may_launch(now) {
+            return None;
+        }
+        let waits = self.stations.iter().filter(|station| station.has_unstarted());
+        let began = waits.map(|station| match station.end.started_at() {
+            0 => now,
+            at => at,
+        });
+        let due = began.min()?.saturating_add(WAITS);
+        if due > now {
+            return Some(due);
+        }
+        if self.reserve_launch(now) {
+            self.news.push(News::Wanted);
+        }
+        None
     }
 
     /// Puts what a worker has not begun back into the queue: at most so many, newest first.

@@ -267,14 +267,19 @@ impl<N: Notify, K> PoolState<N, K> {
 
     /// Counts one more worker as on its way, if one may be launched.
     pub(crate) fn reserve_launch(&mut self, now: u64) -> bool {
+        let launch = self.may_launch(now);
+        self.launching += usize::from(launch);
+        launch
+    }
+
+    /// Whether there may be one more worker.
+    pub(crate) fn may_launch(&self, now: u64) -> bool {
         // One that leaves counts while it runs its last job: no more run at a time than may.
         let counts = |station: &&Station<N, K>| station.is_live() || station.end.in_flight() > 0;
         let live = self.stations.iter().filter(counts).count();
-        let launch = !self.broken
+        !self.broken
             && live + self.launching < self.limits.workers
-            && now >= self.no_launch_before;
-        self.launching += usize::from(launch);
-        launch
+            && now >= self.no_launch_before
     }
 
     /// The worker was launched: its station takes part from now on.
