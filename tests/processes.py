@@ -78,16 +78,13 @@ class Guest(NamedTuple):
         os.write(fd, b"%d\n" % (os.getpid() if number is None else number))
         os.close(fd)
 
-    def wait(self) -> None:
-        """Wait until let go."""
+    def stay(self, number: int | None = None) -> int:
+        """Arrive and wait until let go; the process's number."""
+        # Opened first: a permit is lost with the pipe, once nobody has it open.
         fd = os.open(self.permits, os.O_RDWR)
+        self.arrive(number)
         os.read(fd, 1)
         os.close(fd)
-
-    def stay(self, number: int | None = None) -> int:
-        """Arrive and wait; the process's number."""
-        self.arrive(number)
-        self.wait()
         return os.getpid()
 
 

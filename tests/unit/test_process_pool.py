@@ -127,8 +127,11 @@ class TestResults:
     @pytest.mark.parametrize("method", METHODS)
     def test_start_methods(self, method: str) -> None:
         context = multiprocessing.get_context(method)
-        with clean(), ProcessPoolExecutor(2, mp_context=context) as pool:
-            assert list(pool.map(square, range(30), chunksize=1)) == [n * n for n in range(30)]
+        with clean():
+            with ProcessPoolExecutor(2, mp_context=context) as pool:
+                results = list(pool.map(square, range(30), chunksize=1))
+            assert results == [n * n for n in range(30)]
+            del pool
 
 
 class TestExceptions:

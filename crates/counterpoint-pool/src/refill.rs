@@ -12,6 +12,10 @@ use std::sync::Arc;
 /// that has nothing to do.
 const STUCK: u64 = 100_000;
 
+/// A worker whose task has run this long, in nanoseconds, is reason to launch another for what waits
+/// behind it.
+const WAITS: u64 = 1_000_000;
+
 impl<N: Notify, K> PoolState<N, K> {
     /// Gives every station what it has room for.
     pub(crate) fn refill_all(&mut self, now: u64) {
@@ -114,8 +118,8 @@ impl<N: Notify, K> PoolState<N, K> {
         let (mut waiting, mut again) = (0, None);
         for station in self.stations.iter().filter(|station| station.has_unstarted()) {
             let since = station.end.started_at();
-            if since == 0 || since.saturating_add(STUCK) > now {
-                again = Some(now + STUCK);
+            if since == 0 || since.saturating_add(WAITS) > now {
+                again = Some(now + WAITS);
             } else {
                 waiting += station.end.in_flight() - 1;
             }
