@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from multiprocessing import forkserver, resource_tracker
 from typing import Any
 
 METHODS = ("fork", "forkserver", "spawn")
+
+
+def ended() -> Iterator[None]:
+    """Afterwards ends what the stdlib keeps running for its start methods."""
+    yield
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
 
 
 def hold_for_ever(lock: Any, held: Any) -> None:

@@ -17,6 +17,8 @@ from tests.unit import processes
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
+_ended = pytest.fixture(scope="module", autouse=True)(processes.ended)
+
 
 @pytest.fixture(params=processes.METHODS)
 def context(request: pytest.FixtureRequest) -> Any:
@@ -237,6 +239,7 @@ def test_a_barrier_is_broken_by_the_death_of_who_changes_it(fork: Any) -> None:
 
 
 def test_all_go_to_a_process_of_each_start_method(context: Any) -> None:
+    pytest.importorskip("ctypes", reason="this build has no ctypes, which Value needs")
     lock, rlock, semaphore = context.Lock(), context.RLock(), context.BoundedSemaphore(2)
     event, value, queue = context.Event(), context.Value("i", 41), context.Queue()
     condition = context.Condition(lock)

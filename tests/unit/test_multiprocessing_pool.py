@@ -21,6 +21,8 @@ from tests.unit import processes
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
+_ended = pytest.fixture(scope="module", autouse=True)(processes.ended)
+
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Any]:

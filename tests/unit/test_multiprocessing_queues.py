@@ -19,6 +19,8 @@ from tests.unit import processes
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
+_ended = pytest.fixture(scope="module", autouse=True)(processes.ended)
+
 
 class Weird:
     """A value of a class of its own."""
