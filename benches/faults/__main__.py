@@ -129,7 +129,9 @@ def marked(mark: bytes) -> list[int]:
 
 
 def conclude(case: str, said: list[str], hung: bool, left: int, marks: int) -> tuple[str, str]:
-    verdict, _, text = (said[-1][8:].strip() if said else "pool lost|the program died").partition("|")
+    verdict, _, text = (said[-1][8:].strip() if said else "pool lost|the program died").partition(
+        "|"
+    )
     if verdict in ("no such option", "not run"):
         return verdict, text
     if hung:

@@ -39,7 +39,9 @@ def table(record: dict[str, Any]) -> list[str]:
     for name, row in record["results"].items():
         cells = [cell(row[pool][0]) for pool in pools]
         lines.append(f"| {CASES[name].number} | {CASES[name].title} | " + " | ".join(cells) + " |")
-    totals = [sum(row[pool][0] == "correct" for row in record["results"].values()) for pool in pools]
+    totals = [
+        sum(row[pool][0] == "correct" for row in record["results"].values()) for pool in pools
+    ]
     of = [sum(cell(row[pool][0]) != "–" for row in record["results"].values()) for pool in pools]
     counts = [f"{total} of {all_}" for total, all_ in zip(totals, of, strict=True)]
     lines.append("| | correct | " + " | ".join(counts) + " |")

@@ -31,6 +31,9 @@ from tests.processes import Guest, ProcessPoolExecutor, die, identity, square, s
 """
 
 
+PYTHON = (sys.executable, "-W", "error", "-X", "faulthandler")
+
+
 class Program:
     """A program in a session of its own, as at a terminal."""
 
@@ -39,8 +42,7 @@ class Program:
     ) -> None:
         path.write_text(PRELUDE + code)
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-W", "error", "-X", "faulthandler", str(path)]
-            + [*arguments, *PATHS],
+            [*prefix, *PYTHON, str(path), *arguments, *PATHS],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -91,8 +93,9 @@ _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 def with_own_shm(options: str = "", then: str = ":") -> tuple[str, ...]:
     """A prefix for a program whose /dev/shm is its own, mounted with these options."""
     mount = f"mount -t tmpfs {options} none /dev/shm"
-    if shutil.which("unshare") is None or subprocess.run(
-        [*_UNSHARE, mount], capture_output=True
-    ).returncode:
+    if (
+        shutil.which("unshare") is None
+        or subprocess.run([*_UNSHARE, mount], capture_output=True).returncode
+    ):
         pytest.skip("no mount namespace can be made here, which takes the right to")
     return (*_UNSHARE, f'{mount}; {then} 2>/dev/null; exec "$@"', "sh")

@@ -94,7 +94,9 @@ def test_9_the_error_names_the_argument() -> None:
 @pytest.mark.parametrize("error", [Odd, SystemExit, KeyboardInterrupt])
 def test_10_an_argument_whose_unpickling_raises(error: type[BaseException]) -> None:
     with ProcessPoolExecutor(1) as pool:
-        assert isinstance(pool.submit(identity, RaisesWhenUnpickled(error)).exception(DEADLINE), error)
+        assert isinstance(
+            pool.submit(identity, RaisesWhenUnpickled(error)).exception(DEADLINE), error
+        )
         still_works(pool)
 
 

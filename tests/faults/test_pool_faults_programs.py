@@ -16,6 +16,7 @@ from tests.support import eventually
 
 pytestmark = pytest.mark.timeout(40)
 
+
 @pytest.fixture
 def meeting(tmp_path: Path) -> Iterator[Meeting]:
     place = Meeting(tmp_path)
@@ -23,7 +24,9 @@ def meeting(tmp_path: Path) -> Iterator[Meeting]:
     place.close()
 
 
-BUSY = TASKS + """
+BUSY = (
+    TASKS
+    + """
 if __name__ == "__main__":
     meeting = Guest(*sys.argv[1:3])
     with ProcessPoolExecutor(2) as pool:
@@ -35,6 +38,7 @@ if __name__ == "__main__":
             meeting.arrive(0)
     print("ended", [future.exception() for future in futures])
 """
+)
 
 
 def test_17_ctrl_c_while_busy_leaves_the_tasks_alone(meeting: Meeting, tmp_path: Path) -> None:
@@ -64,7 +68,9 @@ def test_17_ctrl_c_twice_while_busy_ends_the_program(meeting: Meeting, tmp_path:
         eventually(lambda: not any(state_of(pid) for pid in pids), 10)
 
 
-IDLE = TASKS + """
+IDLE = (
+    TASKS
+    + """
 if __name__ == "__main__":
     meeting = Guest(*sys.argv[1:3])
     pool = ProcessPoolExecutor(2)
@@ -76,6 +82,7 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         print(pool.submit(square, 3).result())
 """
+)
 
 
 def test_17_ctrl_c_while_idle(meeting: Meeting, tmp_path: Path) -> None:
@@ -85,7 +92,9 @@ def test_17_ctrl_c_while_idle(meeting: Meeting, tmp_path: Path) -> None:
         assert running.end() == (0, "328350\n9\n", "")
 
 
-INTERRUPTED_SUBMITS = TASKS + """
+INTERRUPTED_SUBMITS = (
+    TASKS
+    + """
 if __name__ == "__main__":
     meeting, sigint = Guest(*sys.argv[1:3]), {signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, sigint)
@@ -105,6 +114,7 @@ if __name__ == "__main__":
                 assert future.result(20) == (number % 20) ** 2
     print("all there")
 """
+)
 
 
 def test_17_ctrl_c_at_any_moment_of_submit_and_result(meeting: Meeting, tmp_path: Path) -> None:
@@ -118,7 +128,9 @@ def test_17_ctrl_c_at_any_moment_of_submit_and_result(meeting: Meeting, tmp_path
         assert running.end() == (0, "all there\n", "")
 
 
-FORKS = TASKS + """
+FORKS = (
+    TASKS
+    + """
 warnings.simplefilter("ignore", DeprecationWarning)
 
 def be_child(pool, futures):
@@ -130,7 +142,8 @@ def be_child(pool, futures):
             assert "fork" in str(error), error
         else:
             assert futures[-1].done()
-    futures[-1].cancel(); futures[-1].kill(); futures[-1].done(); futures[-1].running(); repr(futures[-1])
+    last = futures[-1]
+    last.cancel(); last.kill(); last.done(); last.running(); repr(last)
     pool.shutdown(wait=True, cancel_futures=True)
     del pool
     gc.collect()
@@ -156,13 +169,16 @@ if __name__ == "__main__":
             assert os.waitpid(child, 0)[1] == 0, turn
     print("fine")
 """
+)
 
 
 def test_19_a_fork_of_the_parent_while_busy(tmp_path: Path) -> None:
     assert succeeds(tmp_path, FORKS) == "fine\n"
 
 
-FORKED_BY_MULTIPROCESSING = TASKS + """
+FORKED_BY_MULTIPROCESSING = (
+    TASKS
+    + """
 import multiprocessing
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -176,20 +192,24 @@ def child(pool):
 if __name__ == "__main__":
     with ProcessPoolExecutor(2) as pool:
         futures = [pool.submit(square, number) for number in range(500)]
-        children = [multiprocessing.get_context("fork").Process(target=child, args=(pool,)) for _ in range(4)]
+        fork = multiprocessing.get_context("fork")
+        children = [fork.Process(target=child, args=(pool,)) for _ in range(4)]
         for each in children: each.start()
         for each in children: each.join(20)
         assert [each.exitcode for each in children] == [0] * 4
         assert [future.result(20) for future in futures] == [n * n for n in range(500)]
     print("fine")
 """
+)
 
 
 def test_19_a_child_of_multiprocessing(tmp_path: Path) -> None:
     assert succeeds(tmp_path, FORKED_BY_MULTIPROCESSING) == "fine\n"
 
 
-LEFT_TO_THE_EXIT = TASKS + """
+LEFT_TO_THE_EXIT = (
+    TASKS
+    + """
 def note(path, number):
     with open(path, "a") as file:
         file.write(f"{number}\\n")
@@ -207,6 +227,7 @@ if __name__ == "__main__":
     if sys.argv[3] == "raise":
         sys.exit(0)
 """
+)
 
 
 @pytest.mark.parametrize("how", ["kept", "collected"])
@@ -218,7 +239,9 @@ def test_20_exit_of_the_interpreter_with_work_pending(tmp_path: Path, how: str, 
     assert sorted(map(int, path.read_text().split())) == list(range(30))
 
 
-SUDDEN = TASKS + """
+SUDDEN = (
+    TASKS
+    + """
 if __name__ == "__main__":
     meeting = Guest(*sys.argv[1:3])
     pool = ProcessPoolExecutor(2)
@@ -226,6 +249,7 @@ if __name__ == "__main__":
     meeting.arrive()
     signal.pause()
 """
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -239,20 +263,27 @@ def test_20_the_parent_is_killed_and_its_workers_die(
         eventually(lambda: not any(state_of(pid) for pid in pids), 10)
 
 
-EXITS_IN_A_CALLBACK = TASKS + """
+EXITS_IN_A_CALLBACK = (
+    TASKS
+    + """
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(2)
     for number in range(200):
         pool.submit(square, number).add_done_callback(lambda future: future.result())
-    pool.submit(die).add_done_callback(lambda future: print(type(future.exception()).__name__, flush=True))
+    def say(future):
+        print(type(future.exception()).__name__, flush=True)
+    pool.submit(die).add_done_callback(say)
 """
+)
 
 
 def test_20_callbacks_still_run_at_the_exit(tmp_path: Path) -> None:
     assert succeeds(tmp_path, EXITS_IN_A_CALLBACK) == "WorkerCrashed\n"
 
 
-PLAIN = TASKS + """
+PLAIN = (
+    TASKS
+    + """
 if __name__ == "__main__":
     shm = os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else []
     with ProcessPoolExecutor(2) as pool:
@@ -262,6 +293,7 @@ if __name__ == "__main__":
     assert shm == (os.listdir("/dev/shm") if os.path.isdir("/dev/shm") else [])
     print("fine")
 """
+)
 
 
 def test_23_dev_shm_is_full(tmp_path: Path) -> None:
@@ -282,7 +314,9 @@ def test_23_dev_shm_is_of_no_use_and_there_are_no_semaphores(tmp_path: Path) -> 
     assert succeeds(tmp_path, NO_SEMAPHORES + PLAIN, prefix=prefix) == "fine\n"
 
 
-FEW_DESCRIPTORS = TASKS + """
+FEW_DESCRIPTORS = (
+    TASKS
+    + """
 import resource
 if __name__ == "__main__":
     used = max(map(int, os.listdir("/proc/self/fd"))) + 1
@@ -306,6 +340,7 @@ if __name__ == "__main__":
         assert pool.submit(square, 3).result(10) == 9
     print("fine")
 """
+)
 
 
 def test_23_a_small_limit_of_descriptors(tmp_path: Path) -> None:
@@ -315,20 +350,24 @@ def test_23_a_small_limit_of_descriptors(tmp_path: Path) -> None:
     assert (status, out) == (0, "fine\n"), err
 
 
-LIMIT_ON_THE_WAY = TASKS + """
+LIMIT_ON_THE_WAY = (
+    TASKS
+    + """
 import resource
 if __name__ == "__main__":
     meeting = Guest(*sys.argv[1:3])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with ProcessPoolExecutor(1) as pool:
         assert pool.submit(square, 3).result(10) == 9
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 2, hard))
+        room = max(map(int, os.listdir("/proc/self/fd"))) + 2
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
         victim = pool.submit(die)
         behind = [pool.submit(square, number) for number in range(5)]
         print(type(victim.exception(10)).__name__)
         print({type(future.exception(10)).__name__ for future in behind})
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 """
+)
 
 
 def test_23_no_descriptor_for_a_replacement(meeting: Meeting, tmp_path: Path) -> None:

@@ -247,15 +247,22 @@ pub fn settled_or_watch(
     future: FutureObject,
     observer: *mut PyObject,
 ) -> PyResult<Option<bool>> {
-    remote::settle(py, future)?;
     let mut spare = spare(py, future, |fields| fields.observers);
-    let (settled, _acquired) = change(py, future, |state, fields, _| {
-        if state.phase().is_settled() {
-            return Some(Some(!fields.exception.is_null()));
+    loop {
+        remote::settle(py, future)?;
+        let (settled, _acquired) = change(py, future, |state, fields, _| {
+            if remote::is_too_early(state, future) {
+                return Some(None);
+            }
+            if state.phase().is_settled() {
+                return Some(Some(Some(!fields.exception.is_null())));
+            }
+            append(&mut fields.observers, &mut spare, observer).then_some(Some(None))
+        })?;
+        if let Some(settled) = settled.ok_or_else(|| PyErr::fetch(py))? {
+            return Ok(settled);
         }
-        append(&mut fields.observers, &mut spare, observer).then_some(None)
-    })?;
-    settled.ok_or_else(|| PyErr::fetch(py))
+    }
 }
 
 /// Takes an observer off a future that it does not care for any more.
