@@ -16,7 +16,9 @@ from counterpoint._process import executor
 from counterpoint._worker import zygotes
 from tests.support import DEADLINE, eventually
 
-__all__ = ["Meeting", "ProcessPoolExecutor", "clean", "descendants", "state_of"]
+METHODS = ("fork", "spawn", "forkserver")
+
+__all__ = ["METHODS", "Meeting", "ProcessPoolExecutor", "clean", "descendants", "state_of"]
 
 
 class ProcessPoolExecutor(executor.ProcessPoolExecutor):
@@ -92,6 +94,15 @@ def stay(meeting: Any, value: Any = None) -> Any:
     """A task that is at the meeting."""
     meeting.stay()
     return value
+
+
+def fail(text: str) -> None:
+    error = LookupError(text)
+    error.add_note("a note")
+    try:
+        raise OSError("underneath")
+    except OSError as cause:
+        raise error from cause
 
 
 def identity(value: Any) -> Any:

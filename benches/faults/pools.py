@@ -160,9 +160,8 @@ class Mpire(Pool):
     def create(self, workers: int, options: dict[str, Any]) -> Any:
         import mpire
 
-        self.apply = {
-            key: options.pop(key) for key in ("worker_lifespan", "worker_init") if key in options
-        }
+        # Options of each call.
+        self.apply = options
         return mpire.WorkerPool(n_jobs=workers)
 
     def submit(self, fn: Callable[..., Any], *args: Any, limit: float | None = None) -> Ticket:

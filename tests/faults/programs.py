@@ -31,6 +31,9 @@ from tests.processes import Guest, ProcessPoolExecutor, die, identity, square, s
 """
 
 
+PYTHON = (sys.executable, "-W", "error", "-X", "faulthandler")
+
+
 class Program:
     """A program in a session of its own, as at a terminal."""
 
@@ -39,10 +42,7 @@ class Program:
     ) -> None:
         path.write_text(PRELUDE + code)
         self.process = subprocess.Popen(
-            [
-                *(*prefix, sys.executable, "-W", "error", "-X", "faulthandler"),
-                *(str(path), *arguments, *PATHS),
-            ],
+            [*prefix, *PYTHON, str(path), *arguments, *PATHS],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

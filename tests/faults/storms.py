@@ -35,7 +35,7 @@ def memory() -> int:
 
 
 def weather(name: str, directory: Path) -> None:
-    """One storm twice: the second leaves no more memory in use than the first, nor a thing."""
+    """One storm twice: the second leaves no more memory in use than the first, nor aught else."""
     storm, used = globals()[name], 0
     for turn in range(2):
         (directory / str(turn)).mkdir()

@@ -143,8 +143,7 @@ def be_child(pool, futures):
         else:
             assert futures[-1].done()
     last = futures[-1]
-    last.cancel(), last.kill(), last.done(), last.running(), repr(last)
-    del last
+    last.cancel(); last.kill(); last.done(); last.running(); repr(last)
     pool.shutdown(wait=True, cancel_futures=True)
     del pool
     gc.collect()
@@ -271,8 +270,9 @@ if __name__ == "__main__":
     pool = ProcessPoolExecutor(2)
     for number in range(200):
         pool.submit(square, number).add_done_callback(lambda future: future.result())
-    def tell(future): print(type(future.exception()).__name__, flush=True)
-    pool.submit(die).add_done_callback(tell)
+    def say(future):
+        print(type(future.exception()).__name__, flush=True)
+    pool.submit(die).add_done_callback(say)
 """
 )
 
@@ -359,8 +359,8 @@ if __name__ == "__main__":
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with ProcessPoolExecutor(1) as pool:
         assert pool.submit(square, 3).result(10) == 9
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+        room = max(map(int, os.listdir("/proc/self/fd"))) + 2
+        resource.setrlimit(resource.RLIMIT_NOFILE, (room, hard))
         victim = pool.submit(die)
         behind = [pool.submit(square, number) for number in range(5)]
         print(type(victim.exception(10)).__name__)

@@ -51,11 +51,12 @@ pub fn describe(py: Python<'_>, future: FutureObject) -> PyResult<String> {
     remote::refresh(future);
     remote::settle(py, future)?;
     let acquired = acquire(py, future)?;
-    let (phase, exception, result) = future.with(py, |state, fields| {
+    let read = remote::read_settled(py, future, |state, fields| {
         // SAFETY: under the lock.
         unsafe { (state.phase(), share(fields.exception), share(fields.result)) }
     });
     drop(acquired);
+    let (phase, exception, result) = read?;
     let class = class_name(&future.bind(py))?;
     let head =
         format!("<{class} at {:#x} state={}", future.as_ptr() as usize, PHASES[phase as usize].2);
@@ -143,9 +144,8 @@ fn get(object: *mut PyObject, field: Field) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of an attribute.
         let future = unsafe { FutureObject::from_ptr(object) };
-        remote::settle(py, future)?;
         // SAFETY: under the lock.
-        let value = future.with(py, |_, fields| unsafe { share(*field(fields)) });
+        let value = remote::read_settled(py, future, |_, fields| unsafe { share(*field(fields)) })?;
         Ok(value.map_or_else(|| py.None().into_ptr(), Ref::into_ptr))
     })
 }

@@ -305,15 +305,27 @@ pub fn settled_or_watch(
     future: FutureObject,
     observer: *mut PyObject,
 ) -> PyResult<Option<bool>> {
-    remote::settle(py, future)?;
-    let _acquired = acquire(py, future)?;
-    add(
-        py,
-        future,
-        |fields| &mut fields.observers,
-        observer,
-        |state, fields| state.phase().is_settled().then(|| !fields.exception.is_null()),
-    )
+    loop {
+        remote::settle(py, future)?;
+        let _acquired = acquire(py, future)?;
+        let answer = add(
+            py,
+            future,
+            |fields| &mut fields.observers,
+            observer,
+            |state, fields| {
+                if remote::is_too_early(state, future) {
+                    return Some(None);
+                }
+                state.phase().is_settled().then(|| Some(!fields.exception.is_null()))
+            },
+        )?;
+        match answer {
+            Some(None) => {}
+            Some(settled) => return Ok(settled),
+            None => return Ok(None),
+        }
+    }
 }
 
 /// Takes an observer off a future that it does not care for any more.

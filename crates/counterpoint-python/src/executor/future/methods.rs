@@ -260,10 +260,11 @@ unsafe extern "C" fn snapshot(object: *mut PyObject, _: *mut PyObject) -> *mut P
         let future = unsafe { FutureObject::from_ptr(object) };
         super::remote::settle(py, future)?;
         let _acquired = acquire(py, future)?;
-        let (phase, result, exception) = future.with(py, |state, fields| {
+        let read = super::remote::read_settled(py, future, |state, fields| {
             // SAFETY: under the lock.
             unsafe { (state.phase(), share(fields.result), share(fields.exception)) }
         });
+        let (phase, result, exception) = read?;
         let finished = phase == Phase::Finished;
         let part = |part: Option<Ref>| part.filter(|_| finished).map(|part| part.bind(py));
         let tuple = (phase.is_done(), phase.is_cancelled(), part(result), part(exception));

@@ -136,6 +136,30 @@ pub fn settle(py: Python<'_>, future: FutureObject) -> PyResult<()> {
     Ok(())
 }
 
+/// Reads state and fields once the outcome is in them, or the future is not over: it may end between
+/// settling and reading, and what is read then would be an empty field. `read` may be called again.
+pub fn read_settled<R>(
+    py: Python<'_>,
+    future: FutureObject,
+    mut read: impl FnMut(&mut FutureState<TaskHandle>, &mut Fields) -> R,
+) -> PyResult<R> {
+    loop {
+        settle(py, future)?;
+        let found = future.with(py, |state, fields| {
+            // Under the lock under which both change.
+            (!is_too_early(state, future)).then(|| read(state, fields))
+        });
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+}
+
+/// Whether a future is over whose outcome is not in its fields yet. Under its lock.
+pub fn is_too_early(state: &FutureState<TaskHandle>, future: FutureObject) -> bool {
+    state.phase() == Phase::Finished && future.is_unsettled()
+}
+
 /// Stores an ending, unless another thread was faster; what is to be dropped outside the lock.
 fn put(future: FutureObject, job: &RemoteJob, ending: Option<Ending>) -> impl Sized {
     let mut cell = job.lock();

@@ -2,7 +2,7 @@
 
 use super::callbacks::share;
 use super::complete::{acquire, cancel};
-use super::remote::{self, settle};
+use super::remote::{self, read_settled, settle};
 use super::{FutureObject, stdlib};
 use crate::boundary::{Timeout, block_on, guarded};
 use crate::executor::reference::Ref;
@@ -31,8 +31,8 @@ pub enum Outcome {
 }
 
 /// Reads the outcome; the caller has obeyed the condition if there is one.
-fn read(py: Python<'_>, future: FutureObject) -> Outcome {
-    future.with(py, |state, fields| match state.phase() {
+fn read(py: Python<'_>, future: FutureObject) -> PyResult<Outcome> {
+    read_settled(py, future, |state, fields| match state.phase() {
         Phase::Pending | Phase::Running => Outcome::Unfinished,
         Phase::Cancelled | Phase::Notified => Outcome::Cancelled,
         Phase::Finished => {
@@ -76,9 +76,10 @@ pub fn outcome(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResu
 }
 
 fn read_obediently(py: Python<'_>, future: FutureObject) -> PyResult<Outcome> {
+    // Decoding may take long, and others wait for the condition.
     settle(py, future)?;
     let _acquired = acquire(py, future)?;
-    Ok(read(py, future))
+    read(py, future)
 }
 
 fn park(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResult<()> {
