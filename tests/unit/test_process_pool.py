@@ -439,3 +439,17 @@ class TestMap:
 
 def reciprocal(number: int) -> float:
     return 1 / number
+
+
+def test_two_who_cancel_at_once_both_succeed(meeting: Meeting) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        first = pool.submit(stay, meeting)
+        meeting.arrived()
+        waiting = pool.submit(square, 2)
+        with waiting._condition:
+            cancels = [spawn(waiting.cancel) for _ in range(2)]
+            eventually(lambda: pool.statistics().cancelled == 1)
+        assert [result(each) for each in cancels] == [True, True]
+        assert waiting.cancelled()
+        meeting.let_go()
+        first.result(DEADLINE)

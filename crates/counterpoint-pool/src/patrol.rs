@@ -45,7 +45,8 @@ impl<N: Notify, K> PoolState<N, K> {
 
     fn replace_if_stuck(&mut self, at: usize, now: u64) {
         let station = &self.stations[at];
-        let set_up = matches!(station.stage, Stage::Ready | Stage::Leaving);
+        // One that gets no more jobs may not be set up yet: that may take as long as it likes.
+        let set_up = station.was_ready && matches!(station.stage, Stage::Ready | Stage::Leaving);
         let waits = station.end.in_flight() > 0 && station.end.started_at() == 0;
         if !set_up || !waits || now.saturating_sub(station.quiet_since) < BEGIN {
             return;

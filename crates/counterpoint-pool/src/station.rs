@@ -80,7 +80,7 @@ pub struct Station<N, K> {
     /// Functions that were defined, by number.
     known: Vec<bool>,
     pub(crate) stage: Stage,
-    was_ready: bool,
+    pub(crate) was_ready: bool,
     /// Jobs sent so far and not taken back.
     pub(crate) assigned: u64,
     /// Jobs that ended here.

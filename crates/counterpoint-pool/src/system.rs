@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Linux 6.9: to the group that the process leads, exactly, even after its own end.
 const PROCESS_GROUP: libc::c_uint = 4;
@@ -30,19 +31,45 @@ impl Poller {
     /// Waits so many nanoseconds at most; gives each token to `f`.
     pub fn wait(&self, timeout: Option<u64>, mut f: impl FnMut(u64)) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
-        let time = timeout.map(|nanoseconds| libc::timespec {
-            tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
-            tv_nsec: (nanoseconds % 1_000_000_000) as libc::c_long,
-        });
-        let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the events and the time live through the call; the kernel writes at most so
-        // many events as there are.
-        let count = unsafe {
-            let (set, len) = (self.0.as_raw_fd(), events.len() as libc::c_int);
-            libc::epoll_pwait2(set, events.as_mut_ptr(), len, time, std::ptr::null())
-        };
+        let set = self.0.as_raw_fd();
+        let count = wait_exactly(set, &mut events, timeout)
+            .unwrap_or_else(|| wait_roughly(set, &mut events, timeout));
         events.iter().take(count.max(0) as usize).for_each(|event| f(event.u64));
     }
+}
+
+/// How many events there are; `None` where the kernel (before Linux 5.11) or a sandbox has no such
+/// call. As a bare system call, since older C libraries have no name for it.
+fn wait_exactly(set: i32, events: &mut [libc::epoll_event], timeout: Option<u64>) -> Option<i64> {
+    static MISSING: AtomicBool = AtomicBool::new(false);
+    if MISSING.load(Ordering::Relaxed) {
+        return None;
+    }
+    let time = timeout.map(|nanoseconds| libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000) as libc::time_t,
+        tv_nsec: (nanoseconds % 1_000_000_000) as libc::c_long,
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let (first, len) = (events.as_mut_ptr(), events.len());
+    let no_mask = std::ptr::null::<libc::sigset_t>();
+    // SAFETY: the events and the time live through the call; the kernel writes at most so many
+    // events as there are.
+    let count =
+        unsafe { libc::syscall(libc::SYS_epoll_pwait2, set, first, len, time, no_mask, 0usize) };
+    let error = io::Error::last_os_error().raw_os_error();
+    if count < 0 && matches!(error, Some(libc::ENOSYS | libc::EPERM)) {
+        MISSING.store(true, Ordering::Relaxed);
+        return None;
+    }
+    Some(count)
+}
+
+/// The same in milliseconds, rounded up.
+fn wait_roughly(set: i32, events: &mut [libc::epoll_event], timeout: Option<u64>) -> i64 {
+    let most = i32::MAX as u64;
+    let time = timeout.map_or(-1, |nanoseconds| nanoseconds.div_ceil(1_000_000).min(most) as i32);
+    // SAFETY: as above.
+    unsafe { libc::epoll_wait(set, events.as_mut_ptr(), events.len() as i32, time) }.into()
 }
 
 /// A descriptor that becomes readable when somebody says so.

@@ -229,7 +229,7 @@ fn a_storm_of_deaths_with_short_records() {
 
 #[test]
 fn a_storm_of_deaths_with_long_records() {
-    storm(2, 200_000);
+    storm(2, 50_000);
 }
 
 #[test]

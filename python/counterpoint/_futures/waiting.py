@@ -128,13 +128,16 @@ class Completed(Generic["T"]):
     def __init__(self, fs: Iterable[_StdlibFuture[T]], timeout: float | None) -> None:
         self._end = None if timeout is None else timeout + time.monotonic()
         self._late = ""
-        self._pending = set(fs)
-        self._total = len(self._pending)
+        # Nothing to forget until all of them are watched.
+        self._pending: set[_StdlibFuture[T]] = set()
+        futures = set(fs)
+        self._total = len(futures)
         self._collector = Collector()
         self._collector.need(1)
+        self._ready, _ = _watch(self._collector, list(futures))
         # Reversed, so that popping from the end yields in order and keeps no reference.
-        self._ready, _ = _watch(self._collector, list(self._pending))
         self._ready.reverse()
+        self._pending = futures
 
     def __iter__(self) -> Iterator[_StdlibFuture[T]]:
         return self

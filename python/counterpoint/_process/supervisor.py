@@ -58,23 +58,39 @@ class Supervisor:
         self.employed: dict[int, Employed] = {}
         # By place: how many workers have been there.
         self.launches: dict[int, int] = {}
+        # By number: the places of those that are being launched.
+        self._coming: dict[int, int] = {}
         self._lock = _thread.RLock()
         self.is_over = False
 
     def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
         """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
         dump = Dump()
-        place = self._free_place()
-        worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
-        with self._lock:
-            self.employed[number] = Employed(worker, place, dump)
-            self.launches[place] = self.launches.get(place, 0) + 1
+        place = self._take_place(number)
+        worker = None
+        try:
+            worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
+            with self._lock:
+                self.employed[number] = Employed(worker, place, dump)
+                self.launches[place] = self.launches.get(place, 0) + 1
+        except BaseException:
+            # An interrupt may come when it is there already, and nobody knows of it.
+            if worker is not None and number not in self.employed:
+                worker.kill()
+                worker.close()
+            raise
+        finally:
+            with self._lock:
+                self._coming.pop(number, None)
         return worker.pid, worker.pidfd
 
-    def _free_place(self) -> int:
+    def _take_place(self, number: int) -> int:
         with self._lock:
             taken = {employed.place for employed in self.employed.values()}
-        return next(place for place in itertools.count() if place not in taken)
+            taken.update(self._coming.values())
+            place = next(place for place in itertools.count() if place not in taken)
+            self._coming[number] = place
+            return place
 
     def _setup(self, place: int) -> bytes:
         terms = self._terms

@@ -62,7 +62,11 @@ class Condition(_core.Condition):
         if lock is None:
             # Not through __init__: an observer is shown the condition, not its lock.
             lock = RLock.__new__(RLock)
-        self._set(lock, _KINDS.get(type(lock), 0))
+        kind = _KINDS.get(type(lock), 0)
+        if not kind:
+            # Whatever has no such methods is refused at once, and in the stdlib's words.
+            _ = lock.acquire, lock.release
+        self._set(lock, kind)
 
     @property
     def owner(self) -> int | asyncio.Task[Any] | None:

@@ -311,14 +311,22 @@ impl ProcessPool {
     /// Waits until a submission would not be refused for want of room.
     fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
         self.core.check_ours()?;
+        if self.core.courier.get() == Some(&thread::current().id()) {
+            // Room needs workers, which this very thread launches and lays to rest.
+            return Err(PyRuntimeError::new_err(
+                "a done callback cannot wait for room in its own pool: submit from another thread, \
+                 or with on_full='raise'",
+            ));
+        }
         let wait = &mut Wait::new(Room::default());
         block_on_shared(py, &*self.core.shared, wait, None).map(drop)
     }
 
     /// The same wait for a task.
-    fn room_ticket(slf: Py<Self>) -> Ticket {
+    fn room_ticket(slf: Py<Self>) -> PyResult<Ticket> {
+        slf.get().core.check_ours()?;
         let wait = Wait::new(Room::default());
-        Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(py.None()) })
+        Ok(Ticket::new(Pending { place: Home(slf), wait, finish: |py, _, ()| Ok(py.None()) }))
     }
 
     /// Fails every task that is not over, and kills the workers.
@@ -358,10 +366,12 @@ impl ProcessPool {
     }
 
     /// Of queueing delays and of run times: bounds in seconds, and counts.
-    fn histograms(&self) -> [Vec<(f64, u64)>; 2] {
+    fn histograms(&self) -> PyResult<[Vec<(f64, u64)>; 2]> {
+        self.core.check_ours()?;
         let buckets =
             self.core.shared.with(|pool| [pool.queue_delay.buckets(), pool.run_time.buckets()]);
-        buckets.map(|all| all.into_iter().map(|(bound, n)| (bound as f64 / 1e9, n)).collect())
+        let seconds = |(bound, n)| (bound as f64 / 1e9, n);
+        Ok(buckets.map(|all| all.into_iter().map(seconds).collect()))
     }
 
     /// For each worker: number, pid, tasks, nanoseconds in them, bytes in, bytes out.

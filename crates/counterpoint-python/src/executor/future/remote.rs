@@ -189,8 +189,12 @@ pub fn withdraw(future: FutureObject) -> bool {
     if !job.pool.is_ours() || job.lock().future.phase() != Phase::Pending {
         return false;
     }
-    let withdrawn = job.pool.with(|pool| pool.withdraw(job));
-    if !withdrawn {
+    let (withdrawn, begun) = job.pool.with(|pool| {
+        let withdrawn = pool.withdraw(job);
+        (withdrawn, !withdrawn && pool.is_begun(job))
+    });
+    // One that is neither was withdrawn by another thread, which is about to cancel it as well.
+    if begun {
         let _ = job.lock().future.start();
     }
     withdrawn
