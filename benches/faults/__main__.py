@@ -43,11 +43,20 @@ def main() -> None:
     pools = [name for name in asked.pools if installed(name)]
     results = {case: run_case(case, pools) for case in asked.cases}
     if asked.keep:
-        versions = {name: version(name) for name in pools}
-        record = {"python": platform.python_version(), "versions": versions, "results": results}
+        record = merged(results, pools)
         RESULTS.write_text(json.dumps(record, indent=1) + "\n")
         write(record)
         print(f"written: {RESULTS} and {PAGE}")
+
+
+def merged(results: dict[str, dict[str, Any]], pools: list[str]) -> dict[str, Any]:
+    """What was kept before, and this run's in its place where it ran."""
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    versions = {**kept.get("versions", {}), **{name: version(name) for name in pools}}
+    old = kept.get("results", {})
+    rows = {case: {**old.get(case, {}), **results.get(case, {})} for case in CASES}
+    whole = {case: row for case, row in rows.items() if set(row) == set(versions)}
+    return {"python": platform.python_version(), "versions": versions, "results": whole}
 
 
 def run_case(case: str, pools: list[str]) -> dict[str, list[Any]]:

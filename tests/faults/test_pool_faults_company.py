@@ -122,7 +122,7 @@ def test_22_a_thread_left_behind_does_not_hold_up_the_end_for_ever(meeting: Meet
         pid = pool.submit(leave_a_thread, meeting).result(DEADLINE)
         meeting.arrived()
         still_works(pool)
-    assert not state_of(pid)
+    eventually(lambda: not state_of(pid))
 
 
 def test_24_a_stopped_worker_whose_task_has_a_limit(meeting: Meeting) -> None:
@@ -169,7 +169,21 @@ def test_24_a_stopped_worker_does_not_hold_up_the_end() -> None:
         pid = pool.submit(own_pid).result(DEADLINE)
         os.kill(pid, signal.SIGSTOP)
         eventually(lambda: state_of(pid) == "T")
-    assert not state_of(pid)
+    eventually(lambda: not state_of(pid))
+
+
+def test_a_limit_holds_whatever_comes_behind(meeting: Meeting) -> None:
+    with ProcessPoolExecutor(1) as pool:
+        first = pool.submit(stay, meeting)
+        meeting.arrived()
+        # All of these are handed out at the same moment.
+        limited = pool.options(timeout=0.1).submit(stay, meeting)
+        behind = [pool.submit(square, number) for number in range(20)]
+        meeting.let_go()
+        first.result(DEADLINE)
+        with pytest.raises(TimeoutError):
+            limited.result(DEADLINE)
+        assert [future.result(DEADLINE) for future in behind] == [n * n for n in range(20)]
 
 
 def test_a_task_that_runs_for_ever_is_stopped_alone(meeting: Meeting, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def test_17_ctrl_c_at_any_moment_of_submit_and_result(meeting: Meeting, tmp_path
             # At random within what submitting, launching and waiting take.
             select.select([], [], [], random.choice((0, 0.001, 0.003, 0.01)) * random.random())
             running.process.send_signal(signal.SIGINT)
-        assert running.end() == (0, "all there\n", "")
+        # A socket that was interrupted in the making is closed by the collector, which says so.
+        assert running.end()[:2] == (0, "all there\n")
 
 
 FORKS = (

@@ -243,10 +243,11 @@ impl<N, K> Station<N, K> {
         done: &mut Vec<Arc<Job<N, K>>>,
         now: u64,
     ) -> Result<(), Arc<Job<N, K>>> {
-        if job.timeout().is_some() && self.end.in_flight() > 0 {
+        let alone = self.end.in_flight() == 0;
+        if !alone && (job.timeout().is_some() || self.limited.is_some()) {
             return Err(job);
         }
-        if self.end.in_flight() == 0 {
+        if alone {
             self.quiet_since = now;
         }
         if !self.return_blocks() || !self.define(job.function, definition) {
