@@ -224,7 +224,8 @@ def signalled(
         stderr=subprocess.PIPE,
         text=True,
         env=programs.environment(),
-        preexec_fn=(lambda: signal.signal(number, signal.SIG_IGN)) if ignore else None,
+        # A shell's background job would hand an ignored SIGINT down.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_IGN if ignore else signal.SIG_DFL),
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
