@@ -94,6 +94,7 @@ def test_2_what_waits_behind_a_killed_task_runs_elsewhere(meeting: Meeting) -> N
         assert [future.result(DEADLINE) for future in behind] == [n * n for n in range(100)]
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("kind", ["fork", "spawn", "forkserver"])
 def test_2_under_every_start_method(kind: str, meeting: Meeting) -> None:
     import multiprocessing
