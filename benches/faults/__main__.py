@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--keep", action="store_true", help=f"write {RESULTS.name} and the page")
     asked = parser.parse_args()
+    # Ignored, as a shell has it for what runs in the background, it would be in the programs too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pools = [name for name in asked.pools if installed(name)]
     results = {case: run_case(case, pools) for case in asked.cases}
     if asked.keep:

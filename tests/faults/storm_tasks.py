@@ -32,8 +32,10 @@ def note(number: int, tasks: int) -> int:
     """A task that notes that it began, and that it ended."""
     assert _book is not None
     _book[number] += 1
+    # Long enough for a hundred thousand of them to meet a storm.
+    total = sum(range(500))
     _book[tasks + number] += 1
-    return number * 3
+    return number * 3 if total else 0
 
 
 def note_large(number: int, tasks: int, argument: Any) -> bytearray:

@@ -67,6 +67,7 @@ def use_inherited(_: object) -> str:
     return "it worked"
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_21_a_pool_that_a_forked_worker_inherits_refuses() -> None:
     import multiprocessing
 

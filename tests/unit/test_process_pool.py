@@ -124,6 +124,7 @@ class TestResults:
         meeting.let_go()
         assert [result(one) for one in waiting] == [[1]] * 8
 
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     @pytest.mark.parametrize("method", METHODS)
     def test_start_methods(self, method: str) -> None:
         context = multiprocessing.get_context(method)

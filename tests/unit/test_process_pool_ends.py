@@ -56,6 +56,7 @@ def what_is_set_up() -> list[Any]:
 
 
 class TestWorkers:
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
     @pytest.mark.parametrize("method", METHODS)
     def test_an_initializer(self, method: str) -> None:
         context = multiprocessing.get_context(method)
