@@ -81,6 +81,7 @@ def namespace(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     counterpoint.uninstall()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_examples(page: Path, namespace: dict[str, Any], tmp_path: Path) -> None:
     files: set[str] = set()

@@ -54,6 +54,7 @@ def _of(
 EXAMPLES = examples()
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 @pytest.mark.parametrize("test", EXAMPLES, ids=[test.name for test in EXAMPLES])
 def test_the_example_is_true(test: doctest.DocTest) -> None:
     test.globs.setdefault("__name__", "__main__")

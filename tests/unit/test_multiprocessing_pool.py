@@ -47,6 +47,7 @@ def test_every_kind_of_call(pool: Any) -> None:
 
 @pytest.mark.parametrize("method", processes.METHODS)
 def test_an_initializer_may_be_given_locks_and_queues(method: str) -> None:
+    pytest.importorskip("ctypes", reason="this build has no ctypes, which Value needs")
     context = multiprocessing.get_context(method)
     lock, queue, value = context.Lock(), context.Queue(), context.Value("i", 0)
     with context.Pool(2, processes.keep, (lock, queue, value)) as pool:
@@ -132,6 +133,7 @@ def test_imap_takes_an_infinite_input(pool: Any) -> None:
 
 
 def test_close_and_join_run_what_was_not_taken() -> None:
+    pytest.importorskip("ctypes", reason="this build has no ctypes, which Value needs")
     done = multiprocessing.Value("i", 0)
     pool = multiprocessing.Pool(1, processes.keep, (done.get_lock(), multiprocessing.Queue(), done))
     pool.imap_unordered(processes.use_kept, range(300))
