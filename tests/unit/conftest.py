@@ -1,4 +1,4 @@
-"""Fixtures of the tests of worker processes."""
+"""Fixtures of the tests of worker processes and of the process pool."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import Meeting, ProcessPoolExecutor
 from tests.support import DEADLINE
 from tests.unit.workers import STAND_IN
 
@@ -26,3 +27,18 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def method(request: pytest.FixtureRequest) -> str:
     """The methods that do not fork this process; the third is tested in programs of one thread."""
     return str(request.param)
+
+
+@pytest.fixture
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """A process pool; the modules about other pools have their own."""
+    with ProcessPoolExecutor(2) as made:
+        yield made
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> Iterator[Meeting]:
+    """A place to meet tasks."""
+    place = Meeting(tmp_path)
+    yield place
+    place.close()

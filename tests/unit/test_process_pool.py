@@ -10,7 +10,7 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +32,6 @@ from tests.processes import (
 from tests.support import DEADLINE, eventually, result, run_async, spawn
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2) as made:
-        yield made
-
-
-@pytest.fixture
-def meeting(tmp_path: Path) -> Iterator[Meeting]:
-    place = Meeting(tmp_path)
-    yield place
-    place.close()
 
 
 def greet(name: str, /, greeting: str = "hello", *, mark: str = "") -> str:

@@ -7,7 +7,7 @@ import gc
 import multiprocessing
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +29,6 @@ from tests.processes import (
 from tests.support import DEADLINE, eventually, is_collected
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2) as made:
-        yield made
-
-
-@pytest.fixture
-def meeting(tmp_path: Path) -> Iterator[Meeting]:
-    place = Meeting(tmp_path)
-    yield place
-    place.close()
 
 
 _SET_UP: list[Any] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from counterpoint._core import Future
 
@@ -17,7 +17,25 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["TaskOptions"]
+__all__ = ["TaskOptions", "check_options"]
+
+
+def check_options(
+    limits: Mapping[str, float | None],
+    retries: int,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...],
+) -> None:
+    """Raises for an option that no pool accepts. `limits` are seconds, by the option's name."""
+    for option, limit in limits.items():
+        if limit is not None and not limit > 0:
+            raise ValueError(f"{option} must be None or greater than 0, not {limit}")
+    if retries < 0:
+        raise ValueError(f"retries must not be negative: {retries}")
+    classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    for one in classes:
+        known: object = one
+        if not (isinstance(known, type) and issubclass(known, BaseException)):
+            raise TypeError(f"retry_on must be an exception class or a tuple of them, not {one!r}")
 
 
 class TaskOptions:
@@ -41,17 +59,7 @@ class TaskOptions:
         priority: int,
         name: str | None,
     ) -> None:
-        if timeout is not None and not timeout > 0:
-            raise ValueError(f"timeout must be None or greater than 0, not {timeout}")
-        if retries < 0:
-            raise ValueError(f"retries must not be negative: {retries}")
-        classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
-        for one in classes:
-            known: object = one
-            if not (isinstance(known, type) and issubclass(known, BaseException)):
-                raise TypeError(
-                    f"retry_on must be an exception class or a tuple of them, not {one!r}"
-                )
+        check_options({"timeout": timeout}, retries, retry_on)
         self._executor = executor
         self._timeout = timeout
         self._retries = retries

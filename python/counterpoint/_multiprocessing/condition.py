@@ -11,21 +11,17 @@ from typing import Any, TypeVar
 from counterpoint import _core
 
 from .locks import Lock, OwnerDied, RLock
-from .sharing import hand_over
+from .sharing import Shared
 
 __all__ = ["Condition"]
 
 T = TypeVar("T")
 
 
-class _Waiters(_core.ProcessWaiters):
+class _Waiters(Shared, _core.ProcessWaiters):
     """The memory of a condition."""
 
-    def _receive(self) -> None:
-        pass
-
-    def __reduce_ex__(self, protocol: object) -> Any:
-        return hand_over(self)
+    __slots__ = ()
 
 
 class _Count:

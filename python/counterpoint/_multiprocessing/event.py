@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex
-
 from counterpoint import _core
 
-from .sharing import hand_over
+from .sharing import Shared
 
 __all__ = ["Event"]
 
 
-class Event(_core.ProcessEvent):
+class Event(Shared, _core.ProcessEvent):
     """A flag that processes and their threads set, clear and wait for.
 
     Equals `multiprocessing.Event()`. Different: whoever waits while it is set and at once cleared
@@ -30,12 +28,6 @@ class Event(_core.ProcessEvent):
 
     def __init__(self, *, ctx: object = None) -> None:
         pass
-
-    def _receive(self) -> None:
-        pass
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return hand_over(self)
 
     def __repr__(self) -> str:
         status = "set" if self.is_set() else "unset"

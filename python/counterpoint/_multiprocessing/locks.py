@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from multiprocessing import process, util
-from typing import Any, SupportsIndex
 
 from counterpoint import _core
 
-from .sharing import hand_over
+from .sharing import Shared
 
 __all__ = ["Lock", "OwnerDied", "RLock"]
 
@@ -46,7 +45,7 @@ def _holder() -> str:
     return holder
 
 
-class Lock(_core.ProcessLock):
+class Lock(Shared, _core.ProcessLock):
     """A mutual exclusion lock for processes and their threads.
 
     Equals `multiprocessing.Lock()`. Different: when the holder dies, the next to acquire the lock
@@ -73,18 +72,12 @@ class Lock(_core.ProcessLock):
     def __init__(self, *, ctx: object = None) -> None:
         pass
 
-    def _receive(self) -> None:
-        pass
-
     @property
     def _semlock(self) -> Lock:
         return self
 
     def _inherited(self, pid: int) -> OwnerDied:
         return inherited(self, pid)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return hand_over(self)
 
     def __repr__(self) -> str:
         if self._is_mine():
@@ -98,7 +91,7 @@ class Lock(_core.ProcessLock):
         return f"<{type(self).__name__}(owner={name})>"
 
 
-class RLock(_core.ProcessRLock):
+class RLock(Shared, _core.ProcessRLock):
     """A lock that the thread of the process that holds it may acquire again.
 
     Equals `multiprocessing.RLock()`; different as `Lock` is.
@@ -121,18 +114,12 @@ class RLock(_core.ProcessRLock):
     def __init__(self, *, ctx: object = None) -> None:
         pass
 
-    def _receive(self) -> None:
-        pass
-
     @property
     def _semlock(self) -> RLock:
         return self
 
     def _inherited(self, pid: int) -> OwnerDied:
         return inherited(self, pid)
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return hand_over(self)
 
     def __repr__(self) -> str:
         name: str

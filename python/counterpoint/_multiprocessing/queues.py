@@ -5,24 +5,18 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator
 from queue import Empty, Full
-from typing import Any, SupportsIndex
+from typing import Any
 
 from counterpoint import _core
 from counterpoint._queue.errors import ShutDown
 
-from .sharing import hand_over
+from .sharing import Shared
 
 __all__ = ["Empty", "Full", "JoinableQueue", "Queue", "ShutDown", "SimpleQueue"]
 
 
-class _Shared(_core.ProcessQueue):
+class _Iterable(Shared, _core.ProcessQueue):
     __slots__ = ()
-
-    def _receive(self) -> None:
-        pass
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return hand_over(self)
 
     def __iter__(self) -> Iterator[Any]:
         """The items, as they come, until the queue is shut down and empty."""
@@ -35,7 +29,7 @@ class _Shared(_core.ProcessQueue):
     __class_getitem__: Any = classmethod(types.GenericAlias)
 
 
-class Queue(_Shared):
+class Queue(_Iterable):
     """A first in, first out queue for any number of processes and their threads.
 
     Equals `multiprocessing.Queue(maxsize)`. Different: there is no feeder thread, so an item is in
@@ -124,7 +118,7 @@ class JoinableQueue(Queue):
         return self._join(timeout)
 
 
-class SimpleQueue(_Shared):
+class SimpleQueue(_Iterable):
     """A queue without a limit.
 
     Equals `multiprocessing.SimpleQueue()`; different as `Queue` is: `put` never blocks.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsIndex
-
 from counterpoint import _core
 
-from .sharing import hand_over
+from .sharing import Shared
 
 __all__ = ["BoundedSemaphore", "Semaphore"]
 
 
-class Semaphore(_core.ProcessSemaphore):
+class Semaphore(Shared, _core.ProcessSemaphore):
     """A counter of permits for processes and their threads.
 
     Equals `multiprocessing.Semaphore(value)`. A permit has no owner: a process that dies with one
@@ -31,15 +29,9 @@ class Semaphore(_core.ProcessSemaphore):
     def __init__(self, value: int = 1, *, ctx: object = None) -> None:
         self._set(value, None)
 
-    def _receive(self) -> None:
-        pass
-
     @property
     def _semlock(self) -> Semaphore:
         return self
-
-    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
-        return hand_over(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}(value={self.get_value()})>"

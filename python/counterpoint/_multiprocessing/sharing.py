@@ -6,37 +6,37 @@ process and nowhere else; what travels is the descriptor of their memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from multiprocessing import context, reduction
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, SupportsIndex, TypeVar
 
-__all__ = ["hand_over", "receive"]
+__all__ = ["Shared"]
 
-T = TypeVar("T", bound="_Shared")
+T = TypeVar("T", bound="_Placed")
 
 
-class _Shared(Protocol):
+class _Placed(Protocol):
     def __new__(cls, *, _fd: int | None = None) -> Self: ...
     def _fd(self) -> int: ...
-    def _receive(self) -> None: ...
 
 
 class _Sent(Protocol):
     def detach(self) -> int: ...
 
 
-def hand_over(shared: _Shared) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-    """What `__reduce__` returns: the class and the memory; then `_receive()` is called.
+class Shared:
+    """Has an object of shared memory handed over: its class and its memory travel.
 
     Raises:
-        RuntimeError: No process is being started.
+        RuntimeError: From pickling it, when no process is being started.
     """
-    context.assert_spawning(shared)
-    return receive, (type(shared), reduction.DupFd(shared._fd()))
+
+    __slots__ = ()
+
+    def __reduce_ex__(self: _Placed, protocol: SupportsIndex) -> Any:
+        context.assert_spawning(self)
+        return receive, (type(self), reduction.DupFd(self._fd()))
 
 
 def receive(cls: type[T], sent: _Sent) -> T:
     """The object in the new process."""
-    shared = cls.__new__(cls, _fd=sent.detach())
-    shared._receive()
-    return shared
+    return cls.__new__(cls, _fd=sent.detach())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 from counterpoint._core import ProcessFuture
+from counterpoint._futures.options import check_options
 
 if TYPE_CHECKING:
     from .executor import ProcessPoolExecutor
@@ -40,18 +41,8 @@ class ProcessOptions:
         priority: int,
         name: str | None,
     ) -> None:
-        for option, limit in (("timeout", timeout), ("soft_timeout", soft_timeout)):
-            if limit is not None and not limit > 0:
-                raise ValueError(f"{option} must be None or greater than 0, not {limit}")
-        if retries < 0:
-            raise ValueError(f"retries must not be negative: {retries}")
-        classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
-        for one in classes:
-            known: object = one
-            if not (isinstance(known, type) and issubclass(known, BaseException)):
-                raise TypeError(
-                    f"retry_on must be an exception class or a tuple of them, not {one!r}"
-                )
+        limits = {"timeout": timeout, "soft_timeout": soft_timeout}
+        check_options(limits, retries, retry_on)
         self._executor = executor
         self._chosen = _Chosen(timeout, soft_timeout, retries, retry_on, priority, name)
 
