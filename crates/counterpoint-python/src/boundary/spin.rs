@@ -17,33 +17,25 @@
 //!
 //! The claimer is attached, and goes on to be: a waiter that attached at once would fall asleep
 //! on the interpreter's own lock. Mostly the claimer parks soon itself, as two threads that take
-//! turns do. So whoever parks says so, in [`DETACHED`], and who saw its claim waits for that word
-//! before it attaches; not for long, since the claimer may have better to do.
+//! turns do. So whoever parks ends a [`turn`], and who was claimed waits for the end of the turn in
+//! which it was, before it attaches; not for long, since the claimer may have better to do.
 
 use counterpoint_sync::Arc;
 use counterpoint_sync::clock;
 use counterpoint_sync::waiter::Waiter;
-use std::cell::Cell;
 #[cfg(not(Py_GIL_DISABLED))]
-use std::sync::atomic::AtomicU32;
+use counterpoint_sync::waiter::turn;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How long to look, in nanoseconds: about what a sleep and a wake-up cost both threads.
 const LOOK: u64 = 30_000;
-
-/// How long to let the claimer go on before attaching.
-#[cfg(not(Py_GIL_DISABLED))]
-const COURTESY: u64 = 10_000;
 
 /// The most waits without a look after one in vain.
 const MOST_SKIPPED: u32 = 64;
 
 /// Looks at the word between two looks at the clock.
 const PAUSES: u32 = 16;
-
-/// How often any thread detached to park.
-#[cfg(not(Py_GIL_DISABLED))]
-static DETACHED: AtomicU32 = AtomicU32::new(0);
 
 thread_local! {
     static HABIT: Cell<Habit> = const { Cell::new(Habit { skip: 0, next: 1 }) };
@@ -75,14 +67,6 @@ impl Habit {
     }
 }
 
-/// To be called by every thread that parks, once it is detached: the interpreter is free.
-#[inline(always)]
-pub fn detached() {
-    // ORDERING: Release pairs with the Acquire in `courtesy`: the interpreter was let go before.
-    #[cfg(not(Py_GIL_DISABLED))]
-    DETACHED.fetch_add(1, Ordering::Release);
-}
-
 /// Looks for a claim on this thread's waiter, detached; whether there is one.
 pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     let mut habit = HABIT.get();
@@ -100,9 +84,8 @@ fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     let end = deadline.map_or(start + LOOK, |deadline| deadline.min(start + LOOK));
     loop {
         for _ in 0..PAUSES {
-            let before = turns();
             if !waiter.is_waiting() {
-                courtesy(before);
+                await_interpreter(waiter);
                 return true;
             }
             std::hint::spin_loop();
@@ -115,48 +98,26 @@ fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     }
 }
 
-/// How often any thread has detached to park.
-#[cfg(not(Py_GIL_DISABLED))]
-pub fn turns() -> u32 {
-    // ORDERING: Acquire keeps the reading of the waiter's word, which comes next, behind this one.
-    DETACHED.load(Ordering::Acquire)
-}
-
-/// Nobody counts without a GIL.
-#[cfg(Py_GIL_DISABLED)]
-pub fn turns() -> u32 {
-    0
-}
-
-/// Waits until some thread has parked since `before`, when the claim was not there yet.
-#[cfg(not(Py_GIL_DISABLED))]
-fn courtesy(before: u32) {
-    let end = clock::now() + COURTESY;
-    while turns() == before && clock::now() < end {
-        std::hint::spin_loop();
-    }
-}
-
-#[cfg(Py_GIL_DISABLED)]
-fn courtesy(_: u32) {}
-
 /// For how long one that was woken waits for the interpreter to be free before it asks for it.
 #[cfg(not(Py_GIL_DISABLED))]
 const PATIENCE: u64 = 60_000;
 
-/// To be called, detached, by one that was woken while others may go on for a while: who submits a
+/// To be called, detached, by one that was claimed while others may go on for a while: who submits a
 /// batch and then waits for it lets go of the interpreter when the batch is complete. To sleep on
 /// the interpreter's lock until then costs both a pass through the kernel, so this looks for the
-/// moment, and lets go of the CPU at each look. `before` is [`turns`] from before the wake-up.
+/// moment, and lets go of the CPU at each look.
 #[cfg(not(Py_GIL_DISABLED))]
-pub fn await_interpreter(before: u32) {
+pub fn await_interpreter<N>(waiter: &Waiter<N>) {
+    if turn::current() != waiter.turn() {
+        return;
+    }
     if !several_cpus() {
         return std::thread::yield_now();
     }
     let end = clock::now() + PATIENCE;
     loop {
         for _ in 0..PAUSES {
-            if turns() != before {
+            if turn::current() != waiter.turn() {
                 return;
             }
             std::hint::spin_loop();
@@ -170,7 +131,7 @@ pub fn await_interpreter(before: u32) {
 
 /// Without a GIL it is always free.
 #[cfg(Py_GIL_DISABLED)]
-pub fn await_interpreter(_: u32) {}
+pub fn await_interpreter<N>(_: &Waiter<N>) {}
 
 /// Whether this process may use more than one CPU; asked once.
 fn several_cpus() -> bool {

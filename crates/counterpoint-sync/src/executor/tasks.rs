@@ -33,7 +33,7 @@ impl<T> TaskQueue<T> {
     }
 
     /// Queues one behind all of its priority.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, task: T, priority: i64) {
         if priority == 0 {
             return self.plain.push_back(task);

@@ -3,10 +3,12 @@
 pub mod fork;
 mod list;
 mod park;
+pub mod turn;
 
 use crate::door::{Arc, Ordering};
 pub use list::{Key, WaitList};
 pub use park::Parked;
+use std::sync::atomic::AtomicU32;
 
 // Bits 0-2 of the word; only `WAITING` is ever left.
 const WAITING: u32 = 0;
@@ -69,6 +71,8 @@ pub struct Waiter<N> {
     /// When it first queued (monotonic nanoseconds): its place in line and its age.
     since: u64,
     generation: u32,
+    /// In which turn it was claimed.
+    turn: AtomicU32,
     /// Where its event loop runs, as a number of [`fork::thread`]; 0 for a thread's.
     thread: u64,
 }
@@ -87,8 +91,9 @@ impl<N> Waiter<N> {
 
     fn new(owner: usize, since: u64, notify: Option<N>) -> Arc<Self> {
         let (word, generation) = (park::Word::new(WAITING), fork::generation());
+        let turn = AtomicU32::new(0);
         let thread = if notify.is_some() { fork::thread() } else { 0 };
-        Arc::new(Self { word, notify, owner, since, generation, thread })
+        Arc::new(Self { word, notify, owner, since, generation, turn, thread })
     }
 
     /// Whom a hand-off makes the owner.
@@ -118,6 +123,11 @@ impl<N> Waiter<N> {
         Claim::of(self.word.0.load(Ordering::Acquire))
     }
 
+    /// In which [`turn`] it was claimed, if it was.
+    pub fn turn(&self) -> u32 {
+        self.turn.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Whether nothing was decided yet.
     pub fn is_waiting(&self) -> bool {
         // ORDERING: Acquire pairs with the Release of `claim`.
@@ -138,6 +148,7 @@ impl<N> Waiter<N> {
     /// it, with no lock held.
     #[must_use]
     pub fn claim(&self, claim: Claim) -> bool {
+        self.turn.store(turn::current(), std::sync::atomic::Ordering::Relaxed);
         self.decide(claim.state())
     }
 

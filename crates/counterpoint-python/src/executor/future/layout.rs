@@ -37,6 +37,10 @@ pub struct Tail {
     pub settled: AtomicBool,
 }
 
+/// `Py_TPFLAGS_INLINE_VALUES`: attributes lie in the object itself, as long as they are few.
+#[cfg(all(Py_3_13, not(Py_GIL_DISABLED)))]
+const INLINE_VALUES: std::ffi::c_ulong = 1 << 2;
+
 /// Where the tail begins: the base's size, which differs between versions of CPython.
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 
@@ -162,6 +166,11 @@ const _: () = assert!(offset_of!(Tail, watchers) == offset_of!(Fields, watchers)
 /// A new pending future of the class itself; null with an exception set if memory is short.
 #[inline(always)]
 pub fn new_future() -> *mut PyObject {
+    // SAFETY: making an object needs an attached thread, and callers are.
+    #[cfg(not(Py_GIL_DISABLED))]
+    if let Some(future) = super::recycled::revive(unsafe { Python::assume_attached() }) {
+        return future;
+    }
     // SAFETY: the type is made, heap types have an allocator, and the thread is attached. The
     // allocation is zeroed, which is what a new future looks like.
     unsafe { ffi::PyType_GenericAlloc(future_type(), 0) }
@@ -254,6 +263,8 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let offset = size.next_multiple_of(align_of::<Tail>());
     OFFSET.store(offset, Ordering::Relaxed);
     let slots = vec![
+        #[cfg(not(Py_GIL_DISABLED))]
+        slot(ffi::Py_tp_dealloc, super::recycled::dealloc as *mut c_void),
         slot(ffi::Py_tp_new, new as *mut c_void),
         slot(ffi::Py_tp_init, init as *mut c_void),
         slot(ffi::Py_tp_doc, super::methods::CLASS_DOC.as_ptr().cast_mut().cast()),
@@ -275,6 +286,12 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let memory: *mut PyTypeObject = class.as_ptr().cast();
     // SAFETY: the type is not known to anybody yet. Before 3.14 there is no slot for this.
     unsafe { (*memory).tp_vectorcall = Some(vectorcall) };
+    // Few futures get attributes: the interpreter need not make place for some in each.
+    #[cfg(all(Py_3_13, not(Py_GIL_DISABLED)))]
+    // SAFETY: as above.
+    unsafe {
+        (*memory).tp_flags &= !INLINE_VALUES;
+    }
     TYPE.store(memory, Ordering::Relaxed);
     std::mem::forget(class.clone());
     Ok(class)

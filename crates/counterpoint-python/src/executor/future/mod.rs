@@ -1,12 +1,12 @@
 //! `counterpoint._core.Future`: a native object that *is* a `concurrent.futures.Future`.
 //!
 //! A heap type whose base is the stdlib's Python class. Its memory is the base's (dictionary,
-//! weak references, GC header) plus a [`Tail`] of our own. The collector's traversal, `tp_clear`
-//! and deallocation are inherited from the base: they visit and clear the fields of the tail
-//! because those are declared as object members; a `tp_dealloc` or `tp_traverse` of our own would
-//! recurse for ever through a Python base. So nothing in the tail but references may need
-//! freeing when the object dies: the list of waiting threads is empty then, since every thread
-//! that waits holds a reference, and an empty list is given back at once.
+//! weak references, GC header) plus a [`Tail`](layout::Tail) of our own. The collector's traversal and
+//! `tp_clear` are inherited from the base: they visit and clear the fields of the tail because those
+//! are declared as object members; one of our own would recurse for ever through a Python base.
+//! Deallocation is our own with a GIL (`recycled`) and inherited without. So nothing in the tail but
+//! references may need freeing when the object dies: the list of waiting threads is empty then, since
+//! every thread that waits holds a reference, and an empty list is given back at once.
 //!
 //! # The stdlib's view
 //!
@@ -21,6 +21,8 @@ mod callbacks;
 mod complete;
 mod layout;
 mod methods;
+#[cfg(not(Py_GIL_DISABLED))]
+mod recycled;
 pub mod remote;
 mod stdlib;
 mod waiting;

@@ -6,6 +6,7 @@
 //! Python code, because they are `threading.Thread` objects, and run [`Pool::work`].
 
 mod blocked;
+mod context;
 mod executor;
 mod measures;
 mod native;

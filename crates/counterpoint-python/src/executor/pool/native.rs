@@ -1,5 +1,6 @@
 //! `counterpoint._core.Pool`: the queue and the workers' state.
 
+use super::context::Recent;
 use super::task::{Options, Task};
 use crate::boundary::{
     Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits, observe,
@@ -30,6 +31,8 @@ pub struct Pool {
     /// When it was made.
     born: u64,
     limit: usize,
+    /// The context of the latest submission.
+    pub(super) recent: Recent,
     /// When its shutdown was complete; 0 before.
     ended: AtomicU64,
     /// What an observer sees of it, even after its death.
@@ -96,7 +99,8 @@ impl Pool {
     fn new(start: Py<PyAny>, limit: usize, max_pending: Option<usize>) -> Self {
         let state = State::new(limit, max_pending.unwrap_or(usize::MAX));
         let (born, ended, meter) = (clock::now(), AtomicU64::new(0), Protected::new(None));
-        Self { state: Protected::new(state), start, born, limit, ended, meter }
+        let recent = Recent::default();
+        Self { state: Protected::new(state), start, born, limit, recent, ended, meter }
     }
 
     /// Runs tasks in this thread until there is nothing left to do for it.

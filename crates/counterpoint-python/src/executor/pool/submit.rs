@@ -1,8 +1,9 @@
 //! How a task gets into a pool's queue: at once, or once there is room.
 
 use super::blocked::Blocked;
+use super::context::Context;
 use super::native::{Pool, State};
-use super::task::{Context, Options, Task};
+use super::task::{Options, Task};
 use crate::boundary::{TaskHandle, block_on, wake};
 use crate::executor::future::new_future_of;
 use crate::executor::reference::Ref;
@@ -59,7 +60,6 @@ fn stamp(state: &mut State, task: &mut Task) {
 
 impl Pool {
     /// Queues a task and calls whoever is needed for it.
-    #[inline(always)]
     fn push(&self, py: Python<'_>, task: Task, priority: i64) -> Result<(), Unfinished> {
         let mut task = Some(task);
         let pushed = self.state.with(py, |state| {
@@ -128,35 +128,37 @@ impl Pool {
         positional: usize,
         names: *mut PyObject,
     ) -> Result<Ref, Unfinished> {
+        let (future, context) = self.prepare(py).map_err(Unfinished::Raised)?;
+        let returned = future.share();
         // SAFETY: the caller's promise.
-        let (task, future) = unsafe { self.prepare(py, function, arguments, positional, names) }
-            .map_err(Unfinished::Raised)?;
-        self.push(py, task, 0).map(|()| future)
+        let task = |future, context, submitted| unsafe {
+            Task::new(future, context, function, arguments, positional, names, submitted)
+        };
+        let pushed = self.state.with(py, |state| match obstacle(state) {
+            None => {
+                let submitted = state.stamp(clock::now);
+                // Made in its place: it fills a line of the cache, and copying it there costs more.
+                Ok(state.push(task(future, context, submitted), 0))
+            }
+            Some(obstacle) => Err((obstacle, future, context)),
+        });
+        match pushed {
+            Ok(call) => self.carry_out(py, call).map_err(Unfinished::Raised)?,
+            Err((obstacle, future, context)) => {
+                return Err(stuck(obstacle, task(future, context, 0), 0));
+            }
+        }
+        Ok(returned)
     }
 
-    /// A task and its future.
-    ///
-    /// # Safety
-    /// As for [`Task::new`].
+    /// A new future and the context of this submission.
     #[inline(always)]
-    unsafe fn prepare(
-        &self,
-        py: Python<'_>,
-        function: *mut PyObject,
-        arguments: *const *mut PyObject,
-        positional: usize,
-        names: *mut PyObject,
-    ) -> PyResult<(Task, Ref)> {
-        // SAFETY: both calls return a new reference or null; the rest is the caller's promise.
-        unsafe {
-            let made = (Ref::owned(new_future_of(self.home())), Context::copy_current(py));
-            let (Some(future), Some(context)) = made else {
-                return Err(Python::attach(PyErr::fetch));
-            };
-            let returned = future.share();
-            let task = Task::new(future, context, function, arguments, positional, names);
-            Ok((task, returned))
-        }
+    fn prepare(&self, py: Python<'_>) -> PyResult<(Ref, Context)> {
+        // SAFETY: a new reference or null.
+        let future = unsafe { Ref::owned(new_future_of(self.home())) };
+        let made =
+            future.and_then(|future| Some((future, Context::copy_current(py, &self.recent)?)));
+        made.ok_or_else(|| Python::attach(PyErr::fetch))
     }
 
     /// Brings a submission to its end, waiting for room if need be; the future.
@@ -259,14 +261,14 @@ impl Pool {
         let names = names.filter(|names| !names.is_empty());
         let positional = arguments.len() - names.map_or(0, |names| names.len());
         let priority = options.priority;
+        let (future, context) = self.prepare(py)?;
+        let (returned, names) = (future.share(), names.map_or(std::ptr::null_mut(), Bound::as_ptr));
+        let (call, arguments) = (call.as_ptr(), items(arguments));
         // SAFETY: live objects, and a tuple's items.
-        let (mut task, future) = unsafe {
-            let names = names.map_or(std::ptr::null_mut(), Bound::as_ptr);
-            self.prepare(py, call.as_ptr(), items(arguments), positional, names)?
-        };
+        let mut task = unsafe { Task::new(future, context, call, arguments, positional, names, 0) };
         task.set_options(options);
         match self.push(py, task, priority) {
-            Ok(()) => Ok(future),
+            Ok(()) => Ok(returned),
             Err(unfinished) => self.finish(executor, unfinished),
         }
     }

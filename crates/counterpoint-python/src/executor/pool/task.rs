@@ -1,11 +1,10 @@
 //! [`Task`]: a call that waits for a worker.
 
+use super::context::Context;
 use crate::executor::future::FutureObject;
 use crate::executor::reference::Ref;
-use pyo3::Python;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use std::ffi::{c_int, c_void};
 use std::mem::offset_of;
 
 /// Arguments held without an allocation of their own.
@@ -42,63 +41,6 @@ struct Rare {
     options: Option<Options>,
 }
 
-/// The context in which a task runs: a copy of the submitter's, which no Python code can name.
-///
-/// With a GIL it is kept out of the collector's sight, where it would be one more object of every
-/// waiting task to go through. It cannot keep a cycle alive for longer than its task waits, and a
-/// worker or the pool's end takes every task.
-pub struct Context(Option<Ref>);
-
-impl Context {
-    /// A copy of the current context; `None` with an exception set if memory is short.
-    #[inline(always)]
-    pub fn copy_current(_: Python<'_>) -> Option<Self> {
-        // SAFETY: attached; a new reference to an object that the collector tracks, or null.
-        unsafe {
-            let context = Ref::owned(ffi::PyContext_CopyCurrent())?;
-            if !cfg!(Py_GIL_DISABLED) {
-                ffi::PyObject_GC_UnTrack(context.as_ptr().cast());
-            }
-            Some(Self(Some(context)))
-        }
-    }
-
-    /// Whether it holds what no other context does: a variable was set in it.
-    fn is_last_owner(&self) -> bool {
-        unsafe extern "C" fn look(object: *mut PyObject, found: *mut c_void) -> c_int {
-            // SAFETY: the interpreter shows live objects; `found` is the flag below.
-            unsafe { *found.cast::<bool>() |= ffi::Py_REFCNT(object) == 1 };
-            0
-        }
-        let mut found = false;
-        let Some(context) = &self.0 else { return false };
-        // SAFETY: a live object whose type has a traversal; it visits what the context holds, and
-        // calls nothing else.
-        unsafe {
-            if let Some(traverse) = (*ffi::Py_TYPE(context.as_ptr())).tp_traverse {
-                traverse(context.as_ptr(), look, (&raw mut found).cast());
-            }
-        }
-        found
-    }
-
-    #[inline(always)]
-    fn as_ptr(&self) -> *mut PyObject {
-        self.0.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr)
-    }
-}
-
-impl Drop for Context {
-    #[inline(always)]
-    fn drop(&mut self) {
-        let Some(context) = self.0.take() else { return };
-        if !cfg!(Py_GIL_DISABLED) {
-            // SAFETY: untracked by `copy_current`; its destructor wants to find it tracked.
-            unsafe { ffi::PyObject_GC_Track(context.as_ptr().cast()) };
-        }
-    }
-}
-
 /// What `ThreadPoolExecutor.options` adds to a task.
 pub struct Options {
     /// Higher runs sooner.
@@ -125,26 +67,17 @@ impl Task {
         arguments: *const *mut PyObject,
         positional: usize,
         names: *mut PyObject,
+        submitted: u64,
     ) -> Self {
+        let plain = names.is_null() && positional <= INLINE;
         // SAFETY: the caller's promise.
         unsafe {
-            let mut task = Self {
-                future,
-                function: Ref::new(function),
-                context,
-                rare: None,
-                submitted: 0,
-                inline: [None, None],
-                positional,
-            };
-            if names.is_null() && positional <= INLINE {
-                for (at, place) in task.inline.iter_mut().enumerate().take(positional) {
-                    *place = Some(Ref::new(*arguments.add(at)));
-                }
-            } else {
-                task.rare = Some(Rare::of(arguments, positional, names));
-            }
-            task
+            // No loop: the task is to be written field by field where it is to stay.
+            let value =
+                |at: usize| (plain && at < positional).then(|| Ref::new(*arguments.add(at)));
+            let rare = (!plain).then(|| Rare::of(arguments, positional, names));
+            let (function, inline) = (Ref::new(function), [value(0), value(1)]);
+            Self { future, function, context, rare, submitted, inline, positional }
         }
     }
 
@@ -184,21 +117,12 @@ impl Task {
             },
             _ => self.arguments_inline(),
         };
+        let (function, count) = (self.function.as_ptr(), self.positional | BEFORE);
         // SAFETY: `Option<Ref>` has the layout of a pointer; the first place may be overwritten
         // and is restored by the callee, as BEFORE says. The worker's thread is attached.
-        unsafe {
-            if ffi::PyContext_Enter(self.context.as_ptr()) != 0 {
-                return None;
-            }
-            let function = self.function.as_ptr();
-            let result =
-                ffi::PyObject_Vectorcall(function, arguments, self.positional | BEFORE, names);
-            let result = Ref::owned(result);
-            if ffi::PyContext_Exit(self.context.as_ptr()) != 0 {
-                return None;
-            }
-            result
-        }
+        let call =
+            || unsafe { Ref::owned(ffi::PyObject_Vectorcall(function, arguments, count, names)) };
+        self.context.run(call)
     }
 
     /// The arguments in the task itself, with what may be overwritten before them.

@@ -4,7 +4,7 @@ use super::measures::Measures;
 use super::native::Pool;
 use super::task::Task;
 use super::working::Working;
-use crate::boundary::{TaskHandle, await_claim, await_interpreter, detached, thread_owner, turns};
+use crate::boundary::{TaskHandle, await_claim, await_interpreter, thread_owner};
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
 };
@@ -16,7 +16,7 @@ use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
 use counterpoint_sync::executor::pool::{Member, Next, Outcome};
 use counterpoint_sync::wait::deliver;
-use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
+use counterpoint_sync::waiter::{Parked, Waiter, Wakes, turn};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -111,20 +111,19 @@ impl Worker<'_, '_> {
         let deadline = self.member.is_extra().then(|| clock::now() + EXTRA_SLEEP);
         let wakes = &mut self.wakes;
         let parked = self.py.detach(|| {
-            detached();
+            turn::end();
             wakes.wake_all();
             if await_claim(waiter, deadline) {
                 return Parked::Woken;
             }
             loop {
-                let before = turns();
                 match waiter.park(deadline) {
                     // Signals are handled by the main thread.
                     Parked::Interrupted => {}
                     parked => {
                         // Whoever woke this worker is about to let go of the interpreter: to wait
                         // for the result. Asking for it too soon would cost both a sleep more.
-                        await_interpreter(before);
+                        await_interpreter(waiter);
                         return parked;
                     }
                 }

@@ -60,8 +60,8 @@ pub use words::{Call, Counts, Member, Next, Outcome, Refusal, Start};
 /// More extra workers than this are not started: then the blocked ones wait for their turn.
 pub const MOST_EXTRA: usize = 2000;
 
-/// From this length on the clock is read for one task in eight.
-const LONG_QUEUE: usize = 64;
+/// For so many submissions in a row the clock is not read.
+const MOST_SKIPPED: usize = 31;
 
 /// A pool of workers and what waits for them.
 pub struct PoolState<T, N> {
@@ -90,7 +90,7 @@ pub struct PoolState<T, N> {
     /// The sum of the moments at which the running tasks began, modulo 2^64.
     begun: u64,
     /// When a task was last queued, and how many reused that reading of the clock since.
-    stamp: (u64, u32),
+    stamp: (u64, usize),
 }
 
 impl<T, N> PoolState<T, N> {
@@ -159,12 +159,12 @@ impl<T, N> PoolState<T, N> {
         (self.tasks.len() >= self.max_pending).then_some(Refusal::Full)
     }
 
-    /// The time, for a task that is about to be queued. In a long queue the clock is read for one
-    /// in eight: the others wait for at least as many tasks to run as they are late by, times
-    /// eight, so that their delay is right to an eighth.
+    /// The time, for a task that is about to be queued. In a long queue the clock is not read for
+    /// each: the others wait for at least as many tasks to run as they are late by, times eight, so
+    /// that their delay is right to an eighth.
     #[inline]
     pub fn stamp(&mut self, now: impl FnOnce() -> u64) -> u64 {
-        if self.tasks.len() >= LONG_QUEUE && self.stamp.1 < 7 {
+        if self.tasks.len() / 8 > self.stamp.1 && self.stamp.1 < MOST_SKIPPED {
             self.stamp.1 += 1;
         } else {
             self.stamp = (now(), 0);
@@ -173,7 +173,7 @@ impl<T, N> PoolState<T, N> {
     }
 
     /// Queues a task, whatever [`refusal`](Self::refusal) says.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, task: T, priority: i64) -> Call<N> {
         self.tasks.push(task, priority);
         self.call()

@@ -1,0 +1,24 @@
+//! Turns: how often a thread of this process let go of what only one has at a time (the
+//! interpreter), to sleep.
+//!
+//! A claim bears the number of the turn in which it was made. As long as that turn lasts, the
+//! claimer may have the interpreter still, and a waiter that asked for it would fall asleep on the
+//! interpreter's own lock. This is advice: no protocol depends on it, so no model counts it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// To be called by every thread that parks, once it has let go of the interpreter.
+#[inline(always)]
+pub fn end() {
+    // ORDERING: Release pairs with the Acquire in `current`: the interpreter was let go before.
+    TURN.fetch_add(1, Ordering::Release);
+}
+
+/// The number of this turn.
+#[inline(always)]
+pub fn current() -> u32 {
+    // ORDERING: Acquire pairs with the Release in `end`.
+    TURN.load(Ordering::Acquire)
+}
