@@ -1,4 +1,4 @@
-"""Tasks have the variables of their submitter, as they were, and keep what they set to themselves."""
+"""Tasks have their submitter's variables, as they were, and keep what they set to themselves."""
 
 from __future__ import annotations
 
