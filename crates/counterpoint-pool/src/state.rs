@@ -71,6 +71,8 @@ pub struct Counts {
     pub cancelled: u64,
     /// Workers that died without being asked to.
     pub crashes: u64,
+    /// Workers that took the place of another.
+    pub restarts: u64,
     /// Nanoseconds that tasks have run.
     pub busy: u64,
 }
@@ -170,6 +172,11 @@ impl<N: Notify, K> PoolState<N, K> {
             (self.limits.pending != usize::MAX && self.pending() >= self.limits.pending)
                 .then_some(Refusal::Full)
         }
+    }
+
+    /// The most workers that there may be.
+    pub fn max_workers(&self) -> usize {
+        self.limits.workers
     }
 
     /// Jobs that no worker has begun, give or take one a worker.

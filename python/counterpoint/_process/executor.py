@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from counterpoint._core import ProcessFuture, ProcessPool, _process_pool_base
+from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
 from counterpoint._futures.cpus import usable_cpus
 from counterpoint._worker.launch import Launcher
 
@@ -168,6 +168,7 @@ class ProcessPoolExecutor(_Base):
         self._finalizer.atexit = False
         if min_workers:
             self._counterpoint_pool.start()
+        ProcessPool.observe(self)
 
     def _launcher(self, method: str) -> Launcher:
         launcher = Launcher(method, target=_SERVE, early=_BEGIN)
@@ -315,6 +316,10 @@ class ProcessPoolExecutor(_Base):
         return collect(self._counterpoint_pool, self._supervisor, self._max_workers, self._born)
 
     @property
+    def _meter(self) -> Meter:
+        return self._counterpoint_pool.meter()
+
+    @property
     def _processes(self) -> dict[int, Any]:  # type: ignore[override]
         return {worker.pid: worker for worker in self._supervisor.all_workers()}
 
@@ -338,6 +343,9 @@ class ProcessPoolExecutor(_Base):
             )
         self._counterpoint_pool.wait_for_room()
 
+
+# Free for a subclass, as in the stdlib.
+let_yield(ProcessPoolExecutor, "_meter")
 
 # Where users find it.
 ProcessPoolExecutor.__module__ = "counterpoint.futures"

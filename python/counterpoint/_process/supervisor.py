@@ -63,8 +63,12 @@ class Supervisor:
         self._lock = _thread.RLock()
         self.is_over = False
 
-    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
-        """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
+    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int, bool]:
+        """Start a worker on these descriptors.
+
+        Returns:
+            Its pid, a pidfd that stays open, and whether there was another in its place before.
+        """
         dump = Dump()
         place = self._take_place(number)
         worker = None
@@ -72,7 +76,8 @@ class Supervisor:
             worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
             with self._lock:
                 self.employed[number] = Employed(worker, place, dump)
-                self.launches[place] = self.launches.get(place, 0) + 1
+                before = self.launches.get(place, 0)
+                self.launches[place] = before + 1
         except BaseException:
             # An interrupt may come when it is there already, and nobody knows of it.
             if worker is not None and number not in self.employed:
@@ -82,7 +87,7 @@ class Supervisor:
         finally:
             with self._lock:
                 self._coming.pop(number, None)
-        return worker.pid, worker.pidfd
+        return worker.pid, worker.pidfd, before > 0
 
     def _take_place(self, number: int) -> int:
         with self._lock:

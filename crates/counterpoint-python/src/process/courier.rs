@@ -76,6 +76,7 @@ fn serve(core: Arc<Core>) {
         if let Err(error) = core.hooks.call_method0(py, intern!(py, "over")) {
             log_critical(py, "Exception in the pool's courier", error);
         }
+        core.measured.end(&core.shared);
         core.ended.happened();
     });
 }

@@ -9,6 +9,7 @@ pub mod context;
 pub mod courier;
 mod kernel;
 pub mod limit;
+pub mod measured;
 pub mod outcome;
 pub mod parcel;
 pub mod payload;
