@@ -1,6 +1,6 @@
 //! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
 
-use crate::inlet::Inlet;
+use crate::inlet::Hearing;
 use crate::job::{Content, Job, Outcome, Place};
 use crate::mailbox::News;
 use crate::station::{Stage, Station};
@@ -116,8 +116,8 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
-    /// What was not read to its end.
-    pub(crate) unheard: Vec<(u32, Inlet)>,
+    /// What workers say.
+    pub(crate) hearing: Hearing,
     /// Whether the dispatcher looks at the workers' memory from time to time, and when next.
     pub(crate) watches_memory: bool,
     pub(crate) memory_due: u64,
@@ -152,7 +152,7 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
-            unheard: Vec::new(),
+            hearing: Hearing::default(),
             watches_memory: false,
             memory_due: 0,
             asleep_until: 0,

@@ -85,10 +85,12 @@ class ProcessPoolExecutor(_Base):
             killed. What it raises is logged.
         forward_logs: Whether log records and warnings of workers are handled by the loggers of
             this process, as if they were its own. Workers have the levels that loggers have here
-            when they are launched. False leaves logging in workers alone.
+            when they are launched. False leaves logging in workers alone. A worker that is far
+            ahead of the handlers here, by about half a megabyte, waits for them.
         capture_output: Whether the lines that workers and their children write to stdout and
             stderr are logged here, by `counterpoint.worker.stdout` (level INFO) and
             `counterpoint.worker.stderr` (WARNING), in place of being written to this process's.
+            They wait as log records do.
 
     Raises:
         ValueError: A number is not positive, or `on_worker_death` or `on_full` is something else.

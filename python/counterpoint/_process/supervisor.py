@@ -46,7 +46,8 @@ class Employed(NamedTuple):
 class Supervisor:
     """What the pool's native half calls when something takes Python.
 
-    It is called by the threads that submit and by the courier, one call at a time for each worker.
+    It is called by the threads that submit and by the courier, one call at a time for each worker;
+    `message` and `gone` by the listener alone.
     """
 
     def __init__(self, launcher: Launcher, terms: Terms) -> None:
@@ -118,7 +119,6 @@ class Supervisor:
             # What its tasks have started has lost whom it worked for.
             worker.kill()
         worker.close()
-        self._outputs.end(number, pid)
         oom = status == -signal.SIGKILL and not expected and self._oom.claim()
         task = running[0] if running else None
         dump = "" if expected else employed.dump.read()
@@ -153,15 +153,16 @@ class Supervisor:
         error.__cause__ = cause
         return error
 
-    def message(self, number: int, inlet: int, content: bytes) -> None:
+    def message(self, number: int, inlet: int, pid: int, content: bytes) -> None:
         """A worker says something that is no result."""
         if inlet == 0:
-            return telling.hear(content, self._launcher)
-        with self._lock:
-            employed = self.employed.get(number)
-        pid = employed.worker.pid if employed is not None else 0
-        self._outputs.add(number, inlet, pid, content)
-        return None
+            telling.hear(content, self._launcher)
+        else:
+            self._outputs.add(number, inlet, pid, content)
+
+    def gone(self, number: int, pid: int, lost: int) -> None:
+        """A worker says nothing any more; so many bytes of what it said last were dropped."""
+        self._outputs.end(number, pid, lost)
 
     def kill_all(self) -> None:
         """Kill every worker, with all that it has started."""

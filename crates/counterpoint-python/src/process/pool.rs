@@ -64,6 +64,8 @@ pub struct Core {
     capture: bool,
     /// The thread that runs callbacks, and so cannot wait for the end.
     pub courier: OnceLock<ThreadId>,
+    /// The thread that runs log handlers, and cannot either.
+    pub listener: OnceLock<ThreadId>,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
     stations: AtomicU32,
@@ -80,6 +82,12 @@ impl Core {
             "this pool was made before a fork, and its workers are the parent's: make another in \
              this process",
         ))
+    }
+
+    /// Whether the calling thread is one of the pool's own.
+    fn serves_here(&self) -> bool {
+        let me = Some(thread::current().id());
+        me == self.courier.get().copied() || me == self.listener.get().copied()
     }
 
     /// The arena for arguments, made when it is first needed.
@@ -263,6 +271,7 @@ impl ProcessPool {
             interner: interner.clone(),
             capture,
             courier: OnceLock::new(),
+            listener: OnceLock::new(),
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
@@ -307,7 +316,7 @@ impl ProcessPool {
         if self.is_over() {
             return Ok(true);
         }
-        if self.core.courier.get() == Some(&thread::current().id()) {
+        if self.core.serves_here() {
             // As `Thread.join` says in the stdlib's pool; a callback would wait for itself.
             return Err(PyRuntimeError::new_err("cannot join current thread"));
         }
@@ -320,11 +329,11 @@ impl ProcessPool {
     /// Waits until a submission would not be refused for want of room.
     fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
         self.core.check_ours()?;
-        if self.core.courier.get() == Some(&thread::current().id()) {
-            // Room needs workers, which this very thread launches and lays to rest.
+        if self.core.serves_here() {
+            // Room needs workers, which wait for what this very thread does.
             return Err(PyRuntimeError::new_err(
-                "a done callback cannot wait for room in its own pool: submit from another thread, \
-                 or with on_full='raise'",
+                "a done callback or log handler cannot wait for room in its own pool: submit from \
+                 another thread, or with on_full='raise'",
             ));
         }
         let wait = &mut Wait::new(Room::default());
