@@ -22,7 +22,8 @@ from benches.vs.terminal import Progress, print_results
 GROUPS = ("speed", "memory", "import", "growth", "processes")
 DESCRIPTION = """\
 Measure counterpoint against the standard library and other packages, in one run: culsans, aiologic
-and janus have locks and queues; loky, joblib, mpire, pebble and deadpool-executor process pools.
+and janus have locks and queues; loky, joblib, mpire, pebble and deadpool-executor process pools;
+faster-fifo has queues between processes.
 
 A package that cannot be imported is left out with a note. Prints medians, spread, ratios and
 whether each demand of the project is met, and keeps every sample in benches/results/TAG.json.

@@ -30,10 +30,10 @@ machine, ratios much less so. Bytes are those that the process has allocated, Py
 Rust's together, counted in a fresh process; on free-threaded builds its resident pages, which is
 less exact.
 
-The process pools of each library are measured in a process of its own, and the CPU time is that of
-the parent alone, unless all are named. Arrays are NumPy's; each argument is a new one, and who
-receives one reads from every page. *memcpy* copies the same arrays within one process, to memory
-that is in use and in no cache.
+The process pools of each library, and its queues between processes, are measured in a process of
+its own, and the CPU time is that of the parent or consumer alone, unless all are named. Arrays are
+NumPy's; each argument is a new one, and who receives one reads from every page. *memcpy* copies the
+same arrays within one process, to memory that is in use and in no cache.
 
 The verdict compares with what the project demands of itself: *pass*; *close*, missed by less than
 the ratios scatter and by a tenth at most; or *FAIL*.

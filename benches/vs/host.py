@@ -1,4 +1,4 @@
-"""Measures one library's process pools, on request: ``python -m benches.vs.host LIBRARY``.
+"""Measures one library's process pools and queues: ``python -m benches.vs.host LIBRARY``.
 
 Each line of standard input is a request in JSON, each line of output its answer. What libraries
 print goes nowhere.

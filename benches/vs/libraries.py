@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import importlib
 import importlib.metadata
+import importlib.util
 import platform
 import queue
 import threading
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from benches.vs.process_libraries import OPENERS, Hosted, process_kinds, version_of
+from benches.vs.process_libraries import OPENERS, Hosted, process_kinds, queue_kinds, version_of
 from benches.vs.subjects import (
     BarrierSubject,
     EventSubject,
@@ -131,7 +132,8 @@ def stdlib() -> Library:
 
     classes = stdlib_classes(threading, queue, concurrent.futures)
     kinds = adapted(classes) | {"MixedQueue": mixed, "LoopQueue": loop_only}
-    kinds |= process_kinds(STDLIB) | {"MemoryCopy": Hosted(STDLIB, work="copy")}
+    kinds |= process_kinds(STDLIB) | queue_kinds(STDLIB)
+    kinds |= {"MemoryCopy": Hosted(STDLIB, work="copy")}
     return Library(STDLIB, platform.python_version(), kinds, classes)
 
 
@@ -150,7 +152,8 @@ def counterpoint() -> Library:
     if "Queue" in classes:
         kinds |= {"MixedQueue": mixed, "LoopQueue": mixed}
     if modules[2] is not None:
-        kinds |= process_kinds(OURS) | {"SoloProcessPool": Hosted(OURS, workers=1)}
+        kinds |= process_kinds(OURS) | queue_kinds(OURS)
+        kinds |= {"SoloProcessPool": Hosted(OURS, workers=1)}
     return Library(OURS, _version("counterpoint"), kinds, classes)
 
 
@@ -220,6 +223,14 @@ def process_peer(name: str) -> Library:
     return Library(name, version_of(name), process_kinds(name), {})
 
 
+def faster_fifo() -> Library:
+    """Only its host imports it, which on a free-threaded build switches the GIL on."""
+    if importlib.util.find_spec("faster_fifo") is None:
+        raise ModuleNotFoundError("No module named 'faster_fifo'")
+    name = "faster-fifo"
+    return Library(name, _version(name), queue_kinds(name), {})
+
+
 LOADERS: dict[str, Callable[[], Library]] = {
     OURS: counterpoint,
     STDLIB: stdlib,
@@ -227,6 +238,7 @@ LOADERS: dict[str, Callable[[], Library]] = {
     "aiologic": aiologic,
     "janus": janus,
     **{name: partial(process_peer, name) for name in OPENERS if name not in (OURS, STDLIB)},
+    "faster-fifo": faster_fifo,
 }
 
 

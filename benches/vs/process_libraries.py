@@ -197,7 +197,7 @@ UNCHUNKED = ("deadpool-executor",)
 
 @dataclass(frozen=True)
 class Hosted:
-    """Stands for a library's process pools, which another process opens.
+    """Stands for a library's process pools or queues, which another process opens.
 
     work: what is done instead of the case's work; workers: instead of the case's number.
     """
@@ -215,6 +215,11 @@ def process_kinds(name: str) -> dict[str, Hosted]:
     """The factories of a library's process pools."""
     kinds = ("ProcessPool",) if name in UNCHUNKED else ("ProcessPool", "ChunkedProcessPool")
     return dict.fromkeys(kinds, Hosted(name))
+
+
+def queue_kinds(name: str) -> dict[str, Hosted]:
+    """The factory of a library's queues between processes."""
+    return {"ProcessQueue": Hosted(name)}
 
 
 def version_of(name: str) -> str:

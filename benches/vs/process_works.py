@@ -1,4 +1,4 @@
-"""Measurements on a pool of processes, each by its name; they run inside a host."""
+"""Measurements on pools of processes and queues between them, by name; they run in a host."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from benches.vs.case import Clock, Sample, quiet_gc
 from benches.vs.process_libraries import OPENERS, PoolFace
+from benches.vs.process_queues import pass_on
 from benches.vs.process_tasks import buffer_of, burn, give, meet, same, touch
 
 BATCH = 1000
@@ -171,6 +172,11 @@ def busy(pools: Pools, workers: int, n: int, nanoseconds: int) -> Sample:
     return clock.sample()
 
 
+def queue(pools: Pools, producers: int, n: int) -> Sample:
+    """No pool: n items of so many producers come through a queue."""
+    return pass_on(pools.library, producers, n)
+
+
 def idle(pools: Pools, workers: int, n: int) -> Sample:
     """CPU time of everybody in a second in which nobody asks for anything.
 
@@ -218,7 +224,7 @@ def descendants(pid: int) -> list[int]:
 Work = Callable[[Pools, int, int], Sample]
 WORKS: dict[str, Work] = {
     work.__name__: work
-    for work in (each, call, map_all, argument, result, copy, start, millisecond, idle)
+    for work in (each, call, map_all, argument, result, copy, start, millisecond, queue, idle)
 }
 
 

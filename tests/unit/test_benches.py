@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from benches.vs.crowds import CROSSINGS, Patience, cross, start_busy
 from benches.vs.documents import README_END, README_START, write_page, write_readme
 from benches.vs.growth import fill_and_empty, sharing_pool
 from benches.vs.imports import import_ns
-from benches.vs.libraries import BEST_PEER, OURS, STDLIB, Factory, Library, named
+from benches.vs.libraries import BEST_PEER, OURS, STDLIB, Factory, Library, available, named
 from benches.vs.measure import Column, Effort, Row, contenders, measure, rounded
 from benches.vs.process_libraries import Hosted
 from benches.vs.results import Results, load
@@ -178,6 +179,13 @@ def test_megabytes_in_a_second() -> None:
 def test_a_library_that_is_left_out_costs_its_extra_column() -> None:
     case = Case("tea", "Tea", "Tea", lambda factory, n: Sample(1, 1), also={"x": (OURS, "Tea")})
     assert contenders(case, [Library(STDLIB, "1", {"Tea": Hosted(STDLIB)}, {})]).keys() == {STDLIB}
+
+
+def test_a_peer_that_is_not_installed_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_fifo", None)
+    libraries, notes = available()
+    assert "faster-fifo" not in [library.name for library in libraries]
+    assert "faster-fifo is left out: No module named 'faster_fifo'" in notes
 
 
 def test_losses_are_named() -> None:

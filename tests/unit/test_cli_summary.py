@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint._observe.registry import Cost, Row
+from counterpoint._process.statistics import ProcessPoolStatistics
 from counterpoint._statistics import (
     ExecutorStatistics,
     LockStatistics,
@@ -35,6 +36,15 @@ POOL = Row(
     os.path.join(os.getcwd(), "prog.py:10"),
     1,
     ExecutorStatistics("read", 4, 4, 0, 0, 120, 3, 1, SOME, SOME, 0.75),
+)
+PROCESSES = Row(
+    "ProcessPoolExecutor",
+    None,
+    os.path.join(os.getcwd(), "prog.py:11"),
+    1,
+    ProcessPoolStatistics(
+        None, 3, 0, 0, 0, 70, 2, 5, SOME, SOME, 0.5, ((1.0, 7),), ((1.0, 7),), 11, 13, ()
+    ),
 )
 QUEUE = Row(
     "Queue", None, "/x/prog.py:12", 3, QueueStatistics(None, 1, 16, 1, 50, 49, 12, NONE, SOME, 0, 0)
@@ -90,6 +100,21 @@ def test_text_has_a_row_for_each_executor_queue_and_contended_lock() -> None:
     assert "\x1b" not in text
 
 
+def test_text_has_a_row_for_each_process_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    text = render(report(POOL, PROCESSES), "text", Utf8())
+    head, row = text.split("\n\n")[2].splitlines()
+    titles = ["workers", "done", "failed", "cancelled", "left", "crashes", "restarts"]
+    assert head.split()[:11] == ["process", "pool", "made", "at", *titles]
+    kind, site, *numbers = row.split()
+    assert (kind, site) == ("ProcessPoolExecutor", "prog.py:11")
+    assert numbers[:7] == ["3", "70", "2", "5", "0", "11", "13"]
+    assert numbers[7:11] == ["12.5", "ms", "900", "ms"]
+    assert numbers[-1] == "50%"
+    assert "190 tasks done, 5 failed" in text
+    assert "crashes" in render(report(PROCESSES), "text", Utf8())
+
+
 def test_nothing_to_show_is_one_line() -> None:
     text = render(report(lock_row(waits=NONE)), "text", Utf8())
     assert text == (
@@ -102,9 +127,9 @@ def test_lines_fit_the_width_and_no_number_is_cut(
     width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    text = render(report(POOL, QUEUE, lock_row()), "text", Utf8())
+    text = render(report(POOL, PROCESSES, QUEUE, lock_row()), "text", Utf8())
     tables = text.split("\n\n")[1:-1]
-    assert len(tables) == 3
+    assert len(tables) == 4
     for line in "\n".join(tables).splitlines():
         assert len(line) <= width
         assert "…" not in line
@@ -162,6 +187,9 @@ def test_json_has_everything() -> None:
     assert pool["statistics"]["queue_delay"] == SOME._asdict()
     assert pool["statistics"]["utilisation"] == 0.75
     assert "owner" not in document["rows"][2]["statistics"]
+    processes = json.loads(render(report(PROCESSES), "json", Ascii()))["rows"][0]["statistics"]
+    assert (processes["crashes"], processes["restarts"], processes["done"]) == (11, 13, 70)
+    assert not {"each_worker", "queue_histogram", "run_histogram"} & processes.keys()
     assert document["totals"]["puts"] == 50
     assert document["totals"]["queue_wait_seconds"] == 1.5
     assert document["observation"] == {"seconds": 0.001, "unobserved": 0}
@@ -245,6 +273,52 @@ def test_a_real_program_in_json(tmp_path: Path) -> None:
     assert pool["statistics"]["max_workers"] == 2
     assert 0 < pool["statistics"]["utilisation"] <= 1
     assert document["wall_seconds"] > 0
+
+
+PROCESSES_PROGRAM = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+def task(n):
+    if n == 1:
+        raise ValueError(n)
+    if n == 2:
+        os._exit(3)
+    return n
+
+def made(method):
+    return ProcessPoolExecutor(1, multiprocessing.get_context(method))
+
+if __name__ == "__main__":
+    for method in ("fork", "forkserver", "spawn"):
+        with made(method) as pool:
+            for n in (0, 1, 2, 3):
+                pool.submit(task, n).exception()
+            if method == "spawn":
+                pool.submit(time.sleep, 0.01).result()
+    del pool
+"""
+
+
+def test_a_process_pool_is_in_the_summary_and_its_workers_print_none(tmp_path: Path) -> None:
+    ended = run(tmp_path, PROCESSES_PROGRAM, "--summary=json")
+    assert (ended.code, ended.out) == (0, "")
+    (line,) = ended.err.splitlines()
+    document = json.loads(line)
+    (row,) = [row for row in document["rows"] if row["kind"] == "ProcessPoolExecutor"]
+    assert row["site"].endswith("prog.py:14")
+    assert (row["name"], row["objects"]) == (None, 3)
+    pool = row["statistics"]
+    assert (pool["done"], pool["failed"], pool["cancelled"]) == (7, 6, 0)
+    assert (pool["crashes"], pool["restarts"], pool["max_workers"]) == (3, 3, 1)
+    # A task that died with its worker had no end to be measured.
+    assert pool["queue_delay"]["count"] == pool["run_time"]["count"] == 10
+    assert pool["run_time"]["max"] >= 0.01
+    assert 0 < pool["utilisation"] < 1
+    assert document["totals"]["tasks_done"] == 7
+    ended = run(tmp_path, PROCESSES_PROGRAM)
+    assert ended.err.count("counterpoint run") == ended.err.count("\nProcessPoolExecutor ") == 1
 
 
 def test_a_file_takes_the_summary(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Process pools, each library's in a process of its own; ``hosts.py`` asks them in turn."""
+"""Process pools and queues, each library's in a process of its own: see ``hosts.py``."""
 
 from __future__ import annotations
 
@@ -81,5 +81,20 @@ CASES = (
         also={"one worker": (OURS, "SoloProcessPool")},
         base=20,
         step=2,
+    ),
+    Case(
+        "process-queue-1x1",
+        "multiprocessing.Queue, 1 producer and 1 consumer process",
+        "ProcessQueue",
+        in_host("queue", workers=1),
+        (Demand(8), Demand(2, BEST_PEER)),
+    ),
+    Case(
+        "process-queue-4x1",
+        "multiprocessing.Queue, 4 producers and 1 consumer process",
+        "ProcessQueue",
+        in_host("queue", workers=4),
+        (Demand(8), Demand(2, BEST_PEER)),
+        step=4,
     ),
 )

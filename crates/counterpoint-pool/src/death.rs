@@ -11,7 +11,7 @@ impl<N: Notify, K> PoolState<N, K> {
     pub(crate) fn died(&mut self, id: u32) {
         let Some(at) = self.stations.iter().position(|station| station.id() == id) else { return };
         // What was said before the end counts.
-        self.hear_all(id);
+        self.hear_last(at);
         self.drain_last(at);
         let mut station = self.stations.remove(at);
         let (begun, unstarted) = station.leftover();

@@ -9,6 +9,7 @@
 use crate::inlet::Inlet;
 use crate::mailbox::News;
 use crate::shared::{DEATH, Ears, INLET, POKE, Shared};
+use crate::speech::Word;
 use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
@@ -20,9 +21,8 @@ const STALLED: u64 = 1_000_000;
 pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
     listen(shared);
     shared.go_deaf();
-    if shared.mailbox.add([News::Over]) {
-        shared.mailbox.notify();
-    }
+    shared.speech.send(Word::Over);
+    shared.mailbox.send(News::Over);
 }
 
 fn listen<N: Notify, K>(shared: &Shared<N, K>) {
@@ -70,7 +70,7 @@ impl<N: Notify, K> PoolState<N, K> {
             }
             let held_back = self.prepare_sleep();
             let busy = self.stations.iter().any(|station| station.end.pending());
-            if !busy && self.unheard.is_empty() {
+            if !busy && !self.hearing.is_pressing() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
                 let until = [alarm, balance, memory, idle, held_back, patrol, stalled];
                 self.asleep_until = until.into_iter().flatten().min().unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
 //! [`Inlet`]: the ways by which a worker speaks beside its lane.
 
-use crate::mailbox::News;
 use crate::sideband;
+use crate::speech::{EACH, Load, MOST, MOST_OF_ALL, Weight, Word};
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system;
@@ -10,8 +10,12 @@ use counterpoint_sync::waiter::Notify;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How much is read of one inlet before others have their turn.
-const MOST: usize = 256;
+/// How often one inlet is read before others have their turn.
+const TURN: usize = 256;
+
+/// The last words of a worker are no more bytes than its pipes and sockets hold. Processes that it
+/// has left behind may go on writing, and are not listened to.
+const LAST: usize = 1 << 20;
 
 /// One way. The number is that of its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,39 +89,108 @@ impl<N, K> Station<N, K> {
     }
 }
 
+/// What the dispatcher knows of what workers say.
+#[derive(Default)]
+pub(crate) struct Hearing {
+    /// What was not read to its end.
+    unheard: Vec<(u32, Inlet)>,
+    /// What is not read for now: too much of that worker's is not dealt with.
+    held: Vec<(u32, Inlet)>,
+    /// For the listener.
+    pub(crate) words: Vec<Word>,
+    load: Load,
+}
+
+impl Hearing {
+    /// Whether there is something to read at once.
+    pub(crate) fn is_pressing(&self) -> bool {
+        !self.unheard.is_empty()
+    }
+
+    /// Whether this worker may wait for its words to be read.
+    pub(crate) fn holds(&self, id: u32) -> bool {
+        self.held.iter().any(|(held, _)| *held == id)
+    }
+
+    /// As if so much were not dealt with.
+    #[cfg(test)]
+    pub(crate) fn weigh(&self, bytes: usize) -> Weight {
+        Weight::new(bytes, &Load::default(), &self.load)
+    }
+
+    fn say<N, K>(&mut self, station: &Station<N, K>, inlet: Inlet, bytes: &[u8]) {
+        let weight = Weight::new(bytes.len(), &station.load, &self.load);
+        let (station, pid, bytes) = (station.id(), station.pid(), bytes.into());
+        self.words.push(Word::Said { station, pid, inlet, bytes, weight });
+    }
+}
+
+/// How reading an inlet ended.
+enum Heard {
+    All,
+    More,
+    Held,
+}
+
 impl<N: Notify, K> PoolState<N, K> {
-    /// Takes in what was too much for one turn.
+    /// Takes in what was too much for one turn, or for its worker.
     pub(crate) fn hear_more(&mut self) {
-        for (id, inlet) in std::mem::take(&mut self.unheard) {
+        let unheard = std::mem::take(&mut self.hearing.unheard);
+        let held = std::mem::take(&mut self.hearing.held);
+        for (id, inlet) in unheard.into_iter().chain(held) {
             self.hear(id, inlet);
         }
     }
 
     /// Takes in what a worker said.
     pub(crate) fn hear(&mut self, id: u32, inlet: Inlet) {
-        if !self.hear_some(id, inlet) {
-            // The poller tells of what is new only.
-            self.unheard.push((id, inlet));
+        let rest = match self.hear_some(id, inlet) {
+            Heard::All => return,
+            Heard::More => &mut self.hearing.unheard,
+            Heard::Held => &mut self.hearing.held,
+        };
+        // The poller tells of what is new only.
+        if !rest.contains(&(id, inlet)) {
+            rest.push((id, inlet));
         }
+    }
+
+    fn hear_some(&mut self, id: u32, inlet: Inlet) -> Heard {
+        let Self { stations, hearing, .. } = self;
+        let Some(station) = stations.iter().find(|station| station.id() == id) else {
+            return Heard::All;
+        };
+        if station.load.bytes() >= MOST {
+            return Heard::Held;
+        }
+        let mut bytes = vec![0; sideband::MAX_MESSAGE];
+        for _ in 0..TURN {
+            let Some(len) = station.hear(inlet, &mut bytes) else { return Heard::All };
+            hearing.say(station, inlet, &bytes[..len]);
+            if station.load.bytes() >= MOST {
+                return Heard::Held;
+            }
+        }
+        Heard::More
     }
 
     /// Takes in the last words of a worker.
-    pub(crate) fn hear_all(&mut self, id: u32) {
-        for inlet in Inlet::ALL {
-            while !self.hear_some(id, inlet) {}
-        }
-    }
-
-    /// Whether that was all.
-    fn hear_some(&mut self, id: u32, inlet: Inlet) -> bool {
-        let Some(station) = self.stations.iter().find(|station| station.id() == id) else {
-            return true;
-        };
+    pub(crate) fn hear_last(&mut self, at: usize) {
+        let Self { stations, hearing, .. } = self;
+        let (station, mut lost) = (&stations[at], 0);
         let mut bytes = vec![0; sideband::MAX_MESSAGE];
-        for _ in 0..MOST {
-            let Some(len) = station.hear(inlet, &mut bytes) else { return true };
-            self.news.push(News::Message(id, inlet, bytes[..len].into()));
+        for inlet in Inlet::ALL {
+            let mut left = LAST;
+            while left > 0 {
+                let Some(len) = station.hear(inlet, &mut bytes) else { break };
+                left = left.saturating_sub(len + EACH);
+                if hearing.load.bytes() < MOST_OF_ALL {
+                    hearing.say(station, inlet, &bytes[..len]);
+                } else {
+                    lost += len;
+                }
+            }
         }
-        false
+        hearing.words.push(Word::Gone { station: station.id(), pid: station.pid(), lost });
     }
 }

@@ -7,7 +7,8 @@
 //!
 //! Vocabulary: a *job* is one submitted task ([`Job`]); a *station* is the parent's side of one
 //! worker process ([`Station`]); the *window* of a station is how many jobs it may have at once;
-//! *news* is what somebody attached has to do ([`News`]): the *courier* of the binding.
+//! *news* is what somebody attached has to do ([`News`]): the *courier* of the binding. *Words* are
+//! what workers say beside their results ([`Word`]), which its *listener* deals with.
 //!
 //! Invariants:
 //! 1. A job is in one place: the queue, one station, or over. Whoever moves it holds the pool's
@@ -43,6 +44,7 @@ mod room;
 mod shared;
 pub mod sideband;
 mod size;
+mod speech;
 mod state;
 mod station;
 mod system;
@@ -56,6 +58,7 @@ pub use mailbox::{Mailbox, News};
 pub use parcel::Parcel;
 pub use room::Room;
 pub use shared::Shared;
+pub use speech::{Weight, Word};
 pub use state::{Counts, Limits, PoolState, Pushed, Refusal, Stillborn};
 pub use station::{Station, StationReport};
 pub use system::Doorbell;

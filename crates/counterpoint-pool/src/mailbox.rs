@@ -1,6 +1,6 @@
-//! [`Mailbox`]: what the dispatcher leaves for somebody attached to do.
+//! [`Mailbox`]: what the dispatcher leaves for somebody attached to do: [`News`] for the courier,
+//! [words](crate::Word) for the listener.
 
-use crate::inlet::Inlet;
 use crate::job::{Job, Outcome};
 use crate::station::StationReport;
 use counterpoint_sync::waiter::Wakes;
@@ -19,34 +19,39 @@ pub enum News<N, K> {
     Unfit(Box<[u8]>),
     /// Start a worker.
     Wanted,
-    /// What a worker said, and where.
-    Message(u32, Inlet, Box<[u8]>),
     /// Tasks of event loops that may go on.
     Wakes(Wakes<N>),
     /// The pool is over; nothing follows.
     Over,
 }
 
-/// News in order of arrival, for one reader.
-pub struct Mailbox<N, K> {
-    news: Mutex<VecDeque<News<N, K>>>,
+/// Letters in order of arrival, for one reader.
+pub struct Mailbox<T> {
+    letters: Mutex<VecDeque<T>>,
     some: Condvar,
 }
 
-impl<N, K> Default for Mailbox<N, K> {
+impl<T> Default for Mailbox<T> {
     fn default() -> Self {
-        Self { news: Mutex::new(VecDeque::new()), some: Condvar::new() }
+        Self { letters: Mutex::new(VecDeque::new()), some: Condvar::new() }
     }
 }
 
-impl<N, K> Mailbox<N, K> {
-    /// Adds news. `true`: the reader is to be [notified](Self::notify).
+impl<T> Mailbox<T> {
+    /// Adds letters. `true`: the reader is to be [notified](Self::notify).
     #[must_use]
-    pub fn add(&self, news: impl IntoIterator<Item = News<N, K>>) -> bool {
-        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn add(&self, letters: impl IntoIterator<Item = T>) -> bool {
+        let mut all = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all.len();
-        all.extend(news);
+        all.extend(letters);
         before == 0 && !all.is_empty()
+    }
+
+    /// Adds one and wakes the reader.
+    pub fn send(&self, letter: T) {
+        if self.add([letter]) {
+            self.notify();
+        }
     }
 
     /// Wakes the reader.
@@ -55,8 +60,8 @@ impl<N, K> Mailbox<N, K> {
     }
 
     /// All that is there, once there is something.
-    pub fn wait(&self) -> VecDeque<News<N, K>> {
-        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn wait(&self) -> VecDeque<T> {
+        let mut all = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         while all.is_empty() {
             all = self.some.wait(all).unwrap_or_else(PoisonError::into_inner);
         }

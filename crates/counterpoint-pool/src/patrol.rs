@@ -69,6 +69,12 @@ impl<N: Notify, K> PoolState<N, K> {
                 continue;
             }
             station.leave_by = None;
+            if self.hearing.holds(station.id()) {
+                // It cannot leave before its last words are read, however long that takes.
+                station.must_leave(now);
+                next = station.leave_by.into_iter().chain(next).min();
+                continue;
+            }
             if station.stage != Stage::Doomed {
                 station.kill();
             }

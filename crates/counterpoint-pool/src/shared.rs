@@ -1,6 +1,7 @@
 //! [`Shared`]: a pool's state, its lock, and what its threads wait on.
 
 use crate::mailbox::{Mailbox, News};
+use crate::speech::{Weight, Word};
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system::{Doorbell, Poller};
@@ -19,7 +20,9 @@ pub(crate) const INLET: u64 = 1 << 33;
 pub struct Shared<N, K> {
     state: Mutex<PoolState<N, K>>,
     /// What the courier reads.
-    pub mailbox: Mailbox<N, K>,
+    pub mailbox: Mailbox<News<N, K>>,
+    /// What the listener reads: whatever holds that up holds up no news.
+    pub speech: Mailbox<Word>,
     /// Until the end: futures keep this pool, and must not keep its descriptors.
     pub(crate) ears: RwLock<Option<Ears>>,
     generation: u32,
@@ -37,8 +40,8 @@ impl<N: Notify, K> Shared<N, K> {
         let (poller, bell) = (Poller::new()?, Arc::new(Doorbell::new()?));
         poller.add(bell.fd(), POKE, false)?;
         let ears = RwLock::new(Some(Ears { poller, bell }));
-        let (state, mailbox) = (Mutex::new(state), Mailbox::default());
-        Ok(Self { state, mailbox, ears, generation: fork::generation() })
+        let (state, mailbox, speech) = (Mutex::new(state), Mailbox::default(), Mailbox::default());
+        Ok(Self { state, mailbox, speech, ears, generation: fork::generation() })
     }
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
@@ -50,7 +53,8 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn with<R>(&self, f: impl FnOnce(&mut PoolState<N, K>) -> R) -> R {
         let mut state = self.lock();
         let result = f(&mut state);
-        if state.wakes.is_empty() && state.done.is_empty() && state.news.is_empty() {
+        let quiet = state.news.is_empty() && state.hearing.words.is_empty();
+        if quiet && state.wakes.is_empty() && state.done.is_empty() {
             return result;
         }
         let mut wakes = std::mem::take(&mut state.wakes);
@@ -61,12 +65,16 @@ impl<N: Notify, K> Shared<N, K> {
         }
         let done = std::mem::take(&mut state.done);
         let news = std::mem::take(&mut state.news);
+        let heard = self.speech.add(std::mem::take(&mut state.hearing.words));
         // Before anybody else sees this state: what follows from it must arrive behind these news,
         // the end of the pool above all.
         let told = self.mailbox.add(news);
         drop(state);
         if told {
             self.mailbox.notify();
+        }
+        if heard {
+            self.speech.notify();
         }
         for thread in threads {
             let _ = thread.wake();
@@ -79,6 +87,13 @@ impl<N: Notify, K> Shared<N, K> {
     pub fn poke(&self) {
         if let Some(ears) = &*self.listen() {
             ears.bell.ring();
+        }
+    }
+
+    /// A word was dealt with: its worker may go on, if it waited for that.
+    pub fn relieve(&self, weight: Weight) {
+        if weight.lift() {
+            self.poke();
         }
     }
 

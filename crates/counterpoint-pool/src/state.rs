@@ -1,6 +1,6 @@
 //! [`PoolState`]: the queue, the stations, and what becomes of a job that is pushed.
 
-use crate::inlet::Inlet;
+use crate::inlet::Hearing;
 use crate::job::{Content, Job, Outcome, Place};
 use crate::mailbox::News;
 use crate::station::{Stage, Station};
@@ -71,6 +71,8 @@ pub struct Counts {
     pub cancelled: u64,
     /// Workers that died without being asked to.
     pub crashes: u64,
+    /// Workers that took the place of another.
+    pub restarts: u64,
     /// Nanoseconds that tasks have run.
     pub busy: u64,
 }
@@ -114,8 +116,8 @@ pub struct PoolState<N, K> {
     pub(crate) wakes: Wakes<N>,
     /// To be dropped after the lock.
     pub(crate) done: Vec<Arc<Job<N, K>>>,
-    /// What was not read to its end.
-    pub(crate) unheard: Vec<(u32, Inlet)>,
+    /// What workers say.
+    pub(crate) hearing: Hearing,
     /// Whether the dispatcher looks at the workers' memory from time to time, and when next.
     pub(crate) watches_memory: bool,
     pub(crate) memory_due: u64,
@@ -150,7 +152,7 @@ impl<N: Notify, K> PoolState<N, K> {
             news: Vec::new(),
             wakes: Wakes::default(),
             done: Vec::new(),
-            unheard: Vec::new(),
+            hearing: Hearing::default(),
             watches_memory: false,
             memory_due: 0,
             asleep_until: 0,
@@ -170,6 +172,11 @@ impl<N: Notify, K> PoolState<N, K> {
             (self.limits.pending != usize::MAX && self.pending() >= self.limits.pending)
                 .then_some(Refusal::Full)
         }
+    }
+
+    /// The most workers that there may be.
+    pub fn max_workers(&self) -> usize {
+        self.limits.workers
     }
 
     /// Jobs that no worker has begun, give or take one a worker.

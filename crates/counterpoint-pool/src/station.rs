@@ -4,6 +4,7 @@ use crate::blocks::{Link, Loan, Received};
 use crate::inlet::Streams;
 use crate::job::{Content, Job, Place};
 use crate::sideband;
+use crate::speech::Load;
 use crate::system;
 use crate::wire;
 use counterpoint_shm::lane::{ENTRIES, ParentEnd};
@@ -92,6 +93,8 @@ pub struct Station<N, K> {
     /// Its other end, until the worker has it.
     theirs: Option<OwnedFd>,
     pub(crate) streams: Streams,
+    /// What it said and nobody has dealt with.
+    pub(crate) load: Load,
     /// The parcels that the worker has.
     pub(crate) parcels: HashSet<u64>,
     /// The sideband was full when a job needed it.
@@ -133,6 +136,7 @@ impl<N, K> Station<N, K> {
             sideband,
             theirs: Some(theirs),
             streams: if capture { Streams::create()? } else { Streams::default() },
+            load: Load::default(),
             parcels: HashSet::new(),
             stalled: false,
             idle: None,

@@ -13,6 +13,8 @@ use counterpoint_sync::waiter::Notify;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
+mod speech;
+
 /// Nobody but threads waits here.
 struct Nobody;
 

@@ -11,11 +11,12 @@ What is needed from the native core
 -----------------------------------
 `_core.set_observer(callable | None)`
     While set, Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier, RWLock,
-    CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue and ThreadPoolExecutor call it
-    with the new object, once, at the end of the constructor that makes `_meter` valid, without any
-    core lock held. An object made inside another of ours (a Condition's own lock) is not reported,
-    nor is a future. What the observer raises (only KeyboardInterrupt and the like can come out of
-    it) is raised by the constructor.
+    CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue, ThreadPoolExecutor and
+    ProcessPoolExecutor call it with the new object, once, at the end of the constructor that makes
+    `_meter` valid, without any core lock held. An object made inside another of ours (a
+    Condition's own lock) is not reported, nor is a future; the executor of a multiprocessing.Pool
+    is. What the observer raises (only KeyboardInterrupt and the like can come out of it) is raised
+    by the constructor.
 `obj._meter`
     A `_core.Meter`, the same one at each access; made at the latest when first asked for. It is
     asked for through the class of ours, as `statistics()` is: a subclass may have other things of
@@ -31,7 +32,8 @@ The counts by family, all of them int; a missing one reads as 0:
 - locks: none; waits `waits`;
 - queues: `puts`, `gets`, `max_size`, `maxsize` (the bound); waits `put_waits`, `get_waits`;
 - executors: `done`, `failed`, `cancelled`, `max_workers`, `busy_ns` (spent in tasks), `capacity_ns`
-  (max_workers × life, until the shutdown was complete); waits `queue_delay`, `run_time`.
+  (max_workers × life, until the shutdown was complete); waits `queue_delay`, `run_time`;
+- process pools: the same, and `crashes`, `restarts`.
 
 What only a living object can tell (size, waiters, running) is taken from its `statistics()`.
 

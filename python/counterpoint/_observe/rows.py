@@ -12,11 +12,13 @@ from counterpoint._statistics import (
 
 if TYPE_CHECKING:
     from counterpoint._core import Meter
+    from counterpoint._process.statistics import ProcessPoolStatistics
 
 __all__ = [
     "EXECUTORS",
     "HOMES",
     "LOCKS",
+    "PROCESS_POOLS",
     "QUEUES",
     "Measured",
     "Row",
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 EXECUTORS = frozenset({"ThreadPoolExecutor"})
+PROCESS_POOLS = frozenset({"ProcessPoolExecutor"})
 QUEUES = frozenset({"Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"})
 LOCKS = frozenset(
     {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
@@ -32,12 +35,14 @@ LOCKS = frozenset(
 )
 # By name and module: a program's class may have the same name.
 HOMES = {
-    **dict.fromkeys(EXECUTORS, "counterpoint.futures"),
+    **dict.fromkeys(EXECUTORS | PROCESS_POOLS, "counterpoint.futures"),
     **dict.fromkeys(QUEUES, "counterpoint.queue"),
     **dict.fromkeys(LOCKS, "counterpoint.threading"),
 }
 
-Statistics: TypeAlias = LockStatistics | QueueStatistics | ExecutorStatistics
+Statistics: TypeAlias = (
+    "LockStatistics | QueueStatistics | ExecutorStatistics | ProcessPoolStatistics"
+)
 
 
 class Measured(Protocol):
@@ -73,6 +78,8 @@ def combine(kind: str, name: str | None, meter: Meter, now: list[Statistics]) ->
         meter: what all of them counted, dead or alive.
         now: the own records of those alive, for what they hold now.
     """
+    if kind in PROCESS_POOLS:
+        return _process_pool(name, meter, now)
     build = _executor if kind in EXECUTORS else _queue if kind in QUEUES else _lock
     return build(name, meter, now)
 
@@ -117,4 +124,20 @@ def _executor(name: str | None, meter: Meter, now: list[Statistics]) -> Executor
         queue_delay=meter.waits("queue_delay"),
         run_time=meter.waits("run_time"),
         utilisation=min(1.0, counts.get("busy_ns", 0) / capacity) if capacity else 0.0,
+    )
+
+
+def _process_pool(name: str | None, meter: Meter, now: list[Statistics]) -> ProcessPoolStatistics:
+    # There is a pool, so this is imported already.
+    from counterpoint._process.statistics import ProcessPoolStatistics
+
+    counts = meter.counts()
+    shared = _executor(name, meter, now)
+    return ProcessPoolStatistics(
+        *shared,
+        queue_histogram=(),
+        run_histogram=(),
+        crashes=counts.get("crashes", 0),
+        restarts=counts.get("restarts", 0),
+        each_worker=(),
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
-from counterpoint._core import ProcessFuture, ProcessPool, _process_pool_base
+from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
 from counterpoint._futures.cpus import usable_cpus
 from counterpoint._worker.launch import Launcher
 
@@ -85,10 +85,12 @@ class ProcessPoolExecutor(_Base):
             killed. What it raises is logged.
         forward_logs: Whether log records and warnings of workers are handled by the loggers of
             this process, as if they were its own. Workers have the levels that loggers have here
-            when they are launched. False leaves logging in workers alone.
+            when they are launched. False leaves logging in workers alone. A worker that is far
+            ahead of the handlers here, by about half a megabyte, waits for them.
         capture_output: Whether the lines that workers and their children write to stdout and
             stderr are logged here, by `counterpoint.worker.stdout` (level INFO) and
             `counterpoint.worker.stderr` (WARNING), in place of being written to this process's.
+            They wait as log records do.
 
     Raises:
         ValueError: A number is not positive, or `on_worker_death` or `on_full` is something else.
@@ -168,6 +170,7 @@ class ProcessPoolExecutor(_Base):
         self._finalizer.atexit = False
         if min_workers:
             self._counterpoint_pool.start()
+        ProcessPool.observe(self)
 
     def _launcher(self, method: str) -> Launcher:
         launcher = Launcher(method, target=_SERVE, early=_BEGIN)
@@ -315,6 +318,10 @@ class ProcessPoolExecutor(_Base):
         return collect(self._counterpoint_pool, self._supervisor, self._max_workers, self._born)
 
     @property
+    def _meter(self) -> Meter:
+        return self._counterpoint_pool.meter()
+
+    @property
     def _processes(self) -> dict[int, Any]:  # type: ignore[override]
         return {worker.pid: worker for worker in self._supervisor.all_workers()}
 
@@ -338,6 +345,9 @@ class ProcessPoolExecutor(_Base):
             )
         self._counterpoint_pool.wait_for_room()
 
+
+# Free for a subclass, as in the stdlib.
+let_yield(ProcessPoolExecutor, "_meter")
 
 # Where users find it.
 ProcessPoolExecutor.__module__ = "counterpoint.futures"

@@ -33,12 +33,15 @@ class Outputs:
         elif rest:
             self._begun[number, stream] = rest
 
-    def end(self, number: int, pid: int) -> None:
-        """Log what a worker that is gone wrote without a line's end."""
+    def end(self, number: int, pid: int, lost: int) -> None:
+        """Log what a worker that is gone wrote without a line's end, and how much is missing."""
         for stream in _LOGGERS:
             rest = self._begun.pop((number, stream), b"")
             if rest:
                 _log(stream, pid, rest)
+        if lost:
+            text = "worker process %d: the last %d bytes that it wrote or logged were dropped"
+            logging.getLogger("counterpoint.worker").warning(text, pid, lost)
 
 
 def _log(stream: int, pid: int, line: bytes) -> None:

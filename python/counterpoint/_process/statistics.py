@@ -79,7 +79,7 @@ def collect(
 ) -> ProcessPoolStatistics:
     """The statistics of a pool that was made at `born`."""
     counts = pool.counts()
-    pending, running, workers, done, failed, cancelled, crashes, delay, run, busy = counts
+    pending, running, workers, done, failed, cancelled, crashes, delay, run, busy, restarts = counts
     life = (time.monotonic() - born) * max_workers
     launches = dict(supervisor.launches)
     queue_histogram, run_histogram = pool.histograms()
@@ -98,7 +98,7 @@ def collect(
         tuple(queue_histogram),
         tuple(run_histogram),
         crashes,
-        sum(launches.values()) - len(launches),
+        restarts,
         tuple(_workers(pool, supervisor, launches)),
     )
 

@@ -46,7 +46,8 @@ class Employed(NamedTuple):
 class Supervisor:
     """What the pool's native half calls when something takes Python.
 
-    It is called by the threads that submit and by the courier, one call at a time for each worker.
+    It is called by the threads that submit and by the courier, one call at a time for each worker;
+    `message` and `gone` by the listener alone.
     """
 
     def __init__(self, launcher: Launcher, terms: Terms) -> None:
@@ -63,8 +64,12 @@ class Supervisor:
         self._lock = _thread.RLock()
         self.is_over = False
 
-    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int]:
-        """Start a worker on these descriptors; its pid, and a pidfd that stays open."""
+    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int, bool]:
+        """Start a worker on these descriptors.
+
+        Returns:
+            Its pid, a pidfd that stays open, and whether there was another in its place before.
+        """
         dump = Dump()
         place = self._take_place(number)
         worker = None
@@ -72,7 +77,8 @@ class Supervisor:
             worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
             with self._lock:
                 self.employed[number] = Employed(worker, place, dump)
-                self.launches[place] = self.launches.get(place, 0) + 1
+                before = self.launches.get(place, 0)
+                self.launches[place] = before + 1
         except BaseException:
             # An interrupt may come when it is there already, and nobody knows of it.
             if worker is not None and number not in self.employed:
@@ -82,7 +88,7 @@ class Supervisor:
         finally:
             with self._lock:
                 self._coming.pop(number, None)
-        return worker.pid, worker.pidfd
+        return worker.pid, worker.pidfd, before > 0
 
     def _take_place(self, number: int) -> int:
         with self._lock:
@@ -113,7 +119,6 @@ class Supervisor:
             # What its tasks have started has lost whom it worked for.
             worker.kill()
         worker.close()
-        self._outputs.end(number, pid)
         oom = status == -signal.SIGKILL and not expected and self._oom.claim()
         task = running[0] if running else None
         dump = "" if expected else employed.dump.read()
@@ -148,15 +153,16 @@ class Supervisor:
         error.__cause__ = cause
         return error
 
-    def message(self, number: int, inlet: int, content: bytes) -> None:
+    def message(self, number: int, inlet: int, pid: int, content: bytes) -> None:
         """A worker says something that is no result."""
         if inlet == 0:
-            return telling.hear(content, self._launcher)
-        with self._lock:
-            employed = self.employed.get(number)
-        pid = employed.worker.pid if employed is not None else 0
-        self._outputs.add(number, inlet, pid, content)
-        return None
+            telling.hear(content, self._launcher)
+        else:
+            self._outputs.add(number, inlet, pid, content)
+
+    def gone(self, number: int, pid: int, lost: int) -> None:
+        """A worker says nothing any more; so many bytes of what it said last were dropped."""
+        self._outputs.end(number, pid, lost)
 
     def kill_all(self) -> None:
         """Kill every worker, with all that it has started."""

@@ -52,7 +52,11 @@ def forward_logs(server: Server, wanted: Levels) -> None:
 
 def tell_modules(server: Server, modules: list[str]) -> None:
     """Tell the parent what this worker has imported, for the next one to have."""
-    server.say(_MODULES + "\n".join(modules)[:_LONGEST].encode())
+    try:
+        # Between two tasks nothing may wait for a parent that is slow to listen.
+        server.say(_MODULES + "\n".join(modules)[:_LONGEST].encode(), wait=False)
+    except BlockingIOError:
+        pass
 
 
 def hear(content: bytes, launcher: Launcher) -> None:
@@ -71,7 +75,7 @@ def _handle(record: logging.LogRecord) -> None:
 
 
 class _Forwarder(logging.Handler):
-    """Sends records; never waits for the parent's Python."""
+    """Sends records; waits only if the parent's handlers are far behind."""
 
     def __init__(self, server: Server) -> None:
         super().__init__()

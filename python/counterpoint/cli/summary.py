@@ -8,6 +8,7 @@ from typing import NamedTuple, TextIO, TypeVar
 
 from counterpoint._observe.registry import Cost, Row
 from counterpoint._observe.rows import Statistics
+from counterpoint._process.statistics import ProcessPoolStatistics
 from counterpoint._statistics import (
     ExecutorStatistics,
     LockStatistics,
@@ -17,7 +18,9 @@ from counterpoint._statistics import (
 
 __all__ = ["Report", "document", "render"]
 
-_S = TypeVar("_S", ExecutorStatistics, QueueStatistics, LockStatistics)
+_S = TypeVar("_S", ExecutorStatistics, ProcessPoolStatistics, QueueStatistics, LockStatistics)
+# What a row, which stands for many objects, cannot tell.
+_OF_ONE = ("owner", "queue_histogram", "run_histogram", "each_worker")
 _MOST_OF_A_COMMAND = 1000  # characters; a line of text may be as long as the kernel takes
 
 
@@ -77,22 +80,24 @@ def _as_json(statistics: Statistics) -> dict[str, object]:
     return {
         key: value._asdict() if isinstance(value, WaitStatistics) else value
         for key, value in statistics._asdict().items()
-        if key != "owner"  # a row stands for many objects
+        if key not in _OF_ONE
     }
 
 
 def totals(rows: Iterable[Row]) -> Totals:
     """Add up all rows."""
     rows = list(rows)
-    pools = [pool for _, pool in _of(rows, ExecutorStatistics)]
+    tasks: list[ExecutorStatistics | ProcessPoolStatistics] = []
+    tasks += [pool for _, pool in _of(rows, ExecutorStatistics)]
+    tasks += [pool for _, pool in _of(rows, ProcessPoolStatistics)]
     queues = [queue for _, queue in _of(rows, QueueStatistics)]
     locks = [lock.waits for _, lock in _of(rows, LockStatistics)]
     moves = [waits for queue in queues for waits in (queue.put_waits, queue.get_waits)]
     return Totals(
         objects=sum(row.objects for row in rows),
-        tasks_done=sum(pool.done for pool in pools),
-        tasks_failed=sum(pool.failed for pool in pools),
-        tasks_cancelled=sum(pool.cancelled for pool in pools),
+        tasks_done=sum(pool.done for pool in tasks),
+        tasks_failed=sum(pool.failed for pool in tasks),
+        tasks_cancelled=sum(pool.cancelled for pool in tasks),
         puts=sum(queue.puts for queue in queues),
         gets=sum(queue.gets for queue in queues),
         queue_waits=sum(waits.count for waits in moves),
@@ -110,15 +115,17 @@ def _text(report: Report, stream: TextIO | None) -> str:
     from counterpoint.cli import tables  # rich is imported when there is something to draw with it
 
     pools = _of(report.rows, ExecutorStatistics)
+    processes = _of(report.rows, ProcessPoolStatistics)
     queues = [(row, queue) for row, queue in _of(report.rows, QueueStatistics) if _used(queue)]
     locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if lock.waits.count]
     head = f"counterpoint run {_short(report.program)}"
-    if not (pools or queues or locks):
+    if not (pools or processes or queues or locks):
         nothing = "no executor, no queue in use and no contended lock"
         return f"{head}: {nothing} in {tables.duration(report.wall)}\n"
     page = tables.Page(stream)
     page.line(f"{head}: {tables.duration(report.wall)}", style="bold")
     page.executors(pools)
+    page.process_pools(processes)
     page.queues(queues)
     page.locks(locks)
     page.line(_foot(report))
@@ -141,7 +148,8 @@ def _foot(report: Report) -> str:
     if total.puts:
         waited = f"waited {duration(total.queue_wait_seconds)} for queues"
         parts = [f"{total.puts} puts, {total.gets} gets", waited, *parts]
-    if any(isinstance(row.statistics, ExecutorStatistics) for row in report.rows):
+    kinds = (ExecutorStatistics, ProcessPoolStatistics)
+    if any(isinstance(row.statistics, kinds) for row in report.rows):
         parts.insert(0, f"{total.tasks_done} tasks done, {total.tasks_failed} failed")
     seen = f"{total.objects} objects observed, which took {duration(report.cost.seconds)}"
     if report.cost.unobserved:

@@ -1,8 +1,8 @@
 """The tables of the summary, drawn with rich.
 
-One table each for executors, queues and contended locks, the rows with the longest waits first. A
-table fits the terminal's width by leaving out columns, the least telling first; paths are shortened
-from the left, because the end of a path is what tells files apart.
+One table each for executors, process pools, queues and contended locks, the rows with the longest
+waits first. A table fits the terminal's width by leaving out columns, the least telling first;
+paths are shortened from the left, because the end of a path is what tells files apart.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TextIO, TypeVar
+from typing import Generic, NamedTuple, TextIO, TypeAlias, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from counterpoint._observe.registry import Row
+from counterpoint._process.statistics import ProcessPoolStatistics
 from counterpoint._statistics import (
     ExecutorStatistics,
     LockStatistics,
@@ -33,13 +34,16 @@ _MOST_ROWS = 20
 _MOST_OF_A_SITE = 44
 _WIDTH_OF_A_FILE = 120
 _S = TypeVar("_S")
+# What tells of any executor tells of each kind.
+_R = TypeVar("_R", contravariant=True)
+_Tasks: TypeAlias = ExecutorStatistics | ProcessPoolStatistics
 # For streams that cannot carry the characters on the left.
 _SIMPLER = str.maketrans({"µ": "u", "…": "~", "×": "x"})
 
 
-class _Column(NamedTuple, Generic[_S]):
+class _Column(NamedTuple, Generic[_R]):
     title: str
-    cell: Callable[[_S], str]
+    cell: Callable[[_R], str]
     rank: int = 0
     """0 stays; otherwise the highest is left out first where the terminal is narrow."""
 
@@ -74,12 +78,16 @@ def _percentiles(
     ]
 
 
-def _delay(executor: ExecutorStatistics) -> WaitStatistics:
+def _delay(executor: _Tasks) -> WaitStatistics:
     return executor.queue_delay
 
 
-def _run(executor: ExecutorStatistics) -> WaitStatistics:
+def _run(executor: _Tasks) -> WaitStatistics:
     return executor.run_time
+
+
+def _time_of_tasks(executor: _Tasks) -> float:
+    return executor.queue_delay.total + executor.run_time.total
 
 
 def _put(queue: QueueStatistics) -> WaitStatistics:
@@ -102,6 +110,18 @@ _EXECUTORS: list[_Column[ExecutorStatistics]] = [
     _Column("left", lambda s: str(s.queued + s.running), 5),
     *_percentiles("delay ", _delay, 0, 7)[1:],
     *_percentiles("run ", _run, 1, 6)[1:],
+    _Column("busy", lambda s: f"{s.utilisation:.0%}"),
+]
+_PROCESS_POOLS: list[_Column[ProcessPoolStatistics]] = [
+    _Column("workers", lambda s: str(s.max_workers)),
+    _Column("done", lambda s: str(s.done)),
+    _Column("failed", lambda s: str(s.failed), 3),
+    _Column("cancelled", lambda s: str(s.cancelled), 5),
+    _Column("left", lambda s: str(s.queued + s.running), 6),
+    _Column("crashes", lambda s: str(s.crashes)),
+    _Column("restarts", lambda s: str(s.restarts), 4),
+    *_percentiles("delay ", _delay, 1, 8)[1:],
+    *_percentiles("run ", _run, 2, 7)[1:],
     _Column("busy", lambda s: f"{s.utilisation:.0%}"),
 ]
 _QUEUES: list[_Column[QueueStatistics]] = [
@@ -142,7 +162,11 @@ class Page:
 
     def executors(self, rows: Sequence[tuple[Row, ExecutorStatistics]]) -> None:
         """The table of executors."""
-        self._table("executor", _EXECUTORS, rows, lambda s: s.queue_delay.total + s.run_time.total)
+        self._table("executor", _EXECUTORS, rows, _time_of_tasks)
+
+    def process_pools(self, rows: Sequence[tuple[Row, ProcessPoolStatistics]]) -> None:
+        """The table of process pools."""
+        self._table("process pool", _PROCESS_POOLS, rows, _time_of_tasks)
 
     def queues(self, rows: Sequence[tuple[Row, QueueStatistics]]) -> None:
         """The table of queues."""

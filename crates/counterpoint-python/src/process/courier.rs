@@ -1,15 +1,16 @@
-//! The threads of a pool in the user's process: the dispatcher, which never attaches, and the
-//! courier, which does what needs an interpreter.
+//! The threads of a pool in the user's process: the dispatcher, which never attaches, the courier,
+//! which does what needs an interpreter, and the [`listener`](super::listener).
 //!
 //! The courier holds its thread state for as long as it lives, and is detached while it waits. It
 //! ends when the pool is over, which the interpreter's exit sees to.
 
 use super::codec::{decode_exception, describe_call};
+use super::listener::listen;
 use super::pool::{Core, Retry};
 use crate::boundary::TaskHandle;
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
-use counterpoint_pool::{Content, News, Outcome, StationReport, run};
+use counterpoint_pool::{Content, News, Outcome, StationReport, Word, run};
 use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
 use pyo3::intern;
@@ -17,7 +18,7 @@ use pyo3::prelude::*;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// So many workers in a row that die before they are set up break the pool.
 const MOST_STILLBORN: usize = 3;
@@ -28,13 +29,22 @@ const MOST_KILLED: (usize, u64) = (3, 10_000_000_000);
 
 type Tidings = News<TaskHandle, Py<PyAny>>;
 
-/// Starts both threads.
+/// Starts the threads.
 pub fn start(core: Arc<Core>) -> io::Result<()> {
     let _masked = Masked::all();
-    let shared = core.shared.clone();
-    thread::Builder::new().name("counterpoint-dispatcher".into()).spawn(move || run(&*shared))?;
-    let name = "counterpoint-courier";
-    thread::Builder::new().name(name.into()).spawn(move || serve(core)).map(drop)
+    let (shared, heard) = (core.shared.clone(), core.clone());
+    let ears = named("counterpoint-listener").spawn(move || listen(&heard))?;
+    let served = shared.clone();
+    let started = named("counterpoint-dispatcher").spawn(move || run(&*served));
+    let started = started.and_then(|_| named("counterpoint-courier").spawn(|| serve(core, ears)));
+    if started.is_err() {
+        shared.speech.send(Word::Over);
+    }
+    started.map(drop)
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.into())
 }
 
 /// No signal is delivered to a thread that is started meanwhile: they are the main thread's.
@@ -59,7 +69,7 @@ impl Drop for Masked {
     }
 }
 
-fn serve(core: Arc<Core>) {
+fn serve(core: Arc<Core>, listener: JoinHandle<()>) {
     // None once the interpreter is gone: then nobody waits for anything any more.
     let _ = core.courier.set(thread::current().id());
     Python::try_attach(|py| {
@@ -73,9 +83,12 @@ fn serve(core: Arc<Core>) {
                 }
             }
         }
+        // Everything that was said is dealt with before the pool is over.
+        let _ = py.detach(|| listener.join());
         if let Err(error) = core.hooks.call_method0(py, intern!(py, "over")) {
             log_critical(py, "Exception in the pool's courier", error);
         }
+        core.measured.end(&core.shared);
         core.ended.happened();
     });
 }
@@ -87,10 +100,6 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
         News::Wanted => launch(py, core),
-        News::Message(station, inlet, bytes) => {
-            let arguments = (station, inlet as u8, &*bytes);
-            core.hooks.call_method1(py, intern!(py, "message"), arguments).map(drop)
-        }
         News::Wakes(wakes) => {
             deliver(&*core.shared, wakes);
             Ok(())

@@ -1,7 +1,8 @@
 //! The process pool as Python types: what crosses to the workers and back, and how.
 //!
 //! In the user's process: [`pool`] is the pool itself, [`submit`] the way in, [`courier`] the
-//! thread that does what needs an interpreter, [`outcome`] the way back. In a worker: [`serve`].
+//! thread that does what needs an interpreter, [`listener`] the one for what workers say,
+//! [`outcome`] the way back. In a worker: [`serve`].
 
 pub mod block;
 pub mod codec;
@@ -9,6 +10,8 @@ pub mod context;
 pub mod courier;
 mod kernel;
 pub mod limit;
+pub mod listener;
+pub mod measured;
 pub mod outcome;
 pub mod parcel;
 pub mod payload;

@@ -2,7 +2,10 @@
 
 use super::codec::Interner;
 use super::courier;
-use crate::boundary::{Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, seconds};
+use super::measured::Measured;
+use crate::boundary::{
+    Meter, Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, observe, seconds,
+};
 use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
 use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
@@ -52,6 +55,8 @@ pub struct Core {
     pub shared: Arc<Inner>,
     /// Its end.
     pub ended: Ended,
+    /// What an observer sees of it.
+    pub measured: Measured,
     /// Python's half: launches workers, makes errors.
     pub hooks: Py<PyAny>,
     /// The functions that were sent once.
@@ -59,6 +64,8 @@ pub struct Core {
     capture: bool,
     /// The thread that runs callbacks, and so cannot wait for the end.
     pub courier: OnceLock<ThreadId>,
+    /// The thread that runs log handlers, and cannot either.
+    pub listener: OnceLock<ThreadId>,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
     stations: AtomicU32,
@@ -75,6 +82,12 @@ impl Core {
             "this pool was made before a fork, and its workers are the parent's: make another in \
              this process",
         ))
+    }
+
+    /// Whether the calling thread is one of the pool's own.
+    fn serves_here(&self) -> bool {
+        let me = Some(thread::current().id());
+        me == self.courier.get().copied() || me == self.listener.get().copied()
     }
 
     /// The arena for arguments, made when it is first needed.
@@ -137,12 +150,14 @@ impl Core {
         launched: &Bound<'_, PyAny>,
         mut station: Station<TaskHandle, Py<PyAny>>,
     ) -> PyResult<()> {
-        let (pid, pidfd): (i32, i32) = launched.extract()?;
+        let (pid, pidfd, restarted): (i32, i32, bool) = launched.extract()?;
         // SAFETY: the hook says that it is open, and keeps it so during this call.
         let pidfd: OwnedFd =
             unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned().map_err(no_memory)?;
         station.launched(pidfd, pid);
-        self.shared.add_station(station).map_err(no_memory)
+        self.shared.add_station(station).map_err(no_memory)?;
+        self.shared.with(|pool| pool.counts.restarts += u64::from(restarted));
+        Ok(())
     }
 
     /// Breaks the pool: every job fails with what `hooks.broken(cause)` makes.
@@ -251,10 +266,12 @@ impl ProcessPool {
         let core = Core {
             shared: Arc::new(Shared::new(state).map_err(no_memory)?),
             ended: Ended::default(),
+            measured: Measured::default(),
             hooks,
             interner: interner.clone(),
             capture,
             courier: OnceLock::new(),
+            listener: OnceLock::new(),
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
@@ -277,6 +294,7 @@ impl ProcessPool {
         self.core.shared.with(|pool| pool.close(cancel));
         self.core.shared.poke();
         if !self.core.started.swap(true, Ordering::Relaxed) {
+            self.core.measured.end(&self.core.shared);
             self.core.ended.happened();
         }
     }
@@ -298,7 +316,7 @@ impl ProcessPool {
         if self.is_over() {
             return Ok(true);
         }
-        if self.core.courier.get() == Some(&thread::current().id()) {
+        if self.core.serves_here() {
             // As `Thread.join` says in the stdlib's pool; a callback would wait for itself.
             return Err(PyRuntimeError::new_err("cannot join current thread"));
         }
@@ -311,11 +329,11 @@ impl ProcessPool {
     /// Waits until a submission would not be refused for want of room.
     fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
         self.core.check_ours()?;
-        if self.core.courier.get() == Some(&thread::current().id()) {
-            // Room needs workers, which this very thread launches and lays to rest.
+        if self.core.serves_here() {
+            // Room needs workers, which wait for what this very thread does.
             return Err(PyRuntimeError::new_err(
-                "a done callback cannot wait for room in its own pool: submit from another thread, \
-                 or with on_full='raise'",
+                "a done callback or log handler cannot wait for room in its own pool: submit from \
+                 another thread, or with on_full='raise'",
             ));
         }
         let wait = &mut Wait::new(Room::default());
@@ -342,10 +360,24 @@ impl ProcessPool {
         Ok(())
     }
 
+    /// Shows the executor to the observer of new objects, if there is one.
+    #[staticmethod]
+    fn observe(executor: &Bound<'_, PyAny>) -> PyResult<()> {
+        observe(executor)
+    }
+
+    /// What was measured of it; the same object each time.
+    fn meter(&self, py: Python<'_>) -> PyResult<Py<Meter>> {
+        self.core.check_ours()?;
+        self.core.measured.meter(py, &self.core.shared)
+    }
+
     /// (pending, running, workers, done, failed, cancelled, crashes, queue delay, run time, busy
-    /// nanoseconds).
+    /// nanoseconds, restarts).
     #[allow(clippy::type_complexity)] // one tuple for one record
-    fn counts(&self) -> PyResult<(usize, usize, usize, u64, u64, u64, u64, Waits, Waits, u64)> {
+    fn counts(
+        &self,
+    ) -> PyResult<(usize, usize, usize, u64, u64, u64, u64, Waits, Waits, u64, u64)> {
         self.core.check_ours()?;
         Ok(self.core.shared.with(|pool| {
             let (delay, run) = (pool.queue_delay.summary(), pool.run_time.summary());
@@ -361,6 +393,7 @@ impl ProcessPool {
                 seconds(delay),
                 seconds(run),
                 counts.busy,
+                counts.restarts,
             )
         }))
     }

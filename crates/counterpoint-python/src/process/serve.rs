@@ -104,9 +104,10 @@ impl Server {
         worker.serve(py)
     }
 
-    /// Sends the parent a message, from any thread, waiting for room.
-    fn say(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
-        let send = || sideband::send(self.sideband.as_fd(), message, None, true);
+    /// Sends the parent a message, from any thread, waiting for room; or raising BlockingIOError.
+    #[pyo3(signature = (message, wait = true))]
+    fn say(&self, py: Python<'_>, message: &[u8], wait: bool) -> PyResult<()> {
+        let send = || sideband::send(self.sideband.as_fd(), message, None, wait);
         loop {
             match py.detach(send) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => py.check_signals()?,
