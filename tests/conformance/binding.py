@@ -97,18 +97,17 @@ def cases(group: str, module: str, method: str | None = None) -> dict[str, type]
         case = bind(suite, chosen_target(), method)
         case.__module__ = module
         case.suite = suite
-        case.pytestmark = marks(suite, method)
+        case.pytestmark = marks(suite)
+        case.is_repeated = method not in (None, FIRST_METHOD)
         found[case.__name__] = case
     if not found:
         pytest.skip(f"{group}: {reasons[0]}", allow_module_level=True)
     return found
 
 
-def marks(suite: Suite, method: str | None) -> list[pytest.MarkDecorator]:
+def marks(suite: Suite) -> list[pytest.MarkDecorator]:
     """The suite's marks. CPython's suites expect the default filters: warnings are no errors."""
     chosen = [pytest.mark.timeout(suite.timeout), pytest.mark.filterwarnings("default")]
-    if suite.repeated and method != FIRST_METHOD:
-        chosen.append(pytest.mark.repeated)
     return [*chosen, pytest.mark.long] if suite.long else chosen
 
 

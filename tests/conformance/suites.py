@@ -36,8 +36,9 @@ class Suite:
     without: tuple[str, ...] = ()
     long: bool = False
     timeout: int = 60
-    # Bound for each start method, though it does not matter there: but for one, in test-all only.
-    repeated: bool = False
+    # Of tests that are bound for each start method, those where it does not matter, as a pattern:
+    # but for one method they run in test-all only.
+    repeated: str = ""
     # Another class of the suite's module, from which the case gets what it tests.
     mixin: str | None = None
 
@@ -187,9 +188,9 @@ def _breaking(_: Target) -> Mapping[str, object]:
 
 # Bound three times, each to the suite's class for the start method.
 EXECUTORS = (
-    _executor("", "test_process_pool", "ProcessPoolExecutor"),
-    _executor("Wait", "test_wait", "Wait", repeated=True),
-    _executor("AsCompleted", "test_as_completed", "AsCompleted", repeated=True),
+    _executor("", "test_process_pool", "ProcessPoolExecutor", repeated="test_map_timeout"),
+    _executor("Wait", "test_wait", "Wait", repeated="test_*"),
+    _executor("AsCompleted", "test_as_completed", "AsCompleted", repeated="test_*"),
     _executor("Initializer", "test_init", "Initializer"),
     _executor("FailingInitializer", "test_init", "FailingInitializer"),
     _executor("Shutdown", "test_shutdown", "ProcessPoolShutdown"),
