@@ -14,7 +14,7 @@ from .interpreters import TAGS, Found, Interpreter
 from .steps import Runner
 
 # The long suites say much the same on neighbouring versions: these three run them each time, all
-# of them in test-all.
+# of them in test-all; so do some by each start method, which is for test-all alone.
 LONG_TAGS = ("cp311", "cp313", "cp315")
 
 SUITES = ("unit", "faults", "stress")
@@ -59,7 +59,8 @@ def everything_on(runner: Runner, interpreter: Interpreter, *, everything: bool)
     if interpreter.free_threaded:
         python = venvs.python_in(venvs.VENVS / tag)
         runner.commands(f"GIL stays off {tag}", [[python, "-W", "error", "-c", GIL_STAYS_OFF]])
-    options = [] if everything or tag in LONG_TAGS else ["-m", "not long"]
+    short = "not repeated" if tag in LONG_TAGS else "not long"
+    options = [] if everything else ["-m", short]
     if paths := _existing(SUITES):
         runner.commands(
             f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=900, counts=True

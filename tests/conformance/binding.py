@@ -12,14 +12,17 @@ import pytest
 
 from tests.conformance import deviations
 from tests.conformance.private import Private
-from tests.conformance.suites import SUITES, Suite, Views, names_in
+from tests.conformance.suites import FIRST_METHOD, SUITES, Suite, Views, names_in
 from tests.conformance.support import SUITES_VARIABLE, lend_suites, support_views
 from tests.conformance.targets import Target, target
 
 TARGET_VARIABLE = "COUNTERPOINT_CONFORMANCE_TARGET"
 
-# A suite whose functions run in other processes, and the module that loads the copy there.
-IMPORTABLE = {"test._test_multiprocessing": "tests.conformance.suite_of_processes"}
+# A suite whose functions run in other processes, and the module by which it is found there.
+IMPORTABLE = {
+    "test._test_multiprocessing": "tests.conformance.suite_of_processes",
+    "test.test_concurrent_futures": "tests.conformance.suite_of_futures",
+}
 
 
 def chosen_target() -> Target:
@@ -60,10 +63,10 @@ def loaded(suite: Suite, chosen: Target) -> ModuleType:
     return _private(suite.views, chosen).load(name)
 
 
-def bind(suite: Suite, chosen: Target) -> type[unittest.TestCase]:
+def bind(suite: Suite, chosen: Target, method: str | None = None) -> type[unittest.TestCase]:
     """A test case that runs the suite against the target's classes."""
     module = loaded(suite, chosen)
-    base = getattr(module, suite.case)
+    base = getattr(module, suite.case_for(method))
     mixins = (getattr(module, suite.mixin),) if suite.mixin else ()
     # In this order: the mixin's own set-up comes before that of the case, as CPython has it.
     bases = (base, *mixins)
@@ -77,8 +80,11 @@ def bind(suite: Suite, chosen: Target) -> type[unittest.TestCase]:
     return type(f"{suite.name}Conformance", bases, body)
 
 
-def cases(group: str, module: str) -> dict[str, type]:
-    """The bound cases of a group, by name, with their marks: the globals of a test module."""
+def cases(group: str, module: str, method: str | None = None) -> dict[str, type]:
+    """The bound cases of a group, by name, with their marks: the globals of a test module.
+
+    `method` is the start method for suites that have a class for each.
+    """
     found = {}
     reasons = []
     for suite in SUITES:
@@ -88,10 +94,11 @@ def cases(group: str, module: str) -> dict[str, type]:
         if reason is not None:
             reasons.append(reason)
             continue
-        case = bind(suite, chosen_target())
+        case = bind(suite, chosen_target(), method)
         case.__module__ = module
         case.suite = suite
         case.pytestmark = marks(suite)
+        case.is_repeated = method not in (None, FIRST_METHOD)
         found[case.__name__] = case
     if not found:
         pytest.skip(f"{group}: {reasons[0]}", allow_module_level=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 
 from tests.conformance.binding import chosen_target
 
@@ -127,11 +128,35 @@ def hoarding_queue(real: type) -> type:
 def reversing_pool(real: type) -> type:
     """A pool whose map turns the results round."""
 
-    class ThreadPoolExecutor(real):
+    class Executor(real):
         def map(self, *args: object, **kwargs: object) -> object:
             return reversed(list(super().map(*args, **kwargs)))
 
-    return ThreadPoolExecutor
+    return Executor
+
+
+def losing_pool(real: type) -> type:
+    """A pool whose results never come."""
+
+    class ProcessPoolExecutor(real):
+        def submit(self, *args: object, **kwargs: object) -> object:
+            return Future()
+
+    return ProcessPoolExecutor
+
+
+def without(*options: str) -> Callable[[type], type]:
+    """A pool of processes that takes some options in silence."""
+
+    def breaking(real: type) -> type:
+        class ProcessPoolExecutor(real):
+            def __init__(self, *args: object, **kwargs: object) -> None:
+                kept = {name: kwargs[name] for name in kwargs if name not in options}
+                super().__init__(*args, **kept)
+
+        return ProcessPoolExecutor
+
+    return breaking
 
 
 def uninitialized_pool(real: type) -> type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 import pytest
 
@@ -52,7 +53,17 @@ def suite_of(item: pytest.Item) -> Suite | None:
     return getattr(getattr(item, "cls", None), "suite", None)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what another start method has run already, and skip deviations."""
+    for item in items:
+        suite = suite_of(item)
+        if suite and item.cls.is_repeated and fnmatch(item.name, suite.repeated):
+            item.add_marker(pytest.mark.repeated)
+    _skip_deviations(items)
+
+
+def _skip_deviations(items: list[pytest.Item]) -> None:
     """Skip what the table of deviations names, unless the stdlib itself is being tested."""
     if os.environ.get(TARGET_VARIABLE) == "stdlib":
         return

@@ -43,6 +43,10 @@ class Absent:
 
 NO_FEEDER = "no feeder thread prints the error of what cannot be pickled: put() raises it"
 LAZY_WORKERS = "counts the workers of a new pool; ours are started as calls need them"
+OWN_FAULT = "what cannot be unpickled, a call or a result, fails with the error of that alone"
+REFUSED = "counts the workers started for calls that cannot be pickled; ours start none for those"
+FINISHES = "a pool whose executor is gone finishes what was submitted; the stdlib's gives that up"
+INSIDES = "replaces what is inside of the stdlib's executor; ours has no such part"
 
 DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
@@ -66,6 +70,42 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "a result that cannot be pickled raises pickle's own error, which names the part, and "
         "not MaybeEncodingError; with cloudpickle this one can be",
     ),
+    Deviation(
+        "Executor",
+        "test_killed_child",
+        'a death costs the call that it ran; with on_worker_death="break" the test is passed',
+    ),
+    Deviation(
+        "Executor",
+        "test_broken_process_pool_traceback",
+        "as test_killed_child, and passed in the same way",
+        since=(3, 14),
+    ),
+    Deviation(
+        "Executor",
+        "test_max_tasks_per_child_defaults_to_spawn_context",
+        'expects "spawn"; the zygote, which is the default, has no second thread to be afraid of',
+        since=(3, 12),
+    ),
+    Deviation("Executor", "test_saturation", REFUSED),
+    Deviation("ExecutorShutdown", "test_processes_terminate", REFUSED),
+    Deviation("Executor", "test_shutdown_no_wait_max_tasks_gh119592", FINISHES, since=(3, 14)),
+    Deviation("Executor", "test_gc_during_max_tasks_worker_exit_gh152967", FINISHES, since=(3, 14)),
+    Deviation("Executor", "test_python_finalization_error", INSIDES, since=(3, 13)),
+    Deviation(
+        "Executor", "test_force_shutdown_during_max_tasks_worker_exit", INSIDES, since=(3, 14)
+    ),
+    Deviation("Executor", "test_failed_worker_replacement_breaks_pool", INSIDES, since=(3, 14)),
+    Deviation("Executor", "test_force_shutdown_workers", INSIDES, since=(3, 14)),
+    Deviation(
+        "ExecutorShutdown",
+        "test_cancel_futures",
+        "expects that some calls cannot be cancelled; ours can until a worker has begun with them",
+    ),
+    Deviation("ExecutorDeadlock", "test_error_at_task_unpickle", OWN_FAULT),
+    Deviation("ExecutorDeadlock", "test_exit_at_task_unpickle", OWN_FAULT),
+    Deviation("ExecutorDeadlock", "test_error_during_result_unpickle_in_result_handler", OWN_FAULT),
+    Deviation("ExecutorDeadlock", "test_exit_during_result_unpickle_in_result_handler", OWN_FAULT),
 )
 
 OWN_SKIPS: tuple[OwnSkip, ...] = (
@@ -75,6 +115,22 @@ OWN_SKIPS: tuple[OwnSkip, ...] = (
         "test is flaky without the GIL",
         where="free-threaded builds",
     ),
+    OwnSkip("Executor", "test_idle_process_reuse_one", "without the GIL", "free-threaded builds"),
+    OwnSkip("Executor", "test_max_workers_too_large", "Windows-only", where="Linux"),
+    *(
+        OwnSkip("Executor", test, "Incompatible with the fork start method", where="fork")
+        for test in (
+            "test_idle_process_reuse_one",
+            "test_idle_process_reuse_multiple",
+            "test_max_tasks_early_shutdown",
+            "test_max_tasks_per_child_pending_tasks_gh115634",
+        )
+    ),
+    *(
+        OwnSkip("ExecutorShutdown", test, "Skipping test for start_method", where="fork")
+        for test in ("test_shutdown_gh_132969_case_1", "test_shutdown_gh_132969_case_2")
+    ),
+    OwnSkip("ExecutorShutdown", "test_hang_gh83386", "83386", where="3.11 to 3.13"),
 )
 
 ABSENT: tuple[Absent, ...] = (

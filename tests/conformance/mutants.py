@@ -33,6 +33,11 @@ def processes(suite: str, name: str, breaks: Callable[..., object], noticed_by: 
     return Mutant(f"Process{suite}", "multiprocessing", name, breaks, noticed_by)
 
 
+def executors(suite: str, breaks: Callable[..., object], noticed_by: str) -> Mutant:
+    """A mutant of the pool of processes."""
+    return Mutant(f"Executor{suite}", "futures", "ProcessPoolExecutor", breaks, noticed_by)
+
+
 early = breaking.answering("wait", True, call=False)
 
 MUTANTS = (
@@ -137,6 +142,22 @@ MUTANTS = (
     processes("Pool", "Pool", breaking.reversing_processes, "test_map"),
     processes("PoolErrors", "Pool", breaking.deaf_pool, "test_async_error_callback"),
     processes("PoolLifetime", "Pool", breaking.easy_pool, "test_pool_maxtasksperchild_invalid"),
+    executors("", breaking.reversing_pool, "test_map"),
+    Mutant("ExecutorWait", "futures", "wait", breaking.hasty_wait, "test_timeout"),
+    Mutant(
+        "ExecutorAsCompleted",
+        "futures",
+        "as_completed",
+        breaking.doubling_as_completed,
+        "test_duplicate_futures",
+    ),
+    executors("Initializer", breaking.without("initializer", "initargs"), "test_initializer"),
+    executors(
+        "FailingInitializer", breaking.without("initializer", "initargs"), "test_initializer"
+    ),
+    executors("Shutdown", breaking.answering("shutdown", None, False), "test_run_after_shutdown"),
+    executors("Deadlock", breaking.losing_pool, "test_exit_during_func_exec_on_worker"),
+    executors("Breaking", breaking.without("on_worker_death"), "test_killed_child"),
 )
 
 

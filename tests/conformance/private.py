@@ -36,7 +36,8 @@ class Private:
         self, views: Mapping[str, ModuleType], names: Mapping[str, str] | None = None
     ) -> None:
         self._views = dict(views)
-        # Modules whose functions and classes are pickled: those have to be found by another name.
+        # Modules whose functions and classes are pickled, or their package: those have to be found
+        # by another name.
         self._names = dict(names or {})
         self._loaded: dict[str, ModuleType] = {}
 
@@ -51,20 +52,26 @@ class Private:
         if found is None or found.origin is None:
             raise ModuleNotFoundError(f"no module {name}", name=name)
         # Not the loader found: pytest's would rewrite the suite's assertions.
-        known_as = self._names.get(name, name)
+        known_as = self._known_as(name)
         loader = SourceFileLoader(known_as, found.origin)
         spec = importlib.util.spec_from_file_location(known_as, found.origin, loader=loader)
         module = importlib.util.module_from_spec(spec)
         if known_as != name:
             sys.modules[known_as] = module
         # Code finds `__import__` through the `__builtins__` of its globals, functions included.
-        names = vars(builtins) | {"__import__": self._import_for(module)}
+        package = name.rpartition(".")[0]
+        names = vars(builtins) | {"__import__": self._import_for(package)}
         module.__dict__["__builtins__"] = names
         self._loaded[name] = module
         loader.exec_module(module)
         return module
 
-    def _import_for(self, importer: ModuleType) -> object:
+    def _known_as(self, name: str) -> str:
+        package, _, rest = name.rpartition(".")
+        other = self._names.get(package)
+        return f"{other}.{rest}" if other else self._names.get(name, name)
+
+    def _import_for(self, package: str) -> object:
         def import_(
             name: str,
             globals: Mapping[str, object] | None = None,
@@ -73,7 +80,7 @@ class Private:
             level: int = 0,
         ) -> ModuleType:
             if level:
-                full = importlib.util.resolve_name("." * level + name, importer.__package__)
+                full = importlib.util.resolve_name("." * level + name, package)
                 return self.load(full)
             module = builtins.__import__(name, globals, locals, fromlist or (), level)
             return self._views.get(module.__name__, module)

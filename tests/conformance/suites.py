@@ -12,6 +12,9 @@ from tests.conformance.targets import Target, futures_views, lock_views, process
 Attributes = Callable[[Target], Mapping[str, object]]
 Views = Callable[[Target], Mapping[str, ModuleType]]
 
+# The start method by which a suite is bound that is bound once.
+FIRST_METHOD = "forkserver"
+
 
 def _nothing(_: Target) -> Mapping[str, object]:
     return {}
@@ -33,8 +36,15 @@ class Suite:
     without: tuple[str, ...] = ()
     long: bool = False
     timeout: int = 60
+    # Of tests that are bound for each start method, those where it does not matter, as a pattern:
+    # but for one method they run in test-all only.
+    repeated: str = ""
     # Another class of the suite's module, from which the case gets what it tests.
     mixin: str | None = None
+
+    def case_for(self, method: str | None) -> str:
+        """The class's name: where there is one for each start method, that of this method."""
+        return self.case.format(method=(method or FIRST_METHOD).capitalize())
 
 
 def _threading(attribute: str, name: str) -> Attributes:
@@ -164,7 +174,38 @@ PROCESSES = (
     _processes("PoolLifetime", "_TestPoolWorkerLifetime"),
 )
 
-SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES, *PROCESSES)
+
+def _executor(name: str, module: str, case: str, **more: object) -> Suite:
+    full = f"test.test_concurrent_futures.{module}"
+    case = f"ProcessPool{{method}}{case}Test"
+    more = {"long": True, "timeout": 120, **more}
+    return Suite(f"Executor{name}", "executors", full, case, futures_views, **more)
+
+
+def _breaking(_: Target) -> Mapping[str, object]:
+    return {"executor_kwargs": {"on_worker_death": "break"}}
+
+
+# Bound three times, each to the suite's class for the start method.
+EXECUTORS = (
+    _executor("", "test_process_pool", "ProcessPoolExecutor", repeated="test_map_timeout"),
+    _executor("Wait", "test_wait", "Wait", repeated="test_*"),
+    _executor("AsCompleted", "test_as_completed", "AsCompleted", repeated="test_*"),
+    _executor("Initializer", "test_init", "Initializer"),
+    _executor("FailingInitializer", "test_init", "FailingInitializer"),
+    _executor("Shutdown", "test_shutdown", "ProcessPoolShutdown"),
+    _executor("Deadlock", "test_deadlock", "ExecutorDeadlock"),
+    # What a death does to the whole pool, if that is asked for.
+    _executor(
+        "Breaking",
+        "test_process_pool",
+        "ProcessPoolExecutor",
+        attributes=_breaking,
+        only=("test_killed_child", "test_broken_process_pool_traceback"),
+    ),
+)
+
+SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES, *PROCESSES, *EXECUTORS)
 BY_NAME = {suite.name: suite for suite in SUITES}
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from tests.conformance.insides import with_insides
 from tests.conformance.private import View
 
 STDLIB = {
@@ -35,7 +36,7 @@ CLASSES = {
         "Barrier",
     ),
     "queue": ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"),
-    "futures": ("Future", "ThreadPoolExecutor", "wait", "as_completed"),
+    "futures": ("Future", "ThreadPoolExecutor", "ProcessPoolExecutor", "wait", "as_completed"),
     "multiprocessing": (
         "Array",
         "Barrier",
@@ -68,6 +69,7 @@ PRELUDE = {
     "counterpoint": (
         "import concurrent.futures, counterpoint.futures\n"
         "concurrent.futures.ThreadPoolExecutor = counterpoint.futures.ThreadPoolExecutor\n"
+        "concurrent.futures.ProcessPoolExecutor = counterpoint.futures.ProcessPoolExecutor\n"
         "import multiprocessing, counterpoint.multiprocessing\n"
         "multiprocessing.Pool = counterpoint.multiprocessing.Pool\n"
     ),
@@ -126,6 +128,8 @@ def _part(name: str, part: str) -> ModuleType:
     if part == "futures" and not hasattr(real, "InterpreterPoolExecutor"):
         # Named in a class body of the suite, also where the build has no subinterpreters.
         replaced["InterpreterPoolExecutor"] = None
+    if part == "futures" and name != "stdlib":
+        replaced["ProcessPoolExecutor"] = with_insides(source.ProcessPoolExecutor)
     if part == "threading" and name != "stdlib":
         # The suites bind CPython's two implementations of a class; ours has one.
         replaced |= dict.fromkeys(("_CRLock", "_PyRLock"), source.RLock)

@@ -18,7 +18,6 @@ from counterpoint._futures.cpus import usable_cpus
 from counterpoint._process.executor import ProcessPoolExecutor
 
 from .calls import chunks, map_chunk, starmap_chunk
-from .handover import Handing, HandingLauncher, Keeping, start, start_kept
 from .results import (
     ApplyResult,
     AsyncResult,
@@ -44,32 +43,6 @@ __all__ = [
 
 # How many chunks of an imap are submitted, for each worker, before results are taken.
 _AHEAD = 64
-
-
-class _Executor(ProcessPoolExecutor):
-    """The executor, with an initializer that may be given what only a new process can be given."""
-
-    def __init__(
-        self,
-        processes: int,
-        context: Any,
-        tasks: int | None,
-        initializer: Callable[..., object] | None,
-        initargs: tuple[Any, ...],
-    ) -> None:
-        self._handing: Handing | None = None
-        if initializer is not None and context.get_start_method() == "fork":
-            self._keeping = Keeping(initializer, initargs)
-            initializer, initargs = start_kept, (self._keeping.number,)
-        elif initializer is not None:
-            self._handing = Handing(initializer, initargs)
-            initializer, initargs = start, (self._handing.pickled,)
-        super().__init__(processes, context, initializer, initargs, max_tasks_per_child=tasks)
-
-    def _launcher(self, method: str) -> Any:
-        if self._handing is None:
-            return super()._launcher(method)
-        return HandingLauncher(method, self._handing)
 
 
 class Pool:
@@ -116,8 +89,12 @@ class Pool:
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         context = _context(context, maxtasksperchild)
-        self._executor = _Executor(
-            self._processes, context, maxtasksperchild, initializer, tuple(initargs)
+        self._executor = ProcessPoolExecutor(
+            self._processes,
+            context,
+            initializer,
+            tuple(initargs),
+            max_tasks_per_child=maxtasksperchild,
         )
         # Those whose input is not read to its end, which `join` does.
         self._reading: set[IMapIterator] = set()

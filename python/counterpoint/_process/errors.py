@@ -7,7 +7,9 @@ from concurrent.futures.process import BrokenProcessPool
 
 from counterpoint._errors import TaskKilled
 
-__all__ = ["BrokenProcessPool", "TaskKilled", "WorkerCrashed", "describe_status"]
+__all__ = ["BROKEN", "BrokenProcessPool", "TaskKilled", "WorkerCrashed", "describe_status"]
+
+BROKEN = "A child process terminated abruptly, the process pool is not usable anymore"
 
 
 class WorkerCrashed(BrokenProcessPool):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures.process as _stdlib
 import multiprocessing as mp
-import pickle
 import queue
 import signal
 import time
@@ -19,7 +18,8 @@ from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
 from .ending import let_go, remember
-from .errors import BrokenProcessPool
+from .errors import BROKEN, BrokenProcessPool
+from .handover import hand_over, keep
 from .mapping import map_chunks
 from .options import ProcessOptions
 from .room import awaits_room, submit_in_room
@@ -27,11 +27,15 @@ from .serving import Config
 from .sharing import unshare
 from .statistics import ProcessPoolStatistics, collect
 from .supervisor import Supervisor, Terms
+from .views import ProcessView
 
 __all__ = ["ProcessPoolExecutor"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+# The ways of a forced shutdown.
+_SIGNALS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
 
 _METHODS = {"fork": "fork", "spawn": "spawn", "forkserver": "zygote"}
 
@@ -63,8 +67,8 @@ class ProcessPoolExecutor(_Base):
         mp_context: A multiprocessing context; only its start method counts. By default, and for
             "forkserver", workers are forked from a *zygote*: a process of one thread that is kept
             for that. "spawn" starts a new interpreter for each, "fork" forks this process.
-        initializer: Called in each worker before its first task, with `initargs`. If it raises,
-            the pool is broken.
+        initializer: Called in each worker before its first task, with `initargs`, which may be
+            locks, queues and connections of `multiprocessing`. If it raises, the pool is broken.
         initargs: Arguments for the initializer.
         max_tasks_per_child: After so many tasks a worker is replaced; None for never.
         on_worker_death: "isolate", or "break", as the stdlib does: the death of a worker fails
@@ -143,15 +147,14 @@ class ProcessPoolExecutor(_Base):
         self._initargs = initargs
         self._max_pending = max_pending
         self._on_full = on_full
-        self._broken = False
         config = Config(initializer, tuple(map(unshare, initargs)), finalizer)
         terms = Terms(
-            pickle.dumps(tuple(config)),
+            keep(config) if method == "fork" else hand_over(tuple(config)),
             forward_logs,
             check_cpus(cpu_affinity),
             max_memory_per_worker,
         )
-        self._supervisor = Supervisor(self._launcher(method), terms)
+        self._supervisor = Supervisor(_launcher(method), terms)
         self._counterpoint_pool = ProcessPool(
             self._supervisor,
             max_workers,
@@ -171,11 +174,6 @@ class ProcessPoolExecutor(_Base):
         if min_workers:
             self._counterpoint_pool.start()
         ProcessPool.observe(self)
-
-    def _launcher(self, method: str) -> Launcher:
-        launcher = Launcher(method, target=_SERVE, early=_BEGIN)
-        launcher.preload(_PRELOADED)
-        return launcher
 
     def map(
         self,
@@ -293,18 +291,20 @@ class ProcessPoolExecutor(_Base):
 
         Equals the method of Python 3.14, on every version.
         """
-        self._stop(signal.SIGTERM)
+        self._force_shutdown(operation="terminate")
 
     def kill_workers(self) -> None:
         """Ends the pool at once: cancels what waits, and kills the workers (SIGKILL).
 
         Equals the method of Python 3.14, on every version.
         """
-        self._stop(signal.SIGKILL)
+        self._force_shutdown(operation="kill")
 
-    def _stop(self, number: int) -> None:
+    def _force_shutdown(self, operation: str) -> None:
+        if operation not in _SIGNALS:
+            raise ValueError(f"Unsupported operation: {operation!r}")
         self._counterpoint_pool.close(True)
-        self._counterpoint_pool.signal_workers(number)
+        self._counterpoint_pool.signal_workers(_SIGNALS[operation])
 
     def statistics(self) -> ProcessPoolStatistics:
         """What the pool did so far. No stdlib call equals it.
@@ -322,20 +322,22 @@ class ProcessPoolExecutor(_Base):
         return self._counterpoint_pool.meter()
 
     @property
-    def _processes(self) -> dict[int, Any]:  # type: ignore[override]
-        return {worker.pid: worker for worker in self._supervisor.all_workers()}
+    def _processes(self) -> dict[int, ProcessView]:  # type: ignore[override]
+        return {worker.pid: ProcessView(worker) for worker in self._supervisor.all_workers()}
 
     @property
     def _shutdown_thread(self) -> bool:  # type: ignore[override]
         return bool(self._counterpoint_pool.is_closed())
 
+    @property
+    def _broken(self) -> str | Literal[False]:  # type: ignore[override]
+        return BROKEN if self._counterpoint_pool.is_broken() else False
+
     def _refuse_closed(self) -> None:
         raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _refuse_broken(self) -> None:
-        raise BrokenProcessPool(
-            "A child process terminated abruptly, the process pool is not usable anymore"
-        )
+        raise BrokenProcessPool(BROKEN)
 
     def _refuse_full(self) -> None:
         awaits_room(self)
@@ -362,6 +364,12 @@ _PRELOADED = ("counterpoint._process.serving", "counterpoint._process.pickling")
 def _default_context() -> BaseContext:
     # Whatever the default of this Python: a zygote is as fast as a fork and has no second thread.
     return mp.get_context("forkserver")
+
+
+def _launcher(method: str) -> Launcher:
+    launcher = Launcher(method, target=_SERVE, early=_BEGIN)
+    launcher.preload(_PRELOADED)
+    return launcher
 
 
 def _check(max_pending: int | None, on_full: str, on_worker_death: str) -> None:

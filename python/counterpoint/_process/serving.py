@@ -6,21 +6,27 @@ import faulthandler
 import os
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures._base import LOGGER
+from multiprocessing import util
 from typing import Any, NamedTuple
 
 from counterpoint._core import Server
 
-from . import sharing
+from . import handover, sharing
 from .telling import Levels, forward_logs, tell_modules
 from .warming import new_modules, reseed
 
 __all__ = ["Config", "Setup", "begin", "serve"]
 
 
+# How long the queues of a worker that is to be killed may take.
+_FLUSH = 1.0
+
+
 class Config(NamedTuple):
-    """What an executor tells each of its workers; as a pickle, since it may need `__main__`."""
+    """What an executor tells each of its workers; pickled apart, since it may need `__main__`."""
 
     initializer: Callable[..., object] | None
     initargs: tuple[Any, ...]
@@ -36,6 +42,8 @@ class Setup(NamedTuple):
     cpus: tuple[int, ...] | None
     # Whether it is a fork of a process that may be told what to import.
     warm: bool
+    # How many of the last descriptors belong to the config.
+    handed: int
     config: bytes
 
 
@@ -50,17 +58,18 @@ def begin(
     arguments: int,
     results: int,
     sideband: int,
-    *streams_dump_and_setup: Any,
+    *others_and_setup: Any,
 ) -> None:
     """Be connected with the parent, before the program's main module is imported."""
     global _server, _known
-    *streams, dump, pickled = streams_dump_and_setup
+    *others, pickled = others_and_setup
+    setup = Setup(*pickle.loads(pickled))
+    *streams, dump = others[: len(others) - setup.handed]
     faulthandler.enable(dump)
     for stream, fd in enumerate(streams, 1):
         _redirect(stream, fd)
     _server = Server(lane, event, arguments, results, sideband)
     sharing.receive_from(_server)
-    setup = Setup(*pickle.loads(pickled))
     if setup.cpus is not None:
         os.sched_setaffinity(0, setup.cpus)
     if setup.warm:
@@ -74,17 +83,28 @@ def serve(*fds_and_setup: Any) -> int:
     """Run tasks until the parent says that there are no more; the exit status."""
     assert _server is not None
     try:
-        config = Config(*pickle.loads(Setup(*pickle.loads(fds_and_setup[-1])).config))
+        *fds, pickled = fds_and_setup
+        setup = Setup(*pickle.loads(pickled))
+        config = Config(*handover.receive(setup.config, fds[len(fds) - setup.handed :]))
         if config.initializer is not None:
             config.initializer(*config.initargs)
     except BaseException as error:
         LOGGER.critical("Exception in initializer:", exc_info=True)
+        _flush_queues()
         _server.unfit(error)
         return 1
     _server.run()
     if config.finalizer is not None:
         _finalize(config.finalizer)
     return 0
+
+
+def _flush_queues() -> None:
+    """Have what was put into queues of multiprocessing sent: the parent kills who is unfit."""
+    # By a thread of its own, since nobody may ever take it.
+    thread = threading.Thread(target=util._run_finalizers, daemon=True)  # type: ignore[attr-defined]
+    thread.start()
+    thread.join(_FLUSH)
 
 
 def _finalize(finalizer: Callable[[], object]) -> None:

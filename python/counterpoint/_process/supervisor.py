@@ -8,6 +8,7 @@ import pickle
 import signal
 import time
 from collections.abc import Sequence
+from concurrent.futures.process import _RemoteTraceback
 from typing import Any, NamedTuple
 
 from counterpoint._worker.launch import Launcher, Worker
@@ -15,7 +16,8 @@ from counterpoint._worker.launch import Launcher, Worker
 from . import telling
 from .diagnosis import Dump, OomWatch
 from .ending import forget
-from .errors import BrokenProcessPool, WorkerCrashed, describe_status
+from .errors import BROKEN, BrokenProcessPool, WorkerCrashed, describe_status
+from .handover import Handed
 from .outputs import Outputs
 from .serving import Setup
 
@@ -28,7 +30,7 @@ _REPORT = 5.0
 class Terms(NamedTuple):
     """What all workers of a pool have in common."""
 
-    config: bytes
+    config: Handed
     forward_logs: bool
     # One entry for each place; a worker in a place beyond begins anew.
     cpus: Sequence[tuple[int, ...]]
@@ -74,7 +76,9 @@ class Supervisor:
         place = self._take_place(number)
         worker = None
         try:
-            worker = self._launcher.launch((*fds, dump.fd), self._setup(place))
+            worker = self._launcher.launch(
+                (*fds, dump.fd, *self._terms.config.fds), self._setup(place)
+            )
             with self._lock:
                 self.employed[number] = Employed(worker, place, dump)
                 before = self.launches.get(place, 0)
@@ -103,7 +107,8 @@ class Supervisor:
         levels = telling.levels() if terms.forward_logs else None
         cpus = terms.cpus[place % len(terms.cpus)] if terms.cpus else None
         warm = self._launcher.method == "zygote"
-        return pickle.dumps(tuple(Setup(levels, cpus, warm, terms.config)))
+        handed = terms.config
+        return pickle.dumps(tuple(Setup(levels, cpus, warm, len(handed.fds), handed.pickled)))
 
     def died(
         self, number: int, was_ready: bool, expected: bool, used: int | None, running: list[str]
@@ -124,7 +129,13 @@ class Supervisor:
         dump = "" if expected else employed.dump.read()
         text = f"worker process {pid} {describe_status(status)} {_when(was_ready, task)}"
         text += self._why(used, oom) + (f"\n\n{dump}" if dump else "")
-        return WorkerCrashed(text, pid, status, task, oom, dump)
+        error = WorkerCrashed(text, pid, status, task, oom, dump)
+        if not expected:
+            # As the stdlib has it, for who reads the cause.
+            cause = f"Process {pid} terminated abruptly with exit code {status}"
+            text = f"\n'''\n{cause}'''"
+            error.__cause__ = _RemoteTraceback(text)  # type: ignore[arg-type]  # typeshed's error
+        return error
 
     def _why(self, used: int | None, oom: bool) -> str:
         if used is not None:
@@ -147,9 +158,7 @@ class Supervisor:
 
     def broken(self, cause: BaseException | None) -> BaseException:
         """The error for one task of a pool that is broken."""
-        error = BrokenProcessPool(
-            "A child process terminated abruptly, the process pool is not usable anymore"
-        )
+        error = BrokenProcessPool(BROKEN)
         error.__cause__ = cause
         return error
 

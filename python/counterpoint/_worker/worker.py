@@ -54,6 +54,24 @@ class Worker:
                 if self._status is None and not self._closed:
                     self._status = self._collect()
 
+    def has_ended(self, timeout: float | None = 0.0) -> bool:
+        """Whether it has ended, after a wait of at most `timeout` seconds; also when closed."""
+        with self._lock:
+            if self._closed:
+                return True
+            # Another may close ours meanwhile.
+            copy = os.dup(self.pidfd)
+        try:
+            return wire.wait_readable(copy, timeout)
+        finally:
+            os.close(copy)
+
+    def exit_status_if_ended(self, timeout: float) -> int | None:
+        """How it ended, whose report may take so many seconds; None if it still runs."""
+        with self._lock:
+            # Held, so that nobody closes it.
+            return self.exit_status(timeout) if self.has_ended() else None
+
     def send_signal(self, signal: int) -> bool:
         """Signal the process alone; whether it could still receive one."""
         with self._lock:

@@ -304,6 +304,11 @@ impl ProcessPool {
         !self.core.shared.is_ours() || self.core.shared.with(|pool| pool.is_closed())
     }
 
+    /// Whether it broke, for good.
+    fn is_broken(&self) -> bool {
+        self.core.shared.is_ours() && self.core.shared.with(|pool| pool.is_broken())
+    }
+
     /// Whether everything is over, or was never begun.
     fn is_over(&self) -> bool {
         use counterpoint_sync::wait::Shared;

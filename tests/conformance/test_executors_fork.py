@@ -1,0 +1,17 @@
+"""CPython's suites, bound by suites.py: the group "executors", by the start method fork."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.binding import cases
+from tests.conformance.processes import start_method
+
+globals().update(cases("executors", __name__, "fork"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _start_method() -> Iterator[None]:
+    yield from start_method("fork")
