@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -12,4 +13,6 @@ sys.dont_write_bytecode = True
 from devtools.commands import main  # noqa: E402
 
 if __name__ == "__main__":
+    # A shell's background job ignores it, and would hand that down to programs that are tested with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))

@@ -11,8 +11,10 @@ import os
 import sys
 import traceback
 import warnings
+from typing import TYPE_CHECKING
 
-from benches.vs.process_works import Answer, Pools, perform
+if TYPE_CHECKING:
+    from benches.vs.process_works import Answer, Pools
 
 
 def answer(pools: Pools, line: str) -> Answer:
@@ -20,6 +22,8 @@ def answer(pools: Pools, line: str) -> Answer:
     if request["work"] == "close":
         pools.close()
         return {}
+    from benches.vs.process_works import perform
+
     try:
         return perform(pools, request["work"], request["workers"], request["n"])
     except Exception as error:
@@ -28,6 +32,9 @@ def answer(pools: Pools, line: str) -> Answer:
 
 
 def main() -> None:
+    # Here: some libraries' workers import this module, as the program's main one.
+    from benches.vs.process_works import Pools
+
     answers = os.fdopen(os.dup(1), "w")
     requests = os.fdopen(os.dup(0))
     null = os.open(os.devnull, os.O_RDWR)

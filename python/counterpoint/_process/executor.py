@@ -358,7 +358,15 @@ _BEGIN = "counterpoint._process.serving:begin"
 _SERVE = "counterpoint._process.serving:serve"
 
 # What every worker needs: imported once, by the zygote.
-_PRELOADED = ("counterpoint._process.serving", "counterpoint._process.pickling")
+_PRELOADED = (
+    "counterpoint._process.serving",
+    "counterpoint._process.pickling",
+    "counterpoint._process.exceptions",
+    "counterpoint._process.blaming",
+    # What a program that has a pool imports, so each worker, too.
+    "counterpoint.futures",
+    "counterpoint._process.executor",
+)
 
 
 def _default_context() -> BaseContext:
