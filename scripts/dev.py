@@ -13,6 +13,6 @@ sys.dont_write_bytecode = True
 from devtools.commands import main  # noqa: E402
 
 if __name__ == "__main__":
-    # A shell's background job ignores it, and would hand that down to programs that are tested with it.
+    # A shell's background job ignores it, and would hand that down to the programs of the tests.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main(sys.argv[1:]))
