@@ -198,7 +198,7 @@ def cpu_of_all() -> int:
 
 def cpu_of(pid: int) -> int:
     total = 0
-    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+    for file in task_files(pid, "schedstat"):
         if file.parent.name == str(threading.get_native_id()):
             continue
         try:
@@ -208,10 +208,18 @@ def cpu_of(pid: int) -> int:
     return total
 
 
+def task_files(pid: int, name: str) -> list[Path]:
+    """That file of each thread of a process; none if it has just ended."""
+    try:
+        return list(Path(f"/proc/{pid}/task").glob(f"*/{name}"))
+    except OSError:
+        return []
+
+
 def descendants(pid: int) -> list[int]:
     """Children, their children and so on, as the kernel knows them."""
     found: list[int] = []
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+    for file in task_files(pid, "children"):
         try:
             children = [int(word) for word in file.read_text().split()]
         except OSError:
