@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import sys
+import threading
 import weakref
 from typing import Any
 
 import pytest
 
 from counterpoint.futures import Future, ThreadPoolExecutor
+from tests.support import DEADLINE, succeeds
 
 DEEP = 200_000
 
@@ -197,3 +200,91 @@ def test_a_pool_s_futures() -> None:
                 futures = [pool.submit(divmod, n, 7) for n in range(size)]
                 assert [f.result() for f in futures] == [divmod(n, 7) for n in range(size)]
                 assert all(f.done() and not vars(f) for f in futures)
+
+
+def test_a_finalizer_that_sets_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    import concurrent.futures
+
+    class Other(Future[Any]):
+        pass
+
+    def become_other(future: Any) -> None:
+        if type(future) is Future:
+            future.__class__ = Other
+
+    ended_with(1)
+    before = sys.getrefcount(Future)
+    try:
+        Future().__class__ = Other  # type: ignore[assignment]
+    except TypeError:
+        pytest.skip("this Python lays out derived classes differently")
+    monkeypatch.setattr(concurrent.futures.Future, "__del__", become_other, raising=False)
+    for _ in range(1000):
+        Future()
+    monkeypatch.undo()
+    assert abs(sys.getrefcount(Future) - before) < 100
+    assert is_new(Future())
+
+
+class Blocks:
+    """Dies slowly."""
+
+    def __init__(self, begun: threading.Semaphore, go_on: threading.Event) -> None:
+        self.begun, self.go_on = begun, go_on
+
+    def __del__(self) -> None:
+        self.begun.release()
+        self.go_on.wait(DEADLINE)
+
+
+def test_destructors_that_block_in_other_threads() -> None:
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def die_slowly() -> None:
+        ended_with(Blocks(begun, go_on))
+
+    threads = [threading.Thread(target=die_slowly) for _ in range(60)]
+    for thread in threads:
+        thread.start()
+        assert begun.acquire(timeout=DEADLINE)
+    deaths: list[str] = []
+    futures = [ended_with(Told(deaths, "it")) for _ in range(10)]
+    futures.clear()
+    assert len(deaths) == 10
+    go_on.set()
+    for thread in threads:
+        thread.join(DEADLINE)
+
+
+def test_a_fork_while_a_destructor_blocks() -> None:
+    program = """
+import os, threading
+from counterpoint.futures import Future
+def ended_with(result):
+    future = Future()
+    future.set_result(result)
+    return future
+begun, go_on, deaths = threading.Event(), threading.Event(), []
+class Blocks:
+    def __del__(self):
+        begun.set()
+        go_on.wait(20)
+class Told:
+    def __del__(self):
+        deaths.append(1)
+thread = threading.Thread(target=lambda: ended_with(Blocks()) and None)
+thread.start()
+begun.wait(20)
+if os.fork() == 0:
+    for _ in range(10):
+        chain = ended_with([Told()])
+        for _ in range(100):
+            chain = ended_with([chain])
+        del chain
+    os._exit(len(deaths))
+status = os.wait()[1]
+go_on.set()
+thread.join()
+print(os.waitstatus_to_exitcode(status))
+"""
+    assert succeeds("import warnings; warnings.simplefilter('ignore')\n" + program) == "10\n"

@@ -1,10 +1,10 @@
 //! [`block_on`]: how a thread waits. The one place that parks.
 
-use super::spin::await_claim;
+use super::spin::{await_claim, detached};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
 use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
-use counterpoint_sync::waiter::{Parked, Waiter, Wakes, turn};
+use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
 use pyo3::prelude::*;
 
@@ -89,7 +89,7 @@ where
         let end = deadline.of(wait, clock::now);
         let until = alarm(end, glances, waiter.since(), wait.source.doze());
         let park = || {
-            turn::end();
+            detached();
             threads.wake();
             if await_claim(&waiter, until) { Parked::Woken } else { waiter.park(until) }
         };

@@ -67,6 +67,13 @@ impl Habit {
     }
 }
 
+/// To be called by every thread that parks, once it is detached.
+#[inline(always)]
+pub fn detached() {
+    #[cfg(not(Py_GIL_DISABLED))]
+    turn::end();
+}
+
 /// Looks for a claim on this thread's waiter, detached; whether there is one.
 pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     let mut habit = HABIT.get();

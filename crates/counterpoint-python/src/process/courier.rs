@@ -13,6 +13,7 @@ use crate::executor::future::{Ending, FutureObject, announce, log_critical};
 use counterpoint_pool::{Content, News, Outcome, StationReport, Word, run};
 use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
+use counterpoint_sync::waiter::turn;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
@@ -35,7 +36,10 @@ pub fn start(core: Arc<Core>) -> io::Result<()> {
     let (shared, heard) = (core.shared.clone(), core.clone());
     let ears = named("counterpoint-listener").spawn(move || listen(&heard))?;
     let served = shared.clone();
-    let started = named("counterpoint-dispatcher").spawn(move || run(&*served));
+    let started = named("counterpoint-dispatcher").spawn(move || {
+        turn::stand_outside();
+        run(&*served);
+    });
     let started = started.and_then(|_| named("counterpoint-courier").spawn(|| serve(core, ears)));
     if started.is_err() {
         shared.speech.send(Word::Over);

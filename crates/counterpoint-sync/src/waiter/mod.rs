@@ -148,7 +148,7 @@ impl<N> Waiter<N> {
     /// it, with no lock held.
     #[must_use]
     pub fn claim(&self, claim: Claim) -> bool {
-        self.turn.store(turn::current(), std::sync::atomic::Ordering::Relaxed);
+        self.turn.store(turn::stamp(), std::sync::atomic::Ordering::Relaxed);
         self.decide(claim.state())
     }
 

@@ -5,9 +5,15 @@
 //! claimer may have the interpreter still, and a waiter that asked for it would fall asleep on the
 //! interpreter's own lock. This is advice: no protocol depends on it, so no model counts it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static TURN: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// Whether this thread never has the interpreter.
+    static OUTSIDE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// To be called by every thread that parks, once it has let go of the interpreter.
 #[inline(always)]
@@ -21,4 +27,15 @@ pub fn end() {
 pub fn current() -> u32 {
     // ORDERING: Acquire pairs with the Release in `end`.
     TURN.load(Ordering::Acquire)
+}
+
+/// To be called by a thread that never has the interpreter: who is claimed by it need not wait.
+pub fn stand_outside() {
+    OUTSIDE.set(true);
+}
+
+/// The number for a claim by this thread; one that is over if it has no interpreter to let go of.
+#[inline(always)]
+pub(super) fn stamp() -> u32 {
+    current().wrapping_sub(u32::from(OUTSIDE.get()))
 }

@@ -5,20 +5,23 @@
 //! the class has a destructor of its own, which leaves zeroed memory: a new future.
 //!
 //! The destructor of a class that is derived from ours in Python does its part first (its slots, its
-//! attributes, its finalizer) and calls this for the rest, as the interpreter's own do.
+//! attributes, its finalizer) and calls this for the rest; so callbacks of weak references to such
+//! an object come after that, and not before. Our class itself has no attributes inside the object,
+//! so from Python 3.14 on `__class__` of a future cannot be set to a derived class, which has.
 
 use super::layout::{FutureObject, Tail, future_type};
 use crate::boundary::Protected;
 use crate::executor::reference::Ref;
 use pyo3::Python;
 use pyo3::ffi::{self, PyObject};
+use std::cell::{Cell, RefCell};
 use std::mem;
 use std::ptr;
 
 /// The most that are kept: 170 KiB of them.
 const MOST: usize = 1024;
 
-/// Destructors of futures that stand on each other's stack: beyond this, what they hold is put aside.
+/// So many destructors of futures may be on a stack: beyond, what they hold is put aside.
 const DEEP: usize = 50;
 
 unsafe extern "C" {
@@ -28,7 +31,16 @@ unsafe extern "C" {
 
 static KEPT: Protected<Kept> = Protected::new(Kept { first: ptr::null_mut(), len: 0 });
 
-static TRASH: Protected<Trash> = Protected::new(Trash { depth: 0, held: Vec::new() });
+thread_local! {
+    /// How many destructors of futures are on this thread's stack. Each thread's own: a destructor
+    /// may take as long as it likes, and a fork takes the other threads away.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+    /// What they have put aside. A future may hold a future that holds a future, and so on: the
+    /// stack does not go as deep.
+    static ASIDE: RefCell<Vec<Ref>> = const { RefCell::new(Vec::new()) };
+    /// Whether there is something: asked first, because a thread at its end has no list any more.
+    static USED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A list, linked through the field of the result.
 struct Kept {
@@ -38,12 +50,6 @@ struct Kept {
 
 // SAFETY: used by attached threads only.
 unsafe impl Send for Kept {}
-
-/// A future may hold a future that holds a future, and so on: the stack does not go as deep.
-struct Trash {
-    depth: usize,
-    held: Vec<Ref>,
-}
 
 /// A future of the class itself that died, as good as new; `None` if there is none.
 #[inline(always)]
@@ -75,25 +81,46 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // nobody refers to any more.
     unsafe {
         let py = Python::assume_attached();
-        let class = ffi::Py_TYPE(object);
-        let exact = class == future_type();
         // Somebody gave the standard library's class a finalizer.
-        let finalized = exact && (*class).tp_finalize.is_some();
-        if finalized && ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
+        let finalizes = is_exact(object) && (*ffi::Py_TYPE(object)).tp_finalize.is_some();
+        if finalizes && ffi::PyObject_CallFinalizerFromDealloc(object) < 0 {
             return;
         }
+        // Asked again: a finalizer may have set the class.
+        let (class, exact) = (ffi::Py_TYPE(object), is_exact(object));
         ffi::PyObject_GC_UnTrack(object.cast());
         ffi::PyObject_ClearWeakRefs(object);
-        let attributes = _PyObject_GetDictPtr(object);
-        if !attributes.is_null() {
-            drop(Ref::owned(mem::replace(&mut *attributes, ptr::null_mut())));
+        if exact || finalizes {
+            drop_attributes(object);
         }
-        let_go(py, FutureObject::from_ptr(object));
-        let kept = exact && !finalized && keep(py, object);
+        let_go(FutureObject::from_ptr(object));
+        let kept = exact && ffi::PyObject_GC_IsFinalized(object) == 0 && keep(py, object);
         if !kept && let Some(free) = (*class).tp_free {
             free(object.cast());
         }
         ffi::Py_DECREF(class.cast());
+    }
+}
+
+/// Whether it is of our class itself.
+#[inline(always)]
+unsafe fn is_exact(object: *mut PyObject) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::Py_TYPE(object) == future_type() }
+}
+
+/// Drops the attributes of a future whose class has them in a dict, if at all.
+///
+/// # Safety
+/// A future that nobody refers to.
+#[inline(always)]
+unsafe fn drop_attributes(object: *mut PyObject) {
+    // SAFETY: the caller's promise; what the place holds is the object's own reference.
+    unsafe {
+        let attributes = _PyObject_GetDictPtr(object);
+        if !attributes.is_null() {
+            drop(Ref::owned(mem::replace(&mut *attributes, ptr::null_mut())));
+        }
     }
 }
 
@@ -102,42 +129,45 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
 /// # Safety
 /// Nobody refers to the future.
 #[inline(always)]
-unsafe fn let_go(py: Python<'_>, future: FutureObject) {
+unsafe fn let_go(future: FutureObject) {
     // SAFETY: the caller's promise: nobody is inside its lock. Zeroed memory is a new future; the
     // fields own what they point to, and each is taken once.
-    let (held, _state) = unsafe {
+    let (result, others, _state) = unsafe {
         let Tail { result, exception, callbacks, observers, condition, watchers, state, .. } =
             future.tail().read();
         future.tail().write_bytes(0, 1);
-        let held = [result, exception, callbacks, observers, condition, watchers];
-        (held.map(|object| Ref::owned(object)), state)
+        let others = [exception, callbacks, observers, condition, watchers];
+        (Ref::owned(result), others.map(|object| Ref::owned(object)), state)
     };
-    let aside = TRASH.with(py, |trash| {
-        trash.depth += 1;
-        trash.depth > DEEP
-    });
-    if aside {
-        TRASH.with(py, |trash| trash.held.extend(held.into_iter().flatten()));
-    } else {
-        drop(held);
+    if others.iter().all(Option::is_none) && result.as_ref().is_none_or(holds_nothing) {
+        return drop(result);
     }
-    take_out(py);
+    drop_in_turn(result, others);
 }
 
-/// One destructor less; the last one drops what was put aside, which may put more aside.
+/// Whether dropping it leads to no other object.
 #[inline(always)]
-fn take_out(py: Python<'_>) {
-    loop {
-        let held = TRASH.with(py, |trash| {
-            let last = trash.depth == 1 && !trash.held.is_empty();
-            trash.depth -= usize::from(!last);
-            last.then(|| mem::take(&mut trash.held))
-        });
-        match held {
-            Some(held) => drop(held),
-            None => return,
-        }
+fn holds_nothing(object: &Ref) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) > 1 || ffi::PyObject_IS_GC(object.as_ptr()) == 0 }
+}
+
+/// Drops them here, or, on a deep stack, where the first of these destructors ends.
+fn drop_in_turn(result: Option<Ref>, others: [Option<Ref>; 5]) {
+    let depth = DEPTH.get() + 1;
+    DEPTH.set(depth);
+    let held = others.into_iter().flatten().chain(result);
+    if depth > DEEP {
+        USED.set(true);
+        ASIDE.with_borrow_mut(|aside| aside.extend(held));
+    } else {
+        held.for_each(drop);
     }
+    // What is dropped may put more aside.
+    while depth == 1 && USED.replace(false) {
+        drop(ASIDE.take());
+    }
+    DEPTH.set(depth - 1);
 }
 
 /// Keeps the memory of a future that was let go of, if there is room.

@@ -4,7 +4,7 @@ use super::measures::Measures;
 use super::native::Pool;
 use super::task::Task;
 use super::working::Working;
-use crate::boundary::{TaskHandle, await_claim, await_interpreter, thread_owner};
+use crate::boundary::{TaskHandle, await_claim, await_interpreter, detached, thread_owner};
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
 };
@@ -16,7 +16,7 @@ use counterpoint_sync::clock;
 use counterpoint_sync::executor::future::Start;
 use counterpoint_sync::executor::pool::{Member, Next, Outcome};
 use counterpoint_sync::wait::deliver;
-use counterpoint_sync::waiter::{Parked, Waiter, Wakes, turn};
+use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -111,7 +111,7 @@ impl Worker<'_, '_> {
         let deadline = self.member.is_extra().then(|| clock::now() + EXTRA_SLEEP);
         let wakes = &mut self.wakes;
         let parked = self.py.detach(|| {
-            turn::end();
+            detached();
             wakes.wake_all();
             if await_claim(waiter, deadline) {
                 return Parked::Woken;

@@ -58,6 +58,7 @@ impl Context {
         let variables = variables(&copy);
         let known = recent.0.with(py, |Remembered(snapshot)| snapshot.upgrade());
         if let Some(snapshot) = known
+            && !variables.is_null()
             && snapshot.variables.get() == variables
         {
             return Some(Self(snapshot));
