@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from counterpoint.futures import Future, ThreadPoolExecutor
-from tests.support import DEADLINE, succeeds
+from tests.support import DEADLINE, FREE_THREADED, succeeds
 
 DEEP = 200_000
 
@@ -222,7 +222,8 @@ def test_a_finalizer_that_sets_the_class(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(1000):
         Future()
     monkeypatch.undo()
-    assert abs(sys.getrefcount(Future) - before) < 100
+    # Without a GIL the count of a type is spread over threads, and says nothing.
+    assert FREE_THREADED or abs(sys.getrefcount(Future) - before) < 100
     assert is_new(Future())
 
 
