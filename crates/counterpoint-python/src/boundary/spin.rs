@@ -31,6 +31,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How long to look, in nanoseconds: about what a sleep and a wake-up cost both threads.
 const LOOK: u64 = 30_000;
 
+/// For how long the claimer may go on before one who waits asks for the interpreter. Not long: it may
+/// have let go of it in a way that ends no turn, as an event loop does.
+pub const COURTESY: u64 = 10_000;
+
+/// The same for a worker, which is called for a batch of tasks more often than not.
+pub const PATIENCE: u64 = 60_000;
+
 /// The most waits without a look after one in vain.
 const MOST_SKIPPED: u32 = 64;
 
@@ -74,11 +81,12 @@ pub fn detached() {
     turn::end();
 }
 
-/// Looks for a claim on this thread's waiter, detached; whether there is one.
-pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
+/// Looks for a claim on this thread's waiter, detached; whether there is one. Its claimer has
+/// `patience`, in nanoseconds, to let go of the interpreter.
+pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>, patience: u64) -> bool {
     let mut habit = HABIT.get();
     let looks = several_cpus() && habit.looks();
-    let seen = looks && look(waiter, deadline);
+    let seen = looks && look(waiter, deadline, patience);
     if looks {
         habit.learn(seen);
     }
@@ -86,13 +94,13 @@ pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     seen
 }
 
-fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
+fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>, patience: u64) -> bool {
     let start = clock::now();
     let end = deadline.map_or(start + LOOK, |deadline| deadline.min(start + LOOK));
     loop {
         for _ in 0..PAUSES {
             if !waiter.is_waiting() {
-                await_interpreter(waiter);
+                await_interpreter(waiter, patience);
                 return true;
             }
             std::hint::spin_loop();
@@ -105,23 +113,19 @@ fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>) -> bool {
     }
 }
 
-/// For how long one that was woken waits for the interpreter to be free before it asks for it.
-#[cfg(not(Py_GIL_DISABLED))]
-const PATIENCE: u64 = 60_000;
-
 /// To be called, detached, by one that was claimed while others may go on for a while: who submits a
 /// batch and then waits for it lets go of the interpreter when the batch is complete. To sleep on
 /// the interpreter's lock until then costs both a pass through the kernel, so this looks for the
 /// moment, and lets go of the CPU at each look.
 #[cfg(not(Py_GIL_DISABLED))]
-pub fn await_interpreter<N>(waiter: &Waiter<N>) {
+pub fn await_interpreter<N>(waiter: &Waiter<N>, patience: u64) {
     if turn::current() != waiter.turn() {
         return;
     }
     if !several_cpus() {
         return std::thread::yield_now();
     }
-    let end = clock::now() + PATIENCE;
+    let end = clock::now() + patience;
     loop {
         for _ in 0..PAUSES {
             if turn::current() != waiter.turn() {
@@ -138,7 +142,7 @@ pub fn await_interpreter<N>(waiter: &Waiter<N>) {
 
 /// Without a GIL it is always free.
 #[cfg(Py_GIL_DISABLED)]
-pub fn await_interpreter<N>(_: &Waiter<N>) {}
+pub fn await_interpreter<N>(_: &Waiter<N>, _: u64) {}
 
 /// Whether this process may use more than one CPU; asked once.
 fn several_cpus() -> bool {

@@ -4,7 +4,9 @@ use super::measures::Measures;
 use super::native::Pool;
 use super::task::Task;
 use super::working::Working;
-use crate::boundary::{TaskHandle, await_claim, await_interpreter, detached, thread_owner};
+use crate::boundary::{
+    PATIENCE, TaskHandle, await_claim, await_interpreter, detached, thread_owner,
+};
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
 };
@@ -113,7 +115,7 @@ impl Worker<'_, '_> {
         let parked = self.py.detach(|| {
             detached();
             wakes.wake_all();
-            if await_claim(waiter, deadline) {
+            if await_claim(waiter, deadline, PATIENCE) {
                 return Parked::Woken;
             }
             loop {
@@ -123,7 +125,7 @@ impl Worker<'_, '_> {
                     parked => {
                         // Whoever woke this worker is about to let go of the interpreter: to wait
                         // for the result. Asking for it too soon would cost both a sleep more.
-                        await_interpreter(waiter);
+                        await_interpreter(waiter, PATIENCE);
                         return parked;
                     }
                 }
