@@ -51,6 +51,9 @@ pub trait Source {
     /// Where a claim is a piece of news it must, for the news would be missed.
     const STAYS_IN_LINE: bool = false;
 
+    /// Whether its claimer is a worker as a rule, which goes on to other tasks before it parks.
+    const IS_FROM_WORKER: bool = false;
+
     /// Tries it, given what was decided about the waiter. `Granted` must succeed.
     fn take(
         &mut self,

@@ -1,6 +1,6 @@
 //! [`block_on`]: how a thread waits. The one place that parks.
 
-use super::spin::{COURTESY, await_claim, detached};
+use super::spin::{COURTESY, PATIENCE, await_claim, detached};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
 use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
@@ -91,7 +91,8 @@ where
         let park = || {
             detached();
             threads.wake();
-            let seen = await_claim(&waiter, until, COURTESY);
+            let patience = if O::IS_FROM_WORKER { PATIENCE } else { COURTESY };
+            let seen = await_claim(&waiter, until, patience);
             if seen { Parked::Woken } else { waiter.park(until) }
         };
         match py.detach(park) {

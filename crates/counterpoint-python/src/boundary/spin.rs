@@ -35,7 +35,7 @@ const LOOK: u64 = 30_000;
 /// have let go of it in a way that ends no turn, as an event loop does.
 pub const COURTESY: u64 = 10_000;
 
-/// The same for a worker, which is called for a batch of tasks more often than not.
+/// The same between a worker and who submits: the one submits a batch, the other runs it.
 pub const PATIENCE: u64 = 60_000;
 
 /// The most waits without a look after one in vain.

@@ -193,6 +193,8 @@ impl<N: Notify> Source for Done<N> {
     type State = FutureState<N>;
     type Output = ();
 
+    const IS_FROM_WORKER: bool = true;
+
     fn take(&mut self, state: &mut FutureState<N>, _: Claim, _: &mut Wakes<N>) -> Option<()> {
         state.phase.is_done().then_some(())
     }
