@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -139,7 +140,9 @@ def wait_until_exists(path: str, seconds: float = 60.0) -> None:
 def leave() -> None:
     """End at once, with whatever still runs: tasks wait that nobody wants."""
     for pid in descendants(os.getpid()):
-        os.kill(pid, signal.SIGKILL)
+        # Some end by themselves when the one above them does.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     os._exit(0)
 
 
