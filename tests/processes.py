@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from counterpoint._process import executor
 from counterpoint._worker import zygotes
+from counterpoint._worker.spares import NAME
 from tests.support import DEADLINE, eventually
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -132,13 +133,15 @@ def state_of(pid: int) -> str:
 
 
 def descendants(root: int) -> set[int]:
-    """All processes below one, whatever their state."""
+    """All processes below one, whatever their state, but for the zygote's spares."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 text = Path(f"/proc/{entry}/stat").read_text()
             except OSError:
+                continue
+            if f"({NAME})" in text:
                 continue
             parent = int(text[text.rindex(")") + 2 :].split()[1])
             parents.setdefault(parent, []).append(int(entry))
@@ -186,8 +189,8 @@ def clean() -> Iterator[None]:
         gc.collect()
         now = Holdings.now()
         # A zygote that was replaced is none that was left.
-        zygote = zygotes.current()
-        known = before.processes | ({zygote.pid} if zygote else set())
+        current = zygotes.current()
+        known = before.processes | ({current.pid} if current else set())
         return not now.exceeds(before._replace(processes=known))
 
     try:

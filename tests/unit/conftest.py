@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.processes import Meeting, ProcessPoolExecutor
-from tests.support import DEADLINE
-from tests.unit.workers import STAND_IN
+from tests.support import DEADLINE, eventually
+from tests.unit.workers import STAND_IN, ask, spares
 
 
 @pytest.fixture
@@ -23,10 +23,17 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert stop(DEADLINE)
 
 
-@pytest.fixture(params=["zygote", "spawn"])
-def method(request: pytest.FixtureRequest) -> str:
-    """The methods that do not fork this process; the third is tested in programs of one thread."""
-    return str(request.param)
+@pytest.fixture(params=["zygote", "spare", "spawn"])
+def method(request: pytest.FixtureRequest, stand_in: Path) -> str:
+    """The methods that do not fork this process; the third is tested in programs of one thread.
+
+    With the zygote twice: a worker that is forked when it is asked for, and one that waited.
+    """
+    if request.param != "spare":
+        return str(request.param)
+    assert ask("zygote", "say(1)") == 1
+    eventually(spares)
+    return "zygote"
 
 
 @pytest.fixture

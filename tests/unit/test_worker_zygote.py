@@ -15,6 +15,7 @@ import pytest
 
 from counterpoint._worker import commands, wire
 from counterpoint._worker.launch import Launcher, stop
+from counterpoint._worker.spares import MOST
 from tests.support import DEADLINE, eventually, result, spawn
 from tests.unit.workers import (
     WAIT,
@@ -22,6 +23,7 @@ from tests.unit.workers import (
     descriptors,
     is_alive,
     needs_death_signal,
+    spares,
     told,
     zygote_pid,
 )
@@ -39,6 +41,65 @@ def test_a_start_is_eager_and_waits_for_nothing() -> None:
     Launcher().start()
     first = zygote_pid()
     assert ask("zygote", "say(os.getppid())") == first
+
+
+class TestSpares:
+    """Workers that are forked ahead."""
+
+    def test_the_next_worker_is_one(self) -> None:
+        names = {ask("zygote", "say((os.getpid(), open('/proc/self/comm').read()))")[1]}
+        eventually(lambda: len(spares()) == MOST)
+        ahead = spares()
+        pid, name = ask("zygote", "say((os.getpid(), open('/proc/self/comm').read()))")
+        assert pid in ahead
+        assert {name} == names
+        eventually(lambda: len(spares()) == MOST)
+
+    def test_nobody_makes_any_for_new_interpreters(self) -> None:
+        assert ask("spawn", "say(1)") == 1
+        assert ask("spawn", "signal.sigtimedwait([], 0.1); say(1)") == 1
+        assert not spares()
+
+    def test_those_that_are_killed_are_replaced(self) -> None:
+        assert ask("zygote", "say(1)") == 1
+        for _ in range(20):
+            eventually(spares)
+            for pid in spares():
+                os.kill(pid, signal.SIGKILL)
+            # Whether or not the zygote has seen their end.
+            assert ask("zygote", "say(os.getppid())") == zygote_pid()
+
+    def test_one_that_is_killed_when_it_is_hired_is_replaced(self) -> None:
+        assert ask("zygote", "say(1)") == 1
+        eventually(lambda: len(spares()) == MOST)
+        ahead = spares()
+        for pid in ahead:
+            os.kill(pid, signal.SIGSTOP)
+        launch = Launcher(target="stand_in:serve").request([], b"status = 7")
+        assert not wire.wait_readable(launch.ready, 0.2)
+        for pid in ahead:
+            os.kill(pid, signal.SIGKILL)
+        worker = launch.worker(DEADLINE)
+        assert worker.exit_status(DEADLINE) == 7 or worker.exit_status(DEADLINE) == 1
+        worker.close()
+
+    @needs_death_signal
+    def test_they_end_with_the_zygote(self) -> None:
+        assert ask("zygote", "say(1)") == 1
+        eventually(lambda: len(spares()) == MOST)
+        ahead = spares()
+        os.kill(zygote_pid(), signal.SIGKILL)
+        eventually(lambda: not any(map(is_alive, ahead)))
+
+    def test_they_have_what_was_preloaded_later(self, tmp_path: Path) -> None:
+        (tmp_path / "late_one.py").write_text("import os\npid = os.getpid()")
+        assert ask("zygote", "say(1)") == 1
+        eventually(lambda: len(spares()) == MOST)
+        Launcher().preload(["late_one"])
+        code = "say('late_one' in sys.modules and sys.modules['late_one'].pid)"
+        eventually(lambda: ask("zygote", code) == zygote_pid())
+        eventually(lambda: len(spares()) == MOST)
+        assert ask("zygote", code) == zygote_pid()
 
 
 @contextmanager

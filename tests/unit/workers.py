@@ -14,6 +14,7 @@ import pytest
 from counterpoint import _core
 from counterpoint._worker import wire, zygotes
 from counterpoint._worker.launch import Launcher, Worker
+from counterpoint._worker.spares import NAME
 from tests.support import DEADLINE
 
 # What a worker calls instead of the pool's loop: it executes what it is told to, with the writing
@@ -107,8 +108,20 @@ def exists(pid: int) -> bool:
 
 
 def zygote_pid() -> int:
-    zygote = zygotes.ensure()
-    return zygote.pid
+    return zygotes.ensure().pid
+
+
+def spares() -> list[int]:
+    """Workers that were forked ahead."""
+    children = Path(f"/proc/{zygote_pid()}/task/{zygote_pid()}/children").read_text().split()
+    return [int(pid) for pid in children if name_of(int(pid)) == NAME]
+
+
+def name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except FileNotFoundError:
+        return ""
 
 
 def descriptors() -> int:

@@ -19,7 +19,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing import process, resource_tracker, spawn, util
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from . import commands, kernel
 from .wire import Start, unseal
@@ -33,29 +33,43 @@ __all__ = [
     "execute",
     "main",
     "no_input",
+    "open_start",
     "use_stdio",
 ]
+
+
+Take: TypeAlias = Callable[[], tuple[Start, Sequence[int]]]
 
 
 class WorkerProcess(process.BaseProcess):
     """What `multiprocessing.current_process()` is in a worker."""
 
     _start_method = None
+    # Until it is known.
+    _parent_name = ""
+    _parent_pid = 0
 
-    def __init__(self, start: Start, fds: Sequence[int]) -> None:
-        super().__init__(name=start.name)
-        self._start = start
-        self._fds = fds
-        self._parent_pid = start.parent_pid
-        self._parent_name = start.parent_name
+    def __init__(self, take: Take, inherited: bool) -> None:
+        super().__init__()
+        self._take = take
+        self._inherited = inherited
 
     def run(self) -> None:
         """Prepares, serves, and exits with the status that the target returns."""
-        if self._start.early is not None:
-            _find(self._start.early)(*self._fds, self._start.config)
-        if self._start.preparation is not None:
-            self._prepare(self._start.preparation)
-        sys.exit(_find(self._start.target)(*self._fds, self._start.config))
+        start, fds = self._take()
+        self._name = start.name
+        parent: Any = process.parent_process()
+        parent._name, parent._pid = start.parent_name, start.parent_pid
+        if not self._inherited:
+            _adopt(start)
+        if start.tracker:
+            *fds, tracker = fds
+            resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]
+        if start.early is not None:
+            _find(start.early)(*fds, start.config)
+        if start.preparation is not None:
+            self._prepare(start.preparation)
+        sys.exit(_find(start.target)(*fds, start.config))
 
     def _prepare(self, preparation: dict[str, object]) -> None:
         # As in a child of multiprocessing: a program that starts processes while it is imported
@@ -77,17 +91,22 @@ def main(payload: int, parent: int, *fds: int) -> NoReturn:
     """A worker that is a new interpreter."""
     for fd in (payload, parent, *fds):
         os.set_inheritable(fd, False)
+    enter(lambda: (open_start(payload), fds), parent)
+
+
+def open_start(payload: int) -> Start:
+    """What the parent sent; closes the descriptor."""
     start: Start = unseal(payload)
     os.close(payload)
-    enter(start, fds, parent)
+    return start
 
 
-def enter(start: Start, fds: Sequence[int], parent: int, inherited: bool = False) -> NoReturn:
+def enter(take: Take, parent: int, inherited: bool = False) -> NoReturn:
     """Be a worker, and exit as multiprocessing's children do.
 
     Args:
-        start: what the parent sent.
-        fds: the target's descriptors, and the resource tracker's if `start` says so.
+        take: called once; what the parent sent, and the target's descriptors, with the resource
+            tracker's if it says so.
         parent: a pidfd of the parent.
         inherited: whether this is a fork of the parent, whose exit handlers are not ours to run.
     """
@@ -96,13 +115,8 @@ def enter(start: Start, fds: Sequence[int], parent: int, inherited: bool = False
         if inherited:
             atexit._clear()
             atexit.register(util._exit_function)  # type: ignore[attr-defined]
-        else:
-            _adopt(start)
-        if start.tracker:
-            *fds, tracker = fds
-            resource_tracker._resource_tracker._fd = tracker  # type: ignore[attr-defined]
         _reset_signals()
-        status = WorkerProcess(start, tuple(fds))._bootstrap(parent)  # type: ignore[attr-defined]
+        status = WorkerProcess(take, inherited)._bootstrap(parent)  # type: ignore[attr-defined]
     except BaseException:
         complain()
     finally:
@@ -119,7 +133,7 @@ def enter_forked(start: Start, fds: Sequence[int], parent: int, life: int) -> No
         become_leader()
         die_when_closed(life)
         no_input()
-        enter(start, fds, parent, inherited=True)
+        enter(lambda: (start, fds), parent, inherited=True)
     except BaseException:
         complain()
     finally:

@@ -22,6 +22,7 @@ __all__ = [
     "memfd_create",
     "pidfd_open",
     "pidfd_send_signal",
+    "set_name",
     "wait_for",
 ]
 
@@ -56,6 +57,17 @@ def die_with_parent() -> None:
     ask = getattr(_core, "_die_with_parent", None)
     if ask is not None:
         ask()
+
+
+def set_name(name: str) -> str:
+    """What `ps -o comm` and `top` call this process, in 15 bytes; what they have called it."""
+    try:
+        with open("/proc/self/comm", "r+") as file:
+            before = file.read().rstrip("\n")
+            file.write(name)
+            return before
+    except OSError:  # no /proc, or one that cannot be written to
+        return ""
 
 
 def wait_for(pidfd: int, reap: bool) -> int:

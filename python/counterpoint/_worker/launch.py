@@ -58,16 +58,20 @@ class Launch:
     def worker(self, timeout: float | None = 60.0) -> Worker:
         """The worker, once it has begun; to be called once, by one thread.
 
-        A zygote that died meanwhile is replaced once, and asked again.
+        A zygote that died meanwhile is replaced once, and asked again; so is one whose worker died
+        before it had begun.
 
         Raises:
             TimeoutError: it has not begun after so many seconds, and will not.
             OSError: it could not be forked, or lacks descriptors.
-            ChildProcessError: the zygote has died again, or the worker before it had begun.
+            ChildProcessError: the zygote has died again, or the next worker before it had begun.
         """
         end = None if timeout is None else time.monotonic() + timeout
         try:
             report = self._report(end) or self._again(end)
+            if report is not None and report.kind == wire.ENDED:
+                # Nothing of it has run; a spare may have been killed while it waited.
+                report = self._anew(end)
             return self._judge(report)
         finally:
             self.cancel()
@@ -140,7 +144,12 @@ class Launch:
     def _again(self, end: float | None) -> wire.Report | None:
         if not self._zygote.has_ended(_A_DEATH):
             raise OSError(errno.EMFILE, "the zygote has no room for the worker's descriptors")
+        return self._anew(end)
+
+    def _anew(self, end: float | None) -> wire.Report | None:
         self.forget()
+        if self._kind == wire.WARM:
+            self._kind = wire.FRESH
         self._send()
         return self._report(end)
 

@@ -30,6 +30,7 @@ __all__ = [
     "COLD",
     "ENDED",
     "FAILED",
+    "FRESH",
     "PRELOAD",
     "WARM",
     "Report",
@@ -46,10 +47,10 @@ __all__ = [
     "wait_readable",
 ]
 
-# Requests, with what their descriptors are: a WARM worker is a fork of the zygote, a COLD one a new
-# interpreter; both get report, payload, stdout, stderr, then those of the worker. PRELOAD gets the
-# payload alone.
-WARM, COLD, PRELOAD = b"W", b"C", b"P"
+# Requests, with what their descriptors are: a WARM worker is a fork of the zygote, a FRESH one a
+# fork that is made now, a COLD one a new interpreter; all get report, payload, stdout, stderr, then
+# those of the worker. PRELOAD gets the payload alone.
+WARM, FRESH, COLD, PRELOAD = b"W", b"F", b"C", b"P"
 
 # Reports, with what their number is: the process's, an errno, an exit status.
 BORN, FAILED, ENDED = range(3)

@@ -7,6 +7,9 @@ user's code runs in it but the modules that are preloaded.
 Who dies when: the workers when the zygote does, by the kernel's hand; all of them, with the
 processes that they started, when the user's process ends or closes its end of the control socket.
 
+A few spare workers are forked ahead while nothing else is to be done, and wait: who asks for one
+need not wait for its fork. They are renewed when a module is preloaded.
+
 A module is imported by a probe first, a fork that is thrown away: if it fails there, hangs, kills
 the process or leaves a thread behind, the zygote never meets it. If the zygote has a second thread
 nevertheless (an interpreter can be set up to start one) it must not run Python in its forks, and
@@ -29,37 +32,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from . import boot, kernel, wire
+from . import boot, kernel, spares, wire
 from .boot import complain
+from .spares import CALM, LONG, Child, Spares
 
 __all__ = ["main"]
 
 # What runpy imports when a worker prepares the program's main module: here once, not in each.
 PRELOADED = (pkgutil,)
 
-
-class Child:
-    """A worker, or a probe, which nobody wants reports about."""
-
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket | None) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.channel = channel
-        self.ended = False
-
-    def kill_group(self) -> None:
-        """Kill it and all that it started; not reaped yet, it cannot be mistaken."""
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(self.pid, signal.SIGKILL)
-            except OSError:
-                pass
-
-    def close(self) -> None:
-        """Close the descriptors."""
-        os.close(self.pidfd)
-        if self.channel is not None:
-            self.channel.close()
+# The status of a worker that could not begin.
+FAULTY = 127
 
 
 class Zygote:
@@ -74,6 +57,8 @@ class Zygote:
         self.handlers: dict[int, Callable[[], None]] = {}
         self.poll = select.poll()
         self.modules: deque[str] = deque()
+        self.probing: Child | None = None
+        self.spares = Spares()
         self.watch(parent, self.end)
         self.watch(control.fileno(), self.request)
 
@@ -88,7 +73,11 @@ class Zygote:
     def serve(self) -> NoReturn:
         """Until the end."""
         while True:
-            ready = [fd for fd, _ in self.poll.poll()]
+            ready = [
+                fd for fd, _ in self.poll.poll(None if self.modules else self.spares.patience())
+            ]
+            if not ready:
+                self.add_spare()
             # Requests last: they open descriptors, whose numbers may be those that the others of
             # this round have closed.
             ready.sort(key=self.control.fileno().__eq__)
@@ -126,37 +115,97 @@ class Zygote:
         try:
             if not complete:
                 raise OSError(errno.EMFILE, "some descriptors were dropped")
-            warm = kind == wire.WARM and threads() == 1
+            warm = kind in (wire.WARM, wire.FRESH)
+            if warm:
+                self.spares.put_off(CALM)
+                if kind == wire.WARM and self.hire(channel, fds):
+                    return None
+                warm = threads() == 1
             pid = os.fork()
         except OSError as error:
             return fail(channel, error)
         if pid == 0:
             self.be(channel, fds, warm)
-        return self.adopt(pid, channel)
+        self.adopt(pid, channel)
+        return None
 
-    def be(self, channel: socket.socket, fds: Sequence[int], warm: bool) -> NoReturn:
-        """The child's side. Reports itself, so that no worker ever runs that nobody knows."""
+    def hire(self, channel: socket.socket, fds: Sequence[int]) -> bool:
+        """Make a spare the worker, if there is one."""
+        child = self.spares.hire(channel, fds)
+        if child is None:
+            return False
+        self.watch_channel(child, channel)
+        return True
+
+    def add_spare(self) -> None:
+        """Fork one more worker that waits to be hired."""
+        if threads() != 1:
+            return self.spares.stop()
         try:
-            payload, stdout, stderr, *own = fds
-            boot.become_leader()
-            boot.die_with(self.pid)
-            pidfd = kernel.pidfd_open(os.getpid())
-            if not wire.report(channel, wire.BORN, os.getpid(), [pidfd]):
-                os._exit(0)  # nobody waits for it any more
-            os.close(pidfd)
-            channel.close()
-            self.leave()
-            boot.use_stdio(stdout, stderr)
-            if not warm:
-                boot.execute(payload, self.parent, own)
-            start: wire.Start = wire.unseal(payload)
-            os.close(payload)
-            gc.enable()
-            boot.enter(start, own, self.parent)
+            inbox, theirs = wire.pair()
+            with theirs:
+                pid = os.fork()
+                if pid == 0:
+                    inbox.close()
+                    self.be_spare(theirs)
+        except OSError:
+            return self.spares.put_off(LONG)
+        child = self.adopt(pid, None, inbox)
+        if child is None:
+            return self.spares.put_off(LONG)
+        return self.spares.add(child)
+
+    def be_spare(self, inbox: socket.socket) -> NoReturn:
+        """A spare's side: wait, and then be what is asked for."""
+        try:
+            self.settle_in()
+            boot.enter(lambda: self.wait_for_orders(inbox), self.parent)
         except BaseException:
             complain()
         finally:
-            os._exit(127)
+            os._exit(FAULTY)
+
+    def wait_for_orders(self, inbox: socket.socket) -> tuple[wire.Start, list[int]]:
+        name = kernel.set_name(spares.NAME)
+        kind, fds, complete = wire.receive(inbox, 1)
+        if not kind or not complete:
+            os._exit(FAULTY if kind else 0)
+        kernel.set_name(name)
+        inbox.close()
+        self.introduce(socket.socket(fileno=fds.pop(0)))
+        payload, stdout, stderr, *own = fds
+        boot.use_stdio(stdout, stderr)
+        return boot.open_start(payload), own
+
+    def be(self, channel: socket.socket, fds: Sequence[int], warm: bool) -> NoReturn:
+        """A worker's side."""
+        try:
+            self.settle_in()
+            self.introduce(channel)
+            payload, stdout, stderr, *own = fds
+            boot.use_stdio(stdout, stderr)
+            if not warm:
+                boot.execute(payload, self.parent, own)
+            boot.enter(lambda: (boot.open_start(payload), own), self.parent)
+        except BaseException:
+            complain()
+        finally:
+            os._exit(FAULTY)
+
+    def settle_in(self) -> None:
+        """Be nobody's but the zygote's, and a process like another."""
+        boot.become_leader()
+        boot.die_with(self.pid)
+        self.leave()
+        gc.enable()
+
+    def introduce(self, channel: socket.socket) -> None:
+        """Report oneself, so that no worker ever runs that nobody knows."""
+        pidfd = kernel.pidfd_open(os.getpid())
+        if not wire.report(channel, wire.BORN, os.getpid(), [pidfd]):
+            os._exit(0)  # nobody waits for it any more
+        os.close(pidfd)
+        channel.close()
 
     def leave(self) -> None:
         """Close, in a child, what only the zygote uses; the parent's pidfd is of use to it too."""
@@ -164,34 +213,39 @@ class Zygote:
         for child in self.children:
             child.close()
 
-    def adopt(self, pid: int, channel: socket.socket | None) -> None:
-        """Watch over a new child."""
+    def adopt(
+        self, pid: int, channel: socket.socket | None, inbox: socket.socket | None = None
+    ) -> Child | None:
+        """Watch over a new child; None if there is no room for one more descriptor."""
         try:
-            child = Child(pid, kernel.pidfd_open(pid), channel)
-        except OSError as error:  # no room for one more descriptor
+            child = Child(pid, channel, inbox)
+        except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            if channel is None:
-                return self.modules.clear()
-            return fail(channel, error)
+            if channel is not None:
+                fail(channel, error)
+            return None
         self.children.add(child)
         self.watch(child.pidfd, lambda: self.ended(child))
         if channel is not None:
-            # Without events: only the other end's closing is of interest.
-            self.watch(channel.fileno(), lambda: self.dismissed(child), 0)
-        return None
+            self.watch_channel(child, channel)
+        return child
+
+    def watch_channel(self, child: Child, channel: socket.socket) -> None:
+        # Without events: only the other end's closing is of interest.
+        self.watch(channel.fileno(), lambda: self.dismissed(child), 0)
 
     def ended(self, child: Child) -> None:
         """A child has ended: say how, and keep its number taken while somebody may use it."""
         self.forget(child.pidfd)
         child.ended = True
         status = kernel.wait_for(child.pidfd, reap=False)
-        if child.channel is None:
-            self.probed(status == 0)
-        elif child.channel.fileno() in self.handlers:
+        if child.channel is not None and child.channel.fileno() in self.handlers:
             wire.report(child.channel, wire.ENDED, status)
             return
         self.bury(child)
+        if child is self.probing:
+            self.probed(status == 0)
 
     def dismissed(self, child: Child) -> None:
         """The parent has closed its end."""
@@ -205,6 +259,7 @@ class Zygote:
         kernel.wait_for(child.pidfd, reap=True)
         self.children.discard(child)
         child.close()
+        self.spares.forget(child)
 
     def preload(self, fds: Sequence[int]) -> None:
         """Import modules, when nothing else is to be done, one after the other."""
@@ -228,7 +283,8 @@ class Zygote:
             return self.modules.clear()
         if pid == 0:
             self.try_import(self.modules[0])
-        return self.adopt(pid, None)
+        self.probing = self.adopt(pid, None)
+        return None if self.probing else self.modules.clear()
 
     def try_import(self, name: str) -> NoReturn:
         try:
@@ -251,6 +307,7 @@ class Zygote:
             except Exception:
                 pass  # a worker that needs it will say why
             settle()
+            self.spares.dismiss()
         self.probe()
 
 
