@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from counterpoint._worker import zygotes
 from tests.processes import Meeting, ProcessPoolExecutor
 from tests.support import DEADLINE, eventually
 from tests.unit.workers import STAND_IN, ask, spares
@@ -17,10 +18,11 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A directory on the path that holds the stand-in; no zygote is left in the end."""
     (tmp_path / "stand_in.py").write_text(STAND_IN)
     monkeypatch.syspath_prepend(tmp_path)
+    # Else what other tests have had preloaded is preloaded by each.
+    monkeypatch.setattr(zygotes, "_modules", {})
+    assert zygotes.stop(DEADLINE)
     yield tmp_path
-    from counterpoint._worker.launch import stop
-
-    assert stop(DEADLINE)
+    assert zygotes.stop(DEADLINE)
 
 
 @pytest.fixture(params=["zygote", "spare", "spawn"])

@@ -250,3 +250,4 @@ def test_a_hanging_import_delays_no_launch(tmp_path: Path) -> None:
     (tmp_path / "hanging_one.py").write_text("import signal\nsignal.pause()")
     Launcher().preload(["hanging_one"])
     assert ask("zygote", "say('hanging_one' in sys.modules)") is False
+    eventually(spares)

@@ -21,7 +21,9 @@ MOST = min(4, len(os.sched_getaffinity(0)))
 # How long after a launch they are made: what was launched comes first. Not so after a worker's end,
 # which leaves a CPU to it.
 CALM = 0.02
-# After a fork that failed.
+# After the end of one that nobody has hired: the next may end like it.
+DEATH = 0.1
+# After a fork that failed, or while a module is tried whose import would end them all.
 LONG = 1.0
 
 # What `ps -o comm` calls one.
@@ -61,22 +63,19 @@ class Spares:
 
     def __init__(self) -> None:
         self._waiting: list[Child] = []
-        # None until somebody has asked for what a spare can be.
-        self._due: float | None = None
+        self._due = 0.0
+        # Whether somebody has asked for what a spare can be, and one can be made.
+        self.wanted = False
 
     def patience(self) -> float | None:
         """Milliseconds until one is to be made."""
-        if self._due is None or len(self._waiting) >= MOST:
+        if not self.wanted or len(self._waiting) >= MOST:
             return None
         return max(0.0, self._due - time.monotonic()) * 1000
 
     def put_off(self, seconds: float) -> None:
         """Make the next in so many seconds."""
         self._due = time.monotonic() + seconds
-
-    def stop(self) -> None:
-        """Make none, until the next call of `put_off`."""
-        self._due = None
 
     def add(self, child: Child) -> None:
         """One more that waits."""
@@ -100,7 +99,8 @@ class Spares:
         """A child is buried."""
         if child in self._waiting:
             self._waiting.remove(child)
-        if self._due is not None and child.channel is not None:
+            self.put_off(DEATH)
+        elif child.channel is not None:
             self.put_off(0)
 
     def dismiss(self) -> None:

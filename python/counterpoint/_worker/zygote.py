@@ -73,9 +73,7 @@ class Zygote:
     def serve(self) -> NoReturn:
         """Until the end."""
         while True:
-            ready = [
-                fd for fd, _ in self.poll.poll(None if self.modules else self.spares.patience())
-            ]
+            ready = [fd for fd, _ in self.poll.poll(self.spares.patience())]
             if not ready:
                 self.add_spare()
             # Requests last: they open descriptors, whose numbers may be those that the others of
@@ -117,6 +115,7 @@ class Zygote:
                 raise OSError(errno.EMFILE, "some descriptors were dropped")
             warm = kind in (wire.WARM, wire.FRESH)
             if warm:
+                self.spares.wanted = True
                 self.spares.put_off(CALM)
                 if kind == wire.WARM and self.hire(channel, fds):
                     return None
@@ -139,8 +138,9 @@ class Zygote:
 
     def add_spare(self) -> None:
         """Fork one more worker that waits to be hired."""
-        if threads() != 1:
-            return self.spares.stop()
+        self.spares.wanted = threads() == 1
+        if not self.spares.wanted:
+            return None
         try:
             inbox, theirs = wire.pair()
             with theirs:
@@ -284,6 +284,7 @@ class Zygote:
         if pid == 0:
             self.try_import(self.modules[0])
         self.probing = self.adopt(pid, None)
+        self.spares.put_off(LONG)
         return None if self.probing else self.modules.clear()
 
     def try_import(self, name: str) -> NoReturn:
