@@ -93,6 +93,10 @@ def loom(runner: Runner) -> None:
     runner.commands("loom", [command], env=loom_env(), limit=LOOM_LIMIT, counts=True)
 
 
+# A test may fork while it has threads, and start others in the fork.
+TSAN_OPTIONS = "halt_on_error=1 second_deadlock_stack=1 die_after_fork=0"
+
+
 def tsan(runner: Runner) -> None:
     """With a stand-in for cargo that instruments std too ($TSAN), or a nightly with rust-src."""
     given = [Path(os.environ["TSAN"])] if os.environ.get("TSAN") else []
@@ -108,7 +112,7 @@ def tsan(runner: Runner) -> None:
         why = "needs `rustup toolchain install nightly -c rust-src`, or TSAN=tool"
         runner.not_run("ThreadSanitizer", why)
         return
-    env |= OPTIMISED | {"TSAN_OPTIONS": "halt_on_error=1 second_deadlock_stack=1"}
+    env |= OPTIMISED | {"TSAN_OPTIONS": TSAN_OPTIONS}
     whole = [*command, *CORE_CRATES, "--lib", "--tests"]
     runner.commands("ThreadSanitizer", [whole], env=env, limit=900, counts=True)
 

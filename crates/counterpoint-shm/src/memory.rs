@@ -15,6 +15,9 @@ const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 /// are set up to insist on it.
 const MFD_NOEXEC_SEAL: u32 = 8;
 
+/// The size of a huge page.
+pub(crate) const HUGE: usize = 2 << 20;
+
 /// A part of this process's address space, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Mapping {
@@ -31,17 +34,27 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// `flags` are `MAP_SHARED` or `MAP_PRIVATE` and so on; reads and writes are allowed.
     pub(crate) fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, flags: i32) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
-        // SAFETY: a new mapping at an address that the system chooses touches no other.
-        let base = unsafe {
-            libc::mmap64(ptr::null_mut(), len, protection, flags, fd.as_raw_fd(), offset)
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
+        // Huge pages are mapped as such where the address is aligned as they are.
+        let room = if len < HUGE { None } else { Room::of(len) };
+        let (at, fixed) = room.as_ref().map_or((ptr::null_mut(), 0), |room| (room.start, FIXED));
+        // SAFETY: at an address that the system chooses, or in a room that is ours, it touches no
+        // other mapping.
+        let base = unsafe { map(at, len, READ_AND_WRITE, flags | fixed, fd.as_raw_fd(), offset)? };
+        if let Some(room) = room {
+            room.leave(len);
         }
-        let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { base, len })
+    }
+
+    /// Has the pages of a part put together to huge pages, whole ones, of which the range starts
+    /// with one and all have been used. They are as before if the system cannot, or does not want
+    /// to. Whether another try could go better.
+    pub(crate) fn collapse(&self, offset: usize, len: usize) -> bool {
+        assert!(offset.is_multiple_of(HUGE) && offset + len <= self.len);
+        // SAFETY: advice on a mapping of our own, which changes no contents.
+        let result =
+            unsafe { libc::madvise(self.base().wrapping_add(offset).cast(), len, MADV_COLLAPSE) };
+        result == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL)
     }
 
     pub(crate) fn base(&self) -> *mut u8 {
@@ -65,6 +78,72 @@ impl Drop for Mapping {
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len) };
     }
 }
+
+const FIXED: i32 = libc::MAP_FIXED;
+const READ_AND_WRITE: i32 = libc::PROT_READ | libc::PROT_WRITE;
+/// Linux 6.1.
+const MADV_COLLAPSE: i32 = 25;
+
+/// # Safety
+/// With `MAP_FIXED`, the range is the caller's.
+unsafe fn map(
+    at: *mut u8,
+    len: usize,
+    protection: i32,
+    flags: i32,
+    fd: i32,
+    offset: u64,
+) -> io::Result<NonNull<u8>> {
+    let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the caller's promise.
+    let base = unsafe { libc::mmap64(at.cast(), len, protection, flags, fd, offset) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+/// Addresses that nothing uses, for a mapping that starts where a huge page could.
+struct Room {
+    whole: NonNull<u8>,
+    len: usize,
+    start: *mut u8,
+}
+
+impl Room {
+    /// `None`: there is none, and the mapping may have to be anywhere.
+    fn of(len: usize) -> Option<Self> {
+        let len = len.checked_add(HUGE)?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: at an address that the system chooses.
+        let whole = unsafe { map(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) }.ok()?;
+        let start = whole.as_ptr().wrapping_add(whole.as_ptr().align_offset(HUGE));
+        Some(Self { whole, len, start })
+    }
+
+    /// Gives back what is before and behind so many bytes from the start.
+    fn leave(self, len: usize) {
+        let before = self.start.addr() - self.whole.addr().get();
+        let end = before + len.next_multiple_of(PAGE);
+        let (whole, all) = (self.whole.as_ptr(), self.len);
+        std::mem::forget(self);
+        for (start, end) in [(0, before), (end, all.next_multiple_of(PAGE))] {
+            if start < end {
+                // SAFETY: ours, and nothing is mapped there.
+                unsafe { libc::munmap(whole.wrapping_add(start).cast(), end - start) };
+            }
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: ours, and nothing is mapped there.
+        unsafe { libc::munmap(self.whole.as_ptr().cast(), self.len) };
+    }
+}
+
+const PAGE: usize = 4096;
 
 /// A mapped, shared, sealed memfd.
 #[derive(Debug)]
@@ -169,6 +248,22 @@ mod tests {
         unsafe {
             ours.base().add(65_535).write_volatile(7);
             assert_eq!(theirs.base().add(65_535).read_volatile(), 7);
+        }
+    }
+
+    #[test]
+    fn a_long_mapping_is_aligned_and_leaves_nothing_beside_it() {
+        let count = || std::fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+        let ours = Segment::create(c"test", 4 * HUGE + 5000).unwrap();
+        for len in [HUGE, HUGE + 1, 2 * HUGE + 5000] {
+            let before = count();
+            let mapped = Mapping::new(ours.fd(), HUGE as u64, len, libc::MAP_PRIVATE).unwrap();
+            assert_eq!(mapped.base().align_offset(HUGE), 0);
+            // SAFETY: valid for the mapping's length; one thread uses it.
+            unsafe { mapped.base().add(len - 1).write_volatile(1) };
+            drop(mapped);
+            // Those of other tests come and go.
+            assert!(count() < before + 10);
         }
     }
 

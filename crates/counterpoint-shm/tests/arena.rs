@@ -92,3 +92,31 @@ fn a_receiver_returns_what_it_was_lent_and_nothing_else() {
     lent.drain().for_each(|block| arena.free(block));
     assert!(lent.is_empty() && arena.is_empty());
 }
+
+#[test]
+fn what_is_used_again_becomes_huge_pages_and_keeps_its_meaning() {
+    const LEN: usize = 9 << 20;
+    let mut arena = Arena::create(c"test", LEAST).unwrap();
+    let small = arena.alloc(5000).unwrap();
+    let mut offset = None;
+    for byte in 1..5 {
+        let block = arena.alloc(LEN).unwrap();
+        assert_eq!(block.offset() % (2 << 20), 0);
+        assert_eq!(*offset.get_or_insert(block.offset()), block.offset());
+        if byte > 1 {
+            // SAFETY: the block is ours, and that long.
+            assert_eq!(unsafe { arena.bytes(&block).add(LEN - 1).read() }, byte - 1, "as it was");
+        }
+        fill(&arena, &block, byte);
+        let view = View::map(arena.reader(), arena.len(), block.offset(), LEN).unwrap();
+        assert!((0..LEN).step_by(4096).all(|at| read(&view, at) == byte));
+        // SAFETY: in range of a view that exists.
+        unsafe { view.as_ptr().write_volatile(99) };
+        assert_eq!([read(&view, 0), read(&view, 1), read(&view, 2 << 20)], [99, byte, byte]);
+        // SAFETY: the block is ours.
+        assert_eq!(unsafe { arena.bytes(&block).read() }, byte);
+        drop(view);
+        arena.free(block);
+    }
+    arena.free(small);
+}

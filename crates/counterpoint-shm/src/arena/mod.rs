@@ -13,6 +13,12 @@
 //! used at 13. So the allocator hands out what was freed last, and keeps
 //! [`KEEP`] bytes of freed blocks before it returns pages to the system.
 //!
+//! A block of 2 MiB and more starts where a huge page can, and when it is handed out again
+//! its pages are put together to huge ones. For 8 MB that takes 0.4 ms off the receiver's page
+//! faults and 0.15 ms off its unmapping, once and for all, and costs 2 to 10 ms: what is used once
+//! is left as it is. Systems that give huge pages to no shared memory by themselves (most) do so
+//! when they are asked.
+//!
 //! Receivers get a descriptor that cannot write ([`Arena::reader`]). The seal made for that,
 //! `F_SEAL_FUTURE_WRITE`, is not used: it also forbids to return pages.
 
@@ -38,6 +44,8 @@ pub struct Arena {
     segment: Segment,
     reader: OwnedFd,
     shelves: Shelves,
+    /// Whether the system knows how to put pages together; tried when it is wanted.
+    can_collapse: bool,
 }
 
 impl Arena {
@@ -65,7 +73,7 @@ impl Arena {
         segment.mapping().leave_out_of_core_dumps();
         let reader = reopen_for_reading(segment.fd())?;
         let shelves = Shelves::new(segment.len() as u64);
-        Ok(Self { segment, reader, shelves })
+        Ok(Self { segment, reader, shelves, can_collapse: true })
     }
 
     /// The descriptor for receivers: it cannot be written to or mapped for shared writing.
@@ -88,11 +96,21 @@ impl Arena {
     /// it kills somebody, as for any other memory.
     #[must_use]
     pub fn alloc(&mut self, len: usize) -> Option<Block> {
-        self.shelves.take(len).or_else(|| {
+        let mut block = self.shelves.take(len).or_else(|| {
             let used = self.shelves.start_over()?;
             self.punch(0, used);
             self.shelves.take(len)
-        })
+        })?;
+        if let Some((offset, len)) = block.claim_huge() {
+            self.make_huge(offset as usize, len);
+        }
+        Some(block)
+    }
+
+    fn make_huge(&mut self, offset: usize, len: usize) {
+        if self.can_collapse {
+            self.can_collapse = self.segment.mapping().collapse(offset, len);
+        }
     }
 
     /// Takes a block back that nobody maps any more.

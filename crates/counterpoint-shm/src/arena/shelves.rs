@@ -4,12 +4,16 @@
 //! Unlike there, blocks are never split or merged: the range is virtual and far longer than what
 //! is ever in use.
 
+use crate::memory::HUGE;
 use std::collections::VecDeque;
 
 const PAGE: u64 = 4096;
 
 /// How many bytes of freed blocks stay in memory, to be handed out again without page faults.
 pub const KEEP: u64 = 256 << 20;
+
+/// No more bytes at a time are made huge pages: that takes about 10 ms.
+const HUGE_AT_A_TIME: usize = 32 << 20;
 
 /// Freed blocks of up to this many classes more than needed (a doubling) are better than fresh
 /// pages.
@@ -22,6 +26,9 @@ pub struct Block {
     offset: u64,
     len: usize,
     class: usize,
+    /// The bytes at its start that were used before, and those whose pages were made huge.
+    used: usize,
+    huge: usize,
 }
 
 impl Block {
@@ -34,6 +41,16 @@ impl Block {
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// What of it should be made huge pages now: whole ones that were used before, so that it takes
+    /// no more memory for that. Offset and length; not proposed again.
+    pub(super) fn claim_huge(&mut self) -> Option<(u64, usize)> {
+        let end = self.used.min(self.huge + HUGE_AT_A_TIME) / HUGE * HUGE;
+        let len = end.checked_sub(self.huge).filter(|len| *len > 0)?;
+        let start = self.offset + self.huge as u64;
+        self.huge = end;
+        Some((start, len))
     }
 }
 
@@ -49,6 +66,8 @@ struct Shelf {
 struct Idle {
     offset: u64,
     since: u64,
+    used: usize,
+    huge: usize,
 }
 
 pub(super) struct Shelves {
@@ -98,49 +117,53 @@ impl Shelves {
     /// Warm before cold, cold before fresh, and before giving up whatever is large enough.
     pub(super) fn take(&mut self, len: usize) -> Option<Block> {
         let class = class_of(len as u64)?;
-        let (offset, class) = self
+        let block = self
             .take_warm(class..class + WARM_REACH)
             .or_else(|| self.take_cold(class..class + 1))
             .or_else(|| self.take_fresh(class))
             .or_else(|| self.take_warm(class..self.shelves.len()))
             .or_else(|| self.take_cold(class..self.shelves.len()))?;
-        self.in_use += size_of(class);
-        Some(Block { offset, len, class })
+        self.in_use += size_of(block.class);
+        Some(Block { len, ..block })
     }
 
-    fn take_warm(&mut self, classes: std::ops::Range<usize>) -> Option<(u64, usize)> {
+    fn take_warm(&mut self, classes: std::ops::Range<usize>) -> Option<Block> {
         for class in classes {
             if let Some(idle) = self.shelves.get_mut(class)?.warm.pop_back() {
                 self.idle -= size_of(class);
-                return Some((idle.offset, class));
+                let Idle { offset, used, huge, .. } = idle;
+                return Some(Block { offset, len: 0, class, used, huge });
             }
         }
         None
     }
 
-    fn take_cold(&mut self, classes: std::ops::Range<usize>) -> Option<(u64, usize)> {
+    fn take_cold(&mut self, classes: std::ops::Range<usize>) -> Option<Block> {
         for class in classes {
             if let Some(offset) = self.shelves.get_mut(class)?.cold.pop() {
-                return Some((offset, class));
+                return Some(Block { offset, len: 0, class, used: 0, huge: 0 });
             }
         }
         None
     }
 
-    fn take_fresh(&mut self, class: usize) -> Option<(u64, usize)> {
-        let offset = self.top;
-        let end = offset.checked_add(size_of(class)).filter(|end| *end <= self.len)?;
+    fn take_fresh(&mut self, class: usize) -> Option<Block> {
+        let size = size_of(class);
+        let align = if size < HUGE as u64 { PAGE } else { HUGE as u64 };
+        let offset = self.top.checked_next_multiple_of(align)?;
+        let end = offset.checked_add(size).filter(|end| *end <= self.len)?;
         self.top = end;
-        Some((offset, class))
+        Some(Block { offset, len: 0, class, used: 0, huge: 0 })
     }
 
     pub(super) fn put(&mut self, block: Block) {
-        let Block { offset, class, .. } = block;
+        let Block { offset, len, class, used, huge } = block;
         if self.shelves.len() <= class {
             self.shelves.resize_with(class + 1, Shelf::default);
         }
         self.clock += 1;
-        self.shelves[class].warm.push_back(Idle { offset, since: self.clock });
+        let idle = Idle { offset, since: self.clock, used: used.max(len), huge };
+        self.shelves[class].warm.push_back(idle);
         self.in_use -= size_of(class);
         self.idle += size_of(class);
     }
@@ -184,6 +207,33 @@ mod tests {
             assert!(len < 4 * PAGE || size_of(class) <= len + len / 4 + PAGE);
         }
         assert_eq!(class_of(u64::MAX), None);
+    }
+
+    #[test]
+    fn whole_huge_pages_that_were_used_are_claimed_once() {
+        const LEN: usize = 8 * HUGE + 5000;
+        let mut shelves = Shelves::new(1 << 30);
+        let page = shelves.take(1).unwrap();
+        assert_eq!((page.offset, shelves.take(1).unwrap().offset), (0, PAGE));
+        let mut block = shelves.take(LEN).unwrap();
+        assert_eq!((block.offset, block.claim_huge()), (HUGE as u64, None));
+        shelves.put(block);
+        let mut block = shelves.take(LEN + HUGE).unwrap();
+        assert_eq!(block.claim_huge(), Some((HUGE as u64, 8 * HUGE)));
+        assert_eq!(block.claim_huge(), None);
+        shelves.put(block);
+        let mut block = shelves.take(LEN).unwrap();
+        assert_eq!(block.claim_huge(), Some((9 * HUGE as u64, HUGE)));
+    }
+
+    #[test]
+    fn much_is_claimed_part_by_part() {
+        let mut shelves = Shelves::new(1 << 30);
+        let block = shelves.take(3 * HUGE_AT_A_TIME / 2).unwrap();
+        shelves.put(block);
+        let mut block = shelves.take(3 * HUGE_AT_A_TIME / 2).unwrap();
+        assert_eq!(block.claim_huge(), Some((0, HUGE_AT_A_TIME)));
+        assert_eq!(block.claim_huge(), Some((HUGE_AT_A_TIME as u64, HUGE_AT_A_TIME / 2)));
     }
 
     #[test]

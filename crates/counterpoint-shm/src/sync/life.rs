@@ -45,17 +45,31 @@ mod real {
     use super::{ID, ID_BITS, Owner};
     // Private to this process, and outside of every model.
     use std::cell::Cell;
-    use std::sync::Once;
-    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
     /// Counts the forks between this process and the first of its ancestors that asked.
     static FORKS: AtomicU32 = AtomicU32::new(1);
+    /// Whether forks are counted.
+    static WATCHED: AtomicBool = AtomicBool::new(false);
     /// This process's start; 0 if it was not asked for yet.
     static START: AtomicU64 = AtomicU64::new(0);
 
     thread_local! {
         /// This thread's word, and after how many forks it was made.
         static ME: Cell<(u32, u64)> = const { Cell::new((0, 0)) };
+    }
+
+    /// Has forks counted from now on. Threads that come here at the same time have each counted
+    /// twice, which does no harm; one waiting for the other could, in a fork, wait for ever.
+    fn watch_forks() {
+        // ORDERING: the pair makes the registration happen before what is done on its strength.
+        if !WATCHED.load(Ordering::Acquire) {
+            // SAFETY: the handler only stores to atomics. Should it be refused for want of memory,
+            // a forked child would take itself for its parent.
+            let refused = unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+            assert_eq!(refused, 0, "no memory for a fork handler");
+            WATCHED.store(true, Ordering::Release);
+        }
     }
 
     impl Owner {
@@ -68,13 +82,7 @@ mod real {
 
         #[cold]
         fn look_up() -> Self {
-            static WATCH: Once = Once::new();
-            WATCH.call_once(|| {
-                // SAFETY: the handler only stores to atomics. Should it be refused for want of
-                // memory, a forked child would take itself for its parent.
-                let refused = unsafe { libc::pthread_atfork(None, None, Some(forked)) };
-                assert_eq!(refused, 0, "no memory for a fork handler");
-            });
+            watch_forks();
             // SAFETY: plain system calls.
             let (pid, thread) = unsafe { (libc::getpid(), libc::syscall(libc::SYS_gettid)) };
             let bits = pack(pid as u64, thread as u64, own_start(pid));
