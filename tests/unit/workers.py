@@ -120,7 +120,7 @@ def spares() -> list[int]:
 def name_of(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
-    except FileNotFoundError:
+    except OSError:  # it has ended
         return ""
 
 
