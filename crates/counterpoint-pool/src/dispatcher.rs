@@ -14,6 +14,9 @@ use crate::state::PoolState;
 use counterpoint_shm::clock;
 use counterpoint_sync::waiter::Notify;
 
+/// How often a turn looks at lanes that always have more.
+const ROUNDS: usize = 16;
+
 /// How long until a full sideband is tried again, in nanoseconds.
 const STALLED: u64 = 1_000_000;
 
@@ -36,6 +39,7 @@ fn listen<N: Notify, K>(shared: &Shared<N, K>) {
             state.turn()
         });
         let Some(until) = sleep else { break };
+        shared.let_others();
         let timeout = (until != u64::MAX).then(|| until.saturating_sub(clock::now()));
         poller.wait(timeout, |token| {
             if token == POKE {
@@ -50,9 +54,10 @@ fn listen<N: Notify, K>(shared: &Shared<N, K>) {
 }
 
 impl<N: Notify, K> PoolState<N, K> {
-    /// One round. Until when to sleep; `None`: the pool is over.
+    /// A few rounds, as long as there is more. Until when to sleep; `None`: the pool is over.
     pub(crate) fn turn(&mut self) -> Option<u64> {
-        loop {
+        self.asleep_until = 0;
+        for _ in 0..ROUNDS {
             self.hear_more();
             self.drain();
             let now = clock::now();
@@ -77,6 +82,8 @@ impl<N: Notify, K> PoolState<N, K> {
                 return Some(self.asleep_until);
             }
         }
+        // Others want the state too, and whoever was claimed is woken when it is let go.
+        Some(0)
     }
 
     fn prepare_sleep(&mut self) -> Option<u64> {

@@ -32,6 +32,7 @@ mod death;
 mod delivery;
 mod dispatcher;
 mod drain;
+pub mod forks;
 mod inlet;
 mod job;
 mod limits;

@@ -7,7 +7,11 @@ use crate::station::Station;
 use crate::system::{Doorbell, Poller};
 use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
+
+/// How often the dispatcher yields to those who want the state.
+const COURTESY: usize = 20;
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
@@ -19,6 +23,8 @@ pub(crate) const INLET: u64 = 1 << 33;
 /// What submitters, the dispatcher and the courier of one pool share.
 pub struct Shared<N, K> {
     state: Mutex<PoolState<N, K>>,
+    /// How many threads wait for it.
+    wanting: AtomicU32,
     /// What the courier reads.
     pub mailbox: Mailbox<News<N, K>>,
     /// What the listener reads: whatever holds that up holds up no news.
@@ -40,13 +46,36 @@ impl<N: Notify, K> Shared<N, K> {
         let (poller, bell) = (Poller::new()?, Arc::new(Doorbell::new()?));
         poller.add(bell.fd(), POKE, false)?;
         let ears = RwLock::new(Some(Ears { poller, bell }));
-        let (state, mailbox, speech) = (Mutex::new(state), Mailbox::default(), Mailbox::default());
-        Ok(Self { state, mailbox, speech, ears, generation: fork::generation() })
+        let (state, wanting) = (Mutex::new(state), AtomicU32::new(0));
+        let (mailbox, speech) = (Mailbox::default(), Mailbox::default());
+        Ok(Self { state, wanting, mailbox, speech, ears, generation: fork::generation() })
     }
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
     pub fn lock(&self) -> MutexGuard<'_, PoolState<N, K>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait_for_lock(),
+        }
+    }
+
+    #[cold]
+    fn wait_for_lock(&self) -> MutexGuard<'_, PoolState<N, K>> {
+        self.wanting.fetch_add(1, Ordering::Relaxed);
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wanting.fetch_sub(1, Ordering::Relaxed);
+        state
+    }
+
+    /// Gives those who wait for the state a chance, which the lock by itself does not.
+    pub(crate) fn let_others(&self) {
+        for _ in 0..COURTESY {
+            if self.wanting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// Runs `f` on the state; then wakes whom it claimed and drops what it ended.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 mod speech;
 
 /// Nobody but threads waits here.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Notify for Nobody {
     fn notify(&self) -> bool {
@@ -27,7 +27,7 @@ impl Notify for Nobody {
 type Task = Job<Nobody, ()>;
 
 /// A pool that no thread serves: the tests take its turns.
-struct Pool(Arc<Shared<Nobody, ()>>);
+pub(crate) struct Pool(pub(crate) Arc<Shared<Nobody, ()>>);
 
 /// A worker that answers when it is told to.
 struct Worker {
@@ -35,7 +35,7 @@ struct Worker {
     id: u32,
 }
 
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     workers: 2,
     least: 0,
     idle: None,
@@ -46,7 +46,7 @@ const LIMITS: Limits = Limits {
 };
 
 impl Pool {
-    fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let definition = |id: u32| Some(format!("function {id}").into_bytes().into());
         let state = PoolState::new(limits, Box::new(definition));
         Self(Arc::new(Shared::new(state).unwrap()))

@@ -25,12 +25,20 @@ use std::sync::OnceLock;
 /// left behind. Once, however many interpreters and modules there are.
 fn notice_forks() -> PyResult<()> {
     static NOTICED: OnceLock<i32> = OnceLock::new();
-    extern "C" fn forked() {
-        counterpoint_sync::waiter::fork::forked();
+    extern "C" fn before() {
+        counterpoint_pool::forks::prepare();
     }
-    // SAFETY: the handler is a function of this library, which is never unloaded; it adds to an
-    // atomic number and does nothing else.
-    let failed = *NOTICED.get_or_init(|| unsafe { libc::pthread_atfork(None, None, Some(forked)) });
+    extern "C" fn in_parent() {
+        counterpoint_pool::forks::release();
+    }
+    extern "C" fn in_child() {
+        counterpoint_sync::waiter::fork::forked();
+        counterpoint_pool::forks::release();
+    }
+    let (before, parent, child) = (Some(before as _), Some(in_parent as _), Some(in_child as _));
+    // SAFETY: the handlers are functions of this library, which is never unloaded; they run where
+    // memory can be had, and take locks that the forking thread does not hold.
+    let failed = *NOTICED.get_or_init(|| unsafe { libc::pthread_atfork(before, parent, child) });
     if failed == 0 { Ok(()) } else { Err(PyMemoryError::new_err("pthread_atfork")) }
 }
 

@@ -6,7 +6,7 @@ use super::measured::Measured;
 use crate::boundary::{
     Meter, Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, observe, seconds,
 };
-use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station};
+use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station, forks};
 use counterpoint_shm::arena::{self, Arena};
 use counterpoint_sync::executor::future::{Done, FutureState};
 use counterpoint_sync::wait::Wait;
@@ -276,6 +276,7 @@ impl ProcessPool {
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
         };
+        forks::watch(&core.shared);
         Ok(Self { core: Arc::new(core), interner })
     }
 
