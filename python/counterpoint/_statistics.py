@@ -92,12 +92,12 @@ class ExecutorStatistics(NamedTuple):
     done: int
     """Tasks that returned."""
     failed: int
-    """Tasks that raised."""
+    """Tasks that raised, or did not end in time."""
     cancelled: int
     """Tasks that were cancelled before they ran."""
     queue_delay: WaitStatistics
-    """From `submit` to the task's first instruction."""
+    """From `submit` to the task's first instruction, of its first attempt."""
     run_time: WaitStatistics
-    """From the task's first instruction to its end."""
+    """From the task's first instruction to its end, once for each attempt."""
     utilisation: float
     """Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1."""

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import math
 import queue
+import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from counterpoint import futures
 from counterpoint._futures import waiting
 from counterpoint.futures import ThreadPoolExecutor, cancellation_token
 from tests.support import DEADLINE, eventually, loops, result, run_async, spawn
-from tests.unit.pools import Busy
+from tests.unit.pools import Busy, spin
 
 
 @pytest.fixture
@@ -226,6 +227,73 @@ class TestOptions:
             one.options(retries=5, retry_on=(ValueError, KeyError)).submit(flaky, 3).result()
         assert one.statistics().failed == 2
 
+    def test_each_attempt_is_time_in_tasks(self) -> None:
+        attempts: list[int] = []
+
+        def flaky() -> None:
+            attempts.append(1)
+            spin(0.02)
+            if len(attempts) < 4:
+                raise OSError
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.options(retries=5).submit(flaky).result(DEADLINE)
+        seen = pool.statistics()
+        assert (seen.done, seen.failed, seen.run_time.count, seen.queue_delay.count) == (1, 0, 4, 1)
+        assert seen.run_time.total >= 0.08
+        assert 0 < seen.queue_delay.total < seen.run_time.total
+        # What is not in tasks is the start of the thread, and the turns of others.
+        assert seen.utilisation > 0.5
+
+    def test_the_delay_of_a_retried_task_is_that_of_its_first_attempt(self) -> None:
+        def fail() -> None:
+            raise OSError
+
+        with ThreadPoolExecutor(1) as pool:
+            with Busy(pool):
+                future = pool.options(retries=3).submit(fail)
+                spin(0.02)
+            assert isinstance(future.exception(DEADLINE), OSError)
+        seen = pool.statistics()
+        assert seen.queue_delay.count == 2
+        assert seen.queue_delay.max >= 0.02
+        assert (seen.done, seen.failed, seen.run_time.count) == (1, 1, 5)
+
+    @pytest.mark.parametrize("then", ["return", "raise", "raise and retry"])
+    def test_a_task_that_is_late_has_failed_once(self, then: str) -> None:
+        go_on = threading.Event()
+
+        def late() -> None:
+            assert go_on.wait(DEADLINE)
+            if then != "return":
+                raise OSError
+
+        with ThreadPoolExecutor(1) as pool:
+            limited = pool.options(timeout=0.01, retries=int("retry" in then))
+            future = limited.submit(late)
+            assert isinstance(future.exception(DEADLINE), TimeoutError)
+            seen = pool.statistics()
+            assert (seen.done, seen.failed, seen.running) == (0, 1, 1)
+            go_on.set()
+        seen = pool.statistics()
+        assert (seen.done, seen.failed, seen.cancelled, seen.running) == (0, 1, 0, 0)
+        assert pool._meter.counts()["failed"] == 1
+
+    def test_the_last_attempt_that_is_late_has_failed_once(self) -> None:
+        attempts: list[int] = []
+
+        def late() -> None:
+            attempts.append(1)
+            if len(attempts) == 1:
+                raise OSError
+            cancellation_token().wait(DEADLINE)
+
+        with ThreadPoolExecutor(1) as pool:
+            future = pool.options(timeout=0.05, retries=1).submit(late)
+            assert isinstance(future.exception(DEADLINE), TimeoutError)
+        seen = pool.statistics()
+        assert (seen.done, seen.failed, seen.run_time.count) == (0, 1, 2)
+
     def test_a_task_between_attempts_can_be_cancelled(self, one: ThreadPoolExecutor) -> None:
         attempts: list[int] = []
 
@@ -246,6 +314,15 @@ class TestOptions:
     def test_names_show(self, one: ThreadPoolExecutor) -> None:
         future = one.options(name="parse").submit(abs, -1)
         assert future.name == "parse"
+        assert re.fullmatch(r"<Future at 0x\w+ name='parse' state=\w+( returned int)?>", repr(future))
+        future.name = 3
+        assert "name" not in repr(future)
+
+    def test_an_error_of_time_names_the_task(self, one: ThreadPoolExecutor) -> None:
+        limited = one.options(timeout=0.01, name="it's")
+        future = limited.submit(lambda: cancellation_token().wait(DEADLINE))
+        with pytest.raises(TimeoutError, match='^the task "it\'s" did not end within 0.01 s$'):
+            future.result(DEADLINE)
         assert "priority=3" in repr(one.options(priority=3))
 
     def test_keywords_of_the_call_stay_its_own(self, one: ThreadPoolExecutor) -> None:

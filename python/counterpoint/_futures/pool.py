@@ -178,7 +178,8 @@ class ThreadPoolExecutor(PoolBase):
             retry_on: For which exceptions. A task whose time is over is not tried again.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
                 0.
-            name: The future's attribute `name`, for logs and debuggers; without it there is none.
+            name: The future's attribute `name`, which its repr and its `TimeoutError` show; without
+                it there is none.
 
         Raises:
             ValueError: `timeout` is not positive, or `retries` is negative.
