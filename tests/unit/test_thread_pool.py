@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import math
 import queue
-import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -18,9 +16,9 @@ import pytest
 
 from counterpoint import futures
 from counterpoint._futures import waiting
-from counterpoint.futures import ThreadPoolExecutor, cancellation_token
+from counterpoint.futures import ThreadPoolExecutor
 from tests.support import DEADLINE, eventually, loops, result, run_async, spawn
-from tests.unit.pools import Busy, spin
+from tests.unit.pools import Busy
 
 
 @pytest.fixture
@@ -161,190 +159,6 @@ class TestTasks:
             busy.go_on.set()
             result(ending)
             assert isinstance(late.exception(), RuntimeError)
-
-
-class TestOptions:
-    def test_priority(self, one: ThreadPoolExecutor) -> None:
-        order: list[str] = []
-        with Busy(one):
-            pending = [
-                one.options(priority=priority).submit(order.append, f"{priority}{name}")
-                for priority, name in [(0, "a"), (5, "a"), (-1, "a"), (5, "b"), (0, "b"), (9, "a")]
-            ]
-        futures.wait(pending)
-        assert order == ["9a", "5a", "5b", "0a", "0b", "-1a"]
-
-    def test_timeout_fails_the_future_and_tells_the_task(self, one: ThreadPoolExecutor) -> None:
-        told: list[Any] = []
-
-        def task() -> str:
-            token = cancellation_token()
-            assert token is cancellation_token()
-            told.append(token.wait(DEADLINE))
-            told.append(token.reason)
-            with pytest.raises(futures.CancelledError, match="did not end within"):
-                token.raise_if_cancelled()
-            return "too late"
-
-        future = one.options(timeout=0.02).submit(task)
-        with pytest.raises(TimeoutError, match=r"^the task did not end within 0.02 s$"):
-            future.result(DEADLINE)
-        one.submit(int).result(DEADLINE)
-        assert told == [True, "the task did not end within 0.02 s"]
-
-    def test_timeouts_in_time_leave_no_thread(self, pool: ThreadPoolExecutor) -> None:
-        quick = [pool.options(timeout=100).submit(abs, n) for n in range(50)]
-        assert [each.result(DEADLINE) for each in quick] == list(range(50))
-        pool.shutdown()
-        eventually(
-            lambda: all(thread.name != "counterpoint-timers" for thread in threading.enumerate())
-        )
-
-    def test_a_token_of_a_task_without_a_limit(self, one: ThreadPoolExecutor) -> None:
-        def task() -> tuple[bool, bool, str | None, str]:
-            token = cancellation_token()
-            token.raise_if_cancelled()
-            return token.is_cancelled, token.wait(0.001), token.reason, repr(token)
-
-        expected = (False, False, None, "<CancellationToken active>")
-        assert one.submit(task).result() == task() == expected
-
-    def test_retries(self, one: ThreadPoolExecutor) -> None:
-        attempts: list[int] = []
-
-        def flaky(succeed_at: int) -> int:
-            attempts.append(1)
-            if len(attempts) < succeed_at:
-                raise OSError(len(attempts))
-            return len(attempts)
-
-        assert one.options(retries=2).submit(flaky, 3).result() == 3
-        attempts.clear()
-        with pytest.raises(OSError, match=r"^2$"):
-            one.options(retries=1).submit(flaky, 3).result()
-        attempts.clear()
-        with pytest.raises(OSError, match=r"^1$"):
-            one.options(retries=5, retry_on=(ValueError, KeyError)).submit(flaky, 3).result()
-        assert one.statistics().failed == 2
-
-    def test_each_attempt_is_time_in_tasks(self) -> None:
-        attempts: list[int] = []
-
-        def flaky() -> None:
-            attempts.append(1)
-            spin(0.02)
-            if len(attempts) < 4:
-                raise OSError
-
-        with ThreadPoolExecutor(1) as pool:
-            pool.options(retries=5).submit(flaky).result(DEADLINE)
-        seen = pool.statistics()
-        assert (seen.done, seen.failed, seen.run_time.count, seen.queue_delay.count) == (1, 0, 4, 1)
-        assert seen.run_time.total >= 0.08
-        assert 0 < seen.queue_delay.total < seen.run_time.total
-        # What is not in tasks is the start of the thread, and the turns of others.
-        assert seen.utilisation > 0.5
-
-    def test_the_delay_of_a_retried_task_is_that_of_its_first_attempt(self) -> None:
-        def fail() -> None:
-            raise OSError
-
-        with ThreadPoolExecutor(1) as pool:
-            with Busy(pool):
-                future = pool.options(retries=3).submit(fail)
-                spin(0.02)
-            assert isinstance(future.exception(DEADLINE), OSError)
-        seen = pool.statistics()
-        assert seen.queue_delay.count == 2
-        assert seen.queue_delay.max >= 0.02
-        assert (seen.done, seen.failed, seen.run_time.count) == (1, 1, 5)
-
-    @pytest.mark.parametrize("then", ["return", "raise", "raise and retry"])
-    def test_a_task_that_is_late_has_failed_once(self, then: str) -> None:
-        go_on = threading.Event()
-
-        def late() -> None:
-            assert go_on.wait(DEADLINE)
-            if then != "return":
-                raise OSError
-
-        with ThreadPoolExecutor(1) as pool:
-            limited = pool.options(timeout=0.01, retries=int("retry" in then))
-            future = limited.submit(late)
-            assert isinstance(future.exception(DEADLINE), TimeoutError)
-            seen = pool.statistics()
-            assert (seen.done, seen.failed, seen.running) == (0, 1, 1)
-            go_on.set()
-        seen = pool.statistics()
-        assert (seen.done, seen.failed, seen.cancelled, seen.running) == (0, 1, 0, 0)
-        assert pool._meter.counts()["failed"] == 1
-
-    def test_the_last_attempt_that_is_late_has_failed_once(self) -> None:
-        attempts: list[int] = []
-
-        def late() -> None:
-            attempts.append(1)
-            if len(attempts) == 1:
-                raise OSError
-            cancellation_token().wait(DEADLINE)
-
-        with ThreadPoolExecutor(1) as pool:
-            future = pool.options(timeout=0.05, retries=1).submit(late)
-            assert isinstance(future.exception(DEADLINE), TimeoutError)
-        seen = pool.statistics()
-        assert (seen.done, seen.failed, seen.run_time.count) == (0, 1, 2)
-
-    def test_a_task_between_attempts_can_be_cancelled(self, one: ThreadPoolExecutor) -> None:
-        attempts: list[int] = []
-
-        def fail() -> None:
-            attempts.append(1)
-            raise OSError
-
-        first = Busy(one)
-        future = one.options(retries=10**6).submit(fail)
-        # The first attempt comes before the second task, all others after it.
-        with Busy(one, wait=False) as second:
-            first.go_on.set()
-            assert second.begun.wait(DEADLINE)
-            assert future.cancel()
-        assert future.cancelled()
-        assert len(attempts) == 1
-
-    def test_names_show(self, one: ThreadPoolExecutor) -> None:
-        future = one.options(name="parse").submit(abs, -1)
-        assert future.name == "parse"
-        assert re.fullmatch(r"<Future at 0x\w+ name='parse' state=\w+( returned int)?>", repr(future))
-        future.name = 3
-        assert "name" not in repr(future)
-
-    def test_an_error_of_time_names_the_task(self, one: ThreadPoolExecutor) -> None:
-        limited = one.options(timeout=0.01, name="it's")
-        future = limited.submit(lambda: cancellation_token().wait(DEADLINE))
-        with pytest.raises(TimeoutError, match='^the task "it\'s" did not end within 0.01 s$'):
-            future.result(DEADLINE)
-        assert "priority=3" in repr(one.options(priority=3))
-
-    def test_keywords_of_the_call_stay_its_own(self, one: ThreadPoolExecutor) -> None:
-        def call(*, timeout: int, name: str) -> tuple[int, str]:
-            return timeout, name
-
-        assert one.options(timeout=5).submit(call, timeout=1, name="n").result() == (1, "n")
-
-    @pytest.mark.parametrize(
-        ("options", "error"),
-        [
-            ({"timeout": 0}, ValueError),
-            ({"timeout": math.nan}, ValueError),
-            ({"retries": -1}, ValueError),
-            ({"retry_on": 3}, TypeError),
-            ({"retry_on": (OSError, int)}, TypeError),
-            ({"retrys": 3}, TypeError),
-        ],
-    )
-    def test_bad_input(self, one: ThreadPoolExecutor, options: Any, error: type[Exception]) -> None:
-        with pytest.raises(error):
-            one.options(**options)
 
 
 class TestBounds:

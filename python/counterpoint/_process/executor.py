@@ -238,7 +238,7 @@ class ProcessPoolExecutor(_Base):
             retry_on: For which exceptions.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
                 0.
-            name: The future's attribute `name`, for logs and debuggers.
+            name: The future's attribute `name`, which its repr and its `TimeoutError` show.
 
         Raises:
             ValueError: A time is not positive, or `retries` is negative.
