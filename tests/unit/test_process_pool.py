@@ -336,16 +336,6 @@ class TestOptions:
         assert future.name == "parse"
         assert future.result(DEADLINE) == 4
 
-    @pytest.mark.parametrize(
-        ("wrong", "error"),
-        [({"timeout": 0}, ValueError), ({"retries": -1}, ValueError), ({"retry_on": 3}, TypeError)],
-    )
-    def test_nonsense(
-        self, pool: ProcessPoolExecutor, wrong: dict[str, Any], error: type[Exception]
-    ) -> None:
-        with pytest.raises(error):
-            pool.options(**wrong)
-
 
 def flaky(path: str, succeed_at: int) -> int:
     append(path, "x")

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -46,7 +47,10 @@ class TestConstruction:
             ({"max_workers": -1}, ValueError, "^max_workers must be greater than 0$"),
             ({"max_workers": "2"}, TypeError, "not supported between"),
             ({"initializer": 3}, TypeError, "^initializer must be a callable$"),
-            ({"max_pending": 0}, ValueError, "max_pending must be None or greater than 0, not 0"),
+            ({"max_pending": 0}, ValueError, "^max_pending must be at least 1, not 0$"),
+            ({"max_pending": 10**30}, ValueError, "^max_pending must be at most "),
+            ({"max_pending": "x"}, TypeError, "^max_pending must be an integer, not 'x'$"),
+            ({"max_pending": 1.5}, TypeError, "^max_pending must be an integer, not 1.5$"),
             ({"on_full": "wait"}, ValueError, "on_full must be 'block' or 'raise', not 'wait'"),
         ],
     )
@@ -373,6 +377,15 @@ class TestMap:
         pytest.importorskip("tqdm")
         assert list(pool.map(abs, [-1, 2], progress=True)) == [1, 2]
         assert "2/2" in capsys.readouterr().err
+
+    def test_progress_without_its_package_is_refused_at_once(
+        self, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        calls: list[int] = []
+        with pytest.raises(ImportError, match=r"^progress=True needs .* pip install tqdm$"):
+            pool.map(calls.append, [1], progress=True)
+        assert calls == []
 
     def test_a_submit_of_a_subclass_sees_every_call(self) -> None:
         class Mine(ThreadPoolExecutor):

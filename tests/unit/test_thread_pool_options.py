@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from counterpoint import futures
-from counterpoint.futures import ThreadPoolExecutor, cancellation_token
+from counterpoint.futures import ProcessPoolExecutor, ThreadPoolExecutor, cancellation_token
 from tests.support import DEADLINE, eventually
 from tests.unit.pools import Busy, spin
 
@@ -212,17 +212,31 @@ def test_keywords_of_the_call_stay_its_own(one: ThreadPoolExecutor) -> None:
     assert one.options(timeout=5).submit(call, timeout=1, name="n").result() == (1, "n")
 
 
-@pytest.mark.parametrize(
-    ("options", "error"),
-    [
-        ({"timeout": 0}, ValueError),
-        ({"timeout": math.nan}, ValueError),
-        ({"retries": -1}, ValueError),
-        ({"retry_on": 3}, TypeError),
-        ({"retry_on": (OSError, int)}, TypeError),
-        ({"retrys": 3}, TypeError),
-    ],
-)
-def test_bad_input(one: ThreadPoolExecutor, options: Any, error: type[Exception]) -> None:
-    with pytest.raises(error):
-        one.options(**options)
+BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"timeout": 0}, ValueError, "timeout must be None or greater than 0, not 0"),
+    ({"timeout": math.nan}, ValueError, "timeout must be None or greater than 0, not nan"),
+    ({"timeout": "x"}, TypeError, "timeout must be a number of seconds or None, not 'x'"),
+    ({"timeout": 10**400}, ValueError, "timeout is out of range: 1000"),
+    ({"retries": -1}, ValueError, "retries must be at least 0, not -1"),
+    ({"retries": 2**32}, ValueError, "retries must be at most 4294967295, not 4294967296"),
+    ({"retries": 1.5}, TypeError, "retries must be an integer, not 1.5"),
+    ({"retries": math.inf}, TypeError, "retries must be an integer, not inf"),
+    ({"retries": "x"}, TypeError, "retries must be an integer, not 'x'"),
+    ({"retry_on": 3}, TypeError, "retry_on must be an exception class or a tuple of them, not 3"),
+    ({"retry_on": (OSError, int)}, TypeError, "retry_on must be an exception class"),
+    ({"priority": "x"}, TypeError, "priority must be an integer, not 'x'"),
+    ({"priority": 1.5}, TypeError, "priority must be an integer, not 1.5"),
+    ({"priority": 10**30}, ValueError, "priority must be at most 9223372036854775807, not 1000"),
+    ({"priority": -(10**30)}, ValueError, "priority must be at least -9223372036854775808, not"),
+    ({"name": 5}, TypeError, "name must be a string or None, not 5"),
+    ({"retrys": 3}, TypeError, "retrys"),
+]
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+@pytest.mark.parametrize(("options", "error", "text"), BAD)
+def test_bad_input(
+    kind: type[ThreadPoolExecutor], options: Any, error: type[Exception], text: str
+) -> None:
+    with kind(1) as pool, pytest.raises(error, match=re.escape(text)):
+        pool.options(**options)

@@ -12,7 +12,7 @@ from counterpoint import _records
 from counterpoint._core import Future, Meter, Pool, PoolBase, _sweep_timers, let_yield
 
 from .mapping import map_calls
-from .options import TaskOptions
+from .options import TaskOptions, check_pending
 from .workers import Starter
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
@@ -65,7 +65,7 @@ class ThreadPoolExecutor(PoolBase):
 
     Raises:
         ValueError: `max_workers` or `max_pending` is not positive, or `on_full` is something else.
-        TypeError: The initializer cannot be called.
+        TypeError: The initializer cannot be called, or `max_pending` is no integer.
 
     In a forked child the pool starts anew: without the parent's threads, and without its tasks.
 
@@ -95,10 +95,8 @@ class ThreadPoolExecutor(PoolBase):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        if max_pending is not None and max_pending < 1:
-            raise ValueError(f"max_pending must be None or greater than 0, not {max_pending}")
-        if on_full not in ("block", "raise"):
-            raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+        if max_pending is not None or on_full != "block":
+            check_pending(max_pending, on_full)
         self._max_workers = max_workers
         self._max_pending = max_pending
         self._on_full = on_full
@@ -182,8 +180,8 @@ class ThreadPoolExecutor(PoolBase):
                 it there is none.
 
         Raises:
-            ValueError: `timeout` is not positive, or `retries` is negative.
-            TypeError: `retry_on` is no exception class.
+            ValueError: `timeout` is not positive, or a number is out of range.
+            TypeError: An option is of a wrong type.
 
         >>> with ThreadPoolExecutor() as pool:
         ...     pool.options(retries=2, priority=5).submit(pow, 2, 5).result()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
 
 from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
 from counterpoint._futures.cpus import usable_cpus
+from counterpoint._futures.options import check_pending
 from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
@@ -134,7 +135,8 @@ class ProcessPoolExecutor(_Base):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        _check(max_pending, on_full, on_worker_death)
+        check_pending(max_pending, on_full)
+        _check_death(on_worker_death)
         check_size(max_workers, min_workers, idle_timeout, max_memory_per_worker)
         if finalizer is not None and not callable(finalizer):
             raise TypeError("finalizer must be a callable")
@@ -241,8 +243,8 @@ class ProcessPoolExecutor(_Base):
             name: The future's attribute `name`, which its repr and its `TimeoutError` show.
 
         Raises:
-            ValueError: A time is not positive, or `retries` is negative.
-            TypeError: `retry_on` is no exception class.
+            ValueError: A time is not positive, or a number is out of range.
+            TypeError: An option is of a wrong type.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
         >>> with ProcessPoolExecutor(1) as pool:
@@ -380,11 +382,7 @@ def _launcher(method: str) -> Launcher:
     return launcher
 
 
-def _check(max_pending: int | None, on_full: str, on_worker_death: str) -> None:
-    if max_pending is not None and max_pending < 1:
-        raise ValueError(f"max_pending must be None or greater than 0, not {max_pending}")
-    if on_full not in ("block", "raise"):
-        raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+def _check_death(on_worker_death: str) -> None:
     if on_worker_death not in ("isolate", "break"):
         raise ValueError(f"on_worker_death must be 'isolate' or 'break', not {on_worker_death!r}")
 
