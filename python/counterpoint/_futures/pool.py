@@ -17,7 +17,7 @@ from .workers import Starter
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Literal, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, Self, TypeVar
 
     from counterpoint._statistics import ExecutorStatistics
 
@@ -198,7 +198,7 @@ class ThreadPoolExecutor(PoolBase):
 
         >>> import asyncio
         >>> async def main():
-        ...     with ThreadPoolExecutor(max_pending=10) as pool:
+        ...     async with ThreadPoolExecutor(max_pending=10) as pool:
         ...         future = await pool.async_submit(pow, 2, 5)
         ...         return await future
         >>> asyncio.run(main())
@@ -266,6 +266,26 @@ class ThreadPoolExecutor(PoolBase):
             self._starter.join()
             _sweep_timers()
             self._counterpoint_pool.end()
+
+    async def __aenter__(self) -> Self:
+        """`async with pool`: as `with pool`, but its end does not block the event loop.
+
+        No stdlib call equals it. A cancellation of that wait leaves the pool closed, and its tasks
+        running.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     async with ThreadPoolExecutor() as pool:
+        ...         return await pool.submit(pow, 2, 5)
+        >>> asyncio.run(main())
+        32
+        """
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        from counterpoint._futures.closing import shut_down
+
+        await shut_down(self)
 
     def statistics(self) -> ExecutorStatistics:
         """What the pool did so far. No stdlib call equals it.

@@ -10,7 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
 from counterpoint._futures.cpus import usable_cpus
@@ -264,7 +264,7 @@ class ProcessPoolExecutor(_Base):
         >>> import asyncio
         >>> from counterpoint.futures import ProcessPoolExecutor
         >>> async def main():
-        ...     with ProcessPoolExecutor(1, max_pending=10) as pool:
+        ...     async with ProcessPoolExecutor(1, max_pending=10) as pool:
         ...         future = await pool.async_submit(pow, 2, 5)
         ...         return await future
         >>> asyncio.run(main())
@@ -307,6 +307,19 @@ class ProcessPoolExecutor(_Base):
             raise ValueError(f"Unsupported operation: {operation!r}")
         self._counterpoint_pool.close(True)
         self._counterpoint_pool.signal_workers(_SIGNALS[operation])
+
+    async def __aenter__(self) -> Self:
+        """`async with pool`: as `with pool`, but its end does not block the event loop.
+
+        No stdlib call equals it. A cancellation of that wait leaves the pool closed, and its tasks
+        running.
+        """
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        from counterpoint._futures.closing import shut_down
+
+        await shut_down(self)
 
     def statistics(self) -> ProcessPoolStatistics:
         """What the pool did so far. No stdlib call equals it.
