@@ -81,7 +81,7 @@ def test_an_exception_comes_through(kind: type[ThreadPoolExecutor]) -> None:
             await pool.submit(abs, -1)
             raise LookupError("mine")
 
-    with pytest.raises(LookupError, match="^'?mine'?$"):
+    with pytest.raises(LookupError, match="mine"):
         run_async(main())
 
 
