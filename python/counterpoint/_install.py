@@ -102,6 +102,7 @@ _guard = _thread.RLock()
 
 
 def install(
+    *,
     threading: bool = True,
     queue: bool = True,
     futures: bool = True,

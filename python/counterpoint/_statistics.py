@@ -25,79 +25,103 @@ class WaitStatistics(NamedTuple):
     """
 
     count: int  # type: ignore[assignment]  # tuple.count is of no use here
-    """Waits that ended, whether in success, in a timeout or in cancellation."""
     total: float
-    """Sum of all waits, in seconds."""
     p50: float
-    """Half of the waits took at most this long, in seconds."""
     p99: float
-    """All but one in a hundred waits took at most this long, in seconds."""
     max: float
-    """The longest wait, in seconds."""
 
 
 class LockStatistics(NamedTuple):
     """A lock, semaphore, condition, event, barrier or limiter."""
 
     name: str | None
-    """The name given to the object, if any."""
     owner: int | asyncio.Task[object] | None
-    """The thread ident or asyncio task that holds it; None if free or without a single owner."""
     waiters: int
-    """Threads and tasks that wait for it now."""
     waits: WaitStatistics
-    """Every wait for it so far."""
 
 
 class QueueStatistics(NamedTuple):
     """A queue of any order."""
 
     name: str | None
-    """The name given to the queue, if any."""
     size: int
-    """Items in it now."""
     maxsize: int
-    """The bound; 0 where there is none."""
     unfinished: int
-    """Items put for which `task_done()` has not been called yet."""
     puts: int
-    """Items put so far."""
     gets: int
-    """Items taken so far."""
     max_size: int
-    """The most items that it ever held."""
     put_waits: WaitStatistics
-    """Waits of `put` for room."""
     get_waits: WaitStatistics
-    """Waits of `get` for an item."""
     putters: int
-    """Threads and tasks that wait for room now."""
     getters: int
-    """Threads and tasks that wait for an item now."""
 
 
 class ExecutorStatistics(NamedTuple):
     """A pool of workers."""
 
     name: str | None
-    """The pool's `thread_name_prefix`, or None."""
     max_workers: int
-    """The most workers that run tasks at the same time."""
     workers: int
-    """Workers that exist now."""
     queued: int
-    """Tasks that wait for a worker now."""
     running: int
-    """Tasks that run now."""
     done: int
-    """Tasks that returned."""
     failed: int
-    """Tasks that raised."""
     cancelled: int
-    """Tasks that were cancelled before they ran."""
     queue_delay: WaitStatistics
-    """From `submit` to the task's first instruction."""
     run_time: WaitStatistics
-    """From the task's first instruction to its end."""
     utilisation: float
-    """Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1."""
+
+
+def describe(record: type[tuple[object, ...]], **fields: str) -> None:
+    """Give each field its text, which `help()` and the documentation show."""
+    for field, text in fields.items():
+        getattr(record, field).__doc__ = text
+
+
+# What a process pool's record says, too.
+TASKS = {
+    "max_workers": "The most workers that run tasks at the same time.",
+    "workers": "Workers that exist now.",
+    "queued": "Tasks that wait for a worker now.",
+    "running": "Tasks that run now.",
+    "done": "Tasks that returned.",
+    "cancelled": "Tasks that were cancelled before they ran.",
+    "queue_delay": "From `submit` to the task's first instruction, of its first attempt.",
+    "run_time": "From the task's first instruction to its end, once for each attempt.",
+    "utilisation": "Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1.",
+}
+describe(
+    WaitStatistics,
+    count="Waits that ended, whether in success, in a timeout or in cancellation.",
+    total="Sum of all waits, in seconds.",
+    p50="Half of the waits took at most this long, in seconds.",
+    p99="All but one in a hundred waits took at most this long, in seconds.",
+    max="The longest wait, in seconds.",
+)
+describe(
+    LockStatistics,
+    name="None: no lock has a name.",
+    owner="The thread ident or asyncio task that holds it; None if free or without a single owner.",
+    waiters="Threads and tasks that wait for it now.",
+    waits="Every wait for it so far.",
+)
+describe(
+    QueueStatistics,
+    name="None: no queue has a name.",
+    size="Items in it now.",
+    maxsize="The bound; 0 where there is none.",
+    unfinished="Items put for which `task_done()` has not been called yet.",
+    puts="Items put so far.",
+    gets="Items taken so far.",
+    max_size="The most items that it ever held.",
+    put_waits="Waits of `put` for room.",
+    get_waits="Waits of `get` for an item.",
+    putters="Threads and tasks that wait for room now.",
+    getters="Threads and tasks that wait for an item now.",
+)
+describe(
+    ExecutorStatistics,
+    **TASKS,
+    name="The pool's `thread_name_prefix`, or None.",
+    failed="Tasks that raised, or did not end in time.",
+)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from counterpoint.futures import ThreadPoolExecutor
 from tests.support import DEADLINE
+
+
+def spin(seconds: float) -> None:
+    """What a task does that is to be measured."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
 
 
 class Busy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_nothing_to_show_is_one_line() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [80, 100, 120, 200])
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_lines_fit_the_width_and_no_number_is_cut(
     width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,9 +131,56 @@ def test_lines_fit_the_width_and_no_number_is_cut(
     text = render(report(POOL, PROCESSES, QUEUE, lock_row()), "text", Utf8())
     tables = text.split("\n\n")[1:-1]
     assert len(tables) == 4
+    assert all("failed" in table for table in tables[:2])
     for line in "\n".join(tables).splitlines():
         assert len(line) <= width
         assert "…" not in line
+
+
+FAILING = POOL._replace(
+    name="a name that goes on and on",
+    site="/far/away/in/a/directory/of/packages/program.py:1234",
+    statistics=ExecutorStatistics(None, 4, 4, 0, 0, 0, 50, 0, SOME, SOME, 0.75),
+)
+
+
+def table(width: int, monkeypatch: pytest.MonkeyPatch, *rows: Row) -> str:
+    """The first table at that width."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    return render(report(*rows), "text", Utf8()).split("\n\n")[1]
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100])
+def test_columns_of_zeros_and_the_fronts_of_paths_go_first(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = table(width, monkeypatch, FAILING)
+    assert max(map(len, text.splitlines())) <= width
+    assert "ogram.py:1234 " in text
+    assert "failed" in text
+    assert " 50" in text
+    assert "cancelled" not in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 160])
+def test_no_two_headings_read_alike(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    *heads, row = table(width, monkeypatch, FAILING).splitlines()
+    ends = [match.end() for match in re.finditer(r"\S(?=\s\s|\s*$)", heads[-1])]
+    starts = [0, *ends[:-1]]
+    headings = [
+        " ".join(head[start:end].strip() for head in heads)
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    assert len(set(headings)) == len(headings) >= 3
+    assert "…" not in "".join(headings)
+    assert "50" in row
+
+
+def test_a_queue_keeps_its_counts_at_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = table(80, monkeypatch, QUEUE)
+    assert [title in text for title in ("puts", "gets", "left", "depth", "p50", "p99")] == [
+        True
+    ] * 6
 
 
 def test_the_widest_has_every_column(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,12 @@ def test_installing_adds_up_and_is_idempotent() -> None:
     assert threading.Lock is before
 
 
+def test_the_groups_have_names_only() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        install("queue")  # type: ignore[misc]
+    assert queue.Queue is not counterpoint.queue.Queue
+
+
 def test_somebody_elses_replacement_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     before = queue.Queue
 

@@ -30,6 +30,7 @@ from tests.processes import (
     stay,
 )
 from tests.support import DEADLINE, eventually, result, run_async, spawn
+from tests.unit.pools import spin
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -273,9 +274,10 @@ class TestStopping:
 
 class TestOptions:
     def test_a_limit(self, pool: ProcessPoolExecutor, meeting: Meeting) -> None:
-        future = pool.options(timeout=0.1).submit(stay, meeting)
-        with pytest.raises(TimeoutError, match="longer than its limit"):
+        future = pool.options(timeout=0.1, name="stay").submit(stay, meeting)
+        with pytest.raises(TimeoutError, match=r"^the task 'stay' ran longer than its limit"):
             future.result(DEADLINE)
+        assert " name='stay' state=finished raised TimeoutError" in repr(future)
         assert pool.options(timeout=60).submit(square, 3).result(DEADLINE) == 9
 
     def test_short_tasks_never_reach_their_limit(self, pool: ProcessPoolExecutor) -> None:
@@ -293,6 +295,14 @@ class TestOptions:
         often = pool.options(retries=5, retry_on=(ValueError, KeyError))
         with pytest.raises(OSError, match=r"^1$"):
             often.submit(flaky, str(path), 3).result(DEADLINE)
+
+    def test_each_attempt_is_time_in_tasks(self, tmp_path: Path) -> None:
+        with ProcessPoolExecutor(1) as pool:
+            call = pool.options(retries=5).submit(slow_and_flaky, str(tmp_path / "attempts"), 4)
+            assert call.result(DEADLINE) == 4
+        seen = pool.statistics()
+        assert (seen.done, seen.failed, seen.run_time.count, seen.queue_delay.count) == (1, 0, 4, 1)
+        assert seen.run_time.total >= 0.2
 
     def test_retries_are_judged_by_classes_that_misbehave(self, pool: ProcessPoolExecutor) -> None:
         class Meta(type):
@@ -326,16 +336,6 @@ class TestOptions:
         assert future.name == "parse"
         assert future.result(DEADLINE) == 4
 
-    @pytest.mark.parametrize(
-        ("wrong", "error"),
-        [({"timeout": 0}, ValueError), ({"retries": -1}, ValueError), ({"retry_on": 3}, TypeError)],
-    )
-    def test_nonsense(
-        self, pool: ProcessPoolExecutor, wrong: dict[str, Any], error: type[Exception]
-    ) -> None:
-        with pytest.raises(error):
-            pool.options(**wrong)
-
 
 def flaky(path: str, succeed_at: int) -> int:
     append(path, "x")
@@ -343,6 +343,11 @@ def flaky(path: str, succeed_at: int) -> int:
     if attempts < succeed_at:
         raise OSError(attempts)
     return attempts
+
+
+def slow_and_flaky(path: str, succeed_at: int) -> int:
+    spin(0.05)
+    return flaky(path, succeed_at)
 
 
 def append(path: str, text: str) -> None:

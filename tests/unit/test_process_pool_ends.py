@@ -74,6 +74,7 @@ class TestWorkers:
             ({"max_tasks_per_child": 0}, ValueError),
             ({"max_tasks_per_child": 1.5}, TypeError),
             ({"max_pending": 0}, ValueError),
+            ({"max_pending": "x"}, TypeError),
             ({"on_full": "wait"}, ValueError),
             ({"on_worker_death": "ignore"}, ValueError),
         ],

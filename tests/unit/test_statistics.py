@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import pydoc
+from typing import Any
 
 import pytest
 
+from counterpoint._process.statistics import ProcessPoolStatistics, WorkerStatistics
 from counterpoint._statistics import (
     ExecutorStatistics,
     LockStatistics,
@@ -32,10 +35,17 @@ def test_fields_in_order(record: type[tuple[object, ...]]) -> None:
     assert " ".join(record._fields) == FIELDS[record]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("record", FIELDS, ids=lambda record: record.__name__)
-def test_every_field_says_what_it_counts(record: type[tuple[object, ...]]) -> None:
+@pytest.mark.parametrize(
+    "record",
+    [*FIELDS, ProcessPoolStatistics, WorkerStatistics],
+    ids=lambda record: record.__name__,
+)
+def test_every_field_says_what_it_counts(record: Any) -> None:
     assert record.__doc__
-    assert set(record.__annotations__) == set(FIELDS[record].split())
+    for field in record._fields:
+        text = getattr(record, field).__doc__
+        assert text.endswith("."), field
+        assert text in pydoc.render_doc(record, renderer=pydoc.plaintext)
 
 
 def test_a_record_is_frozen_and_can_be_kept() -> None:

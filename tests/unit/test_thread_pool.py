@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-import math
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ import pytest
 
 from counterpoint import futures
 from counterpoint._futures import waiting
-from counterpoint.futures import ThreadPoolExecutor, cancellation_token
+from counterpoint.futures import ThreadPoolExecutor
 from tests.support import DEADLINE, eventually, loops, result, run_async, spawn
 from tests.unit.pools import Busy
 
@@ -47,7 +47,10 @@ class TestConstruction:
             ({"max_workers": -1}, ValueError, "^max_workers must be greater than 0$"),
             ({"max_workers": "2"}, TypeError, "not supported between"),
             ({"initializer": 3}, TypeError, "^initializer must be a callable$"),
-            ({"max_pending": 0}, ValueError, "max_pending must be None or greater than 0, not 0"),
+            ({"max_pending": 0}, ValueError, "^max_pending must be at least 1, not 0$"),
+            ({"max_pending": 10**30}, ValueError, "^max_pending must be at most "),
+            ({"max_pending": "x"}, TypeError, "^max_pending must be an integer, not 'x'$"),
+            ({"max_pending": 1.5}, TypeError, "^max_pending must be an integer, not 1.5$"),
             ({"on_full": "wait"}, ValueError, "on_full must be 'block' or 'raise', not 'wait'"),
         ],
     )
@@ -160,114 +163,6 @@ class TestTasks:
             busy.go_on.set()
             result(ending)
             assert isinstance(late.exception(), RuntimeError)
-
-
-class TestOptions:
-    def test_priority(self, one: ThreadPoolExecutor) -> None:
-        order: list[str] = []
-        with Busy(one):
-            pending = [
-                one.options(priority=priority).submit(order.append, f"{priority}{name}")
-                for priority, name in [(0, "a"), (5, "a"), (-1, "a"), (5, "b"), (0, "b"), (9, "a")]
-            ]
-        futures.wait(pending)
-        assert order == ["9a", "5a", "5b", "0a", "0b", "-1a"]
-
-    def test_timeout_fails_the_future_and_tells_the_task(self, one: ThreadPoolExecutor) -> None:
-        told: list[Any] = []
-
-        def task() -> str:
-            token = cancellation_token()
-            assert token is cancellation_token()
-            told.append(token.wait(DEADLINE))
-            told.append(token.reason)
-            with pytest.raises(futures.CancelledError, match="did not end within"):
-                token.raise_if_cancelled()
-            return "too late"
-
-        future = one.options(timeout=0.02).submit(task)
-        with pytest.raises(TimeoutError, match=r"^the task did not end within 0.02 s$"):
-            future.result(DEADLINE)
-        one.submit(int).result(DEADLINE)
-        assert told == [True, "the task did not end within 0.02 s"]
-
-    def test_timeouts_in_time_leave_no_thread(self, pool: ThreadPoolExecutor) -> None:
-        quick = [pool.options(timeout=100).submit(abs, n) for n in range(50)]
-        assert [each.result(DEADLINE) for each in quick] == list(range(50))
-        pool.shutdown()
-        eventually(
-            lambda: all(thread.name != "counterpoint-timers" for thread in threading.enumerate())
-        )
-
-    def test_a_token_of_a_task_without_a_limit(self, one: ThreadPoolExecutor) -> None:
-        def task() -> tuple[bool, bool, str | None, str]:
-            token = cancellation_token()
-            token.raise_if_cancelled()
-            return token.is_cancelled, token.wait(0.001), token.reason, repr(token)
-
-        expected = (False, False, None, "<CancellationToken active>")
-        assert one.submit(task).result() == task() == expected
-
-    def test_retries(self, one: ThreadPoolExecutor) -> None:
-        attempts: list[int] = []
-
-        def flaky(succeed_at: int) -> int:
-            attempts.append(1)
-            if len(attempts) < succeed_at:
-                raise OSError(len(attempts))
-            return len(attempts)
-
-        assert one.options(retries=2).submit(flaky, 3).result() == 3
-        attempts.clear()
-        with pytest.raises(OSError, match=r"^2$"):
-            one.options(retries=1).submit(flaky, 3).result()
-        attempts.clear()
-        with pytest.raises(OSError, match=r"^1$"):
-            one.options(retries=5, retry_on=(ValueError, KeyError)).submit(flaky, 3).result()
-        assert one.statistics().failed == 2
-
-    def test_a_task_between_attempts_can_be_cancelled(self, one: ThreadPoolExecutor) -> None:
-        attempts: list[int] = []
-
-        def fail() -> None:
-            attempts.append(1)
-            raise OSError
-
-        first = Busy(one)
-        future = one.options(retries=10**6).submit(fail)
-        # The first attempt comes before the second task, all others after it.
-        with Busy(one, wait=False) as second:
-            first.go_on.set()
-            assert second.begun.wait(DEADLINE)
-            assert future.cancel()
-        assert future.cancelled()
-        assert len(attempts) == 1
-
-    def test_names_show(self, one: ThreadPoolExecutor) -> None:
-        future = one.options(name="parse").submit(abs, -1)
-        assert future.name == "parse"
-        assert "priority=3" in repr(one.options(priority=3))
-
-    def test_keywords_of_the_call_stay_its_own(self, one: ThreadPoolExecutor) -> None:
-        def call(*, timeout: int, name: str) -> tuple[int, str]:
-            return timeout, name
-
-        assert one.options(timeout=5).submit(call, timeout=1, name="n").result() == (1, "n")
-
-    @pytest.mark.parametrize(
-        ("options", "error"),
-        [
-            ({"timeout": 0}, ValueError),
-            ({"timeout": math.nan}, ValueError),
-            ({"retries": -1}, ValueError),
-            ({"retry_on": 3}, TypeError),
-            ({"retry_on": (OSError, int)}, TypeError),
-            ({"retrys": 3}, TypeError),
-        ],
-    )
-    def test_bad_input(self, one: ThreadPoolExecutor, options: Any, error: type[Exception]) -> None:
-        with pytest.raises(error):
-            one.options(**options)
 
 
 class TestBounds:
@@ -482,6 +377,15 @@ class TestMap:
         pytest.importorskip("tqdm")
         assert list(pool.map(abs, [-1, 2], progress=True)) == [1, 2]
         assert "2/2" in capsys.readouterr().err
+
+    def test_progress_without_its_package_is_refused_at_once(
+        self, pool: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "tqdm", None)
+        calls: list[int] = []
+        with pytest.raises(ImportError, match=r"^progress=True needs .* pip install tqdm$"):
+            pool.map(calls.append, [1], progress=True)
+        assert calls == []
 
     def test_a_submit_of_a_subclass_sees_every_call(self) -> None:
         class Mine(ThreadPoolExecutor):

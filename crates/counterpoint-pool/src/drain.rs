@@ -57,7 +57,9 @@ impl<N: Notify, K> PoolState<N, K> {
         match event {
             Event::Ended { job, outcome, began, took } => {
                 station.learn(took);
-                self.queue_delay.record(began.saturating_sub(job.submitted));
+                if !job.is_judged() || job.lock().future.attempt() == 0 {
+                    self.queue_delay.record(began.saturating_sub(job.submitted));
+                }
                 self.run_time.record(took);
                 self.counts.busy = self.counts.busy.saturating_add(took);
                 self.ended(job, outcome);

@@ -125,9 +125,9 @@ pub struct PoolState<N, K> {
     pub(crate) asleep_until: u64,
     /// How it all went.
     pub counts: Counts,
-    /// From submission to the task's beginning.
+    /// From submission to the beginning of the first attempt.
     pub queue_delay: Durations,
-    /// From its beginning to its end.
+    /// From an attempt's beginning to its end.
     pub run_time: Durations,
 }
 
@@ -336,7 +336,11 @@ impl<N: Notify, K> PoolState<N, K> {
             return self.done.push(job);
         }
         // Somebody may have seen it run; now it can be cancelled again.
-        let _ = cell.future.retry();
+        if !cell.future.retry() {
+            // Nobody did; this attempt is over all the same.
+            let attempt = cell.future.attempt();
+            let _ = cell.future.decide(attempt);
+        }
         cell.place = Place::Queued;
         drop(cell);
         self.queue.push(job, priority);

@@ -17,6 +17,8 @@ TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Protocol, TypeVar
 
+    from tqdm import tqdm
+
     T = TypeVar("T")
 
     class Submitter(Protocol):
@@ -43,6 +45,7 @@ def map_calls(
         raise TypeError("buffersize must be an integer or None")
     if buffersize is not None and buffersize < 1:
         raise ValueError("buffersize must be None or > 0")
+    bar = _find_bar() if progress else None
     end = None if timeout is None else timeout + time.monotonic()
     total = _length(iterables)
     calls = zip(*iterables, strict=False)
@@ -53,7 +56,7 @@ def map_calls(
         results = _as_they_come(futures, refill, end)
     else:
         results = _in_order(futures, refill, end)
-    return _with_bar(results, total) if progress else results
+    return results if bar is None else _with_bar(bar, results, total)
 
 
 def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
@@ -153,10 +156,17 @@ def _as_they_come(
             future.cancel()
 
 
-def _with_bar(results: Iterator[T], total: int | None) -> Iterator[T]:
-    from tqdm import tqdm
+def _find_bar() -> type[tqdm[Any]]:
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        text = "progress=True needs the package tqdm: pip install tqdm"
+        raise ImportError(text, name="tqdm") from error
+    return tqdm
 
-    with tqdm(total=total) as bar:
+
+def _with_bar(kind: type[tqdm[Any]], results: Iterator[T], total: int | None) -> Iterator[T]:
+    with kind(total=total) as bar:
         for result in results:
             bar.update()
             yield result

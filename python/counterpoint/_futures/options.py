@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from counterpoint._core import Future
@@ -17,25 +19,60 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["TaskOptions", "check_options"]
+__all__ = ["TaskOptions", "check_options", "check_pending"]
 
 
 def check_options(
     limits: Mapping[str, float | None],
     retries: int,
     retry_on: type[BaseException] | tuple[type[BaseException], ...],
+    priority: int,
+    name: str | None,
 ) -> None:
     """Raises for an option that no pool accepts. `limits` are seconds, by the option's name."""
     for option, limit in limits.items():
-        if limit is not None and not limit > 0:
-            raise ValueError(f"{option} must be None or greater than 0, not {limit}")
-    if retries < 0:
-        raise ValueError(f"retries must not be negative: {retries}")
+        if limit is not None:
+            _check_limit(option, limit)
+    _check_integer("retries", retries, 0, 2**32 - 1)
     classes = retry_on if isinstance(retry_on, tuple) else (retry_on,)
     for one in classes:
         known: object = one
         if not (isinstance(known, type) and issubclass(known, BaseException)):
             raise TypeError(f"retry_on must be an exception class or a tuple of them, not {one!r}")
+    _check_integer("priority", priority, -(2**63), 2**63 - 1)
+    given: object = name
+    if given is not None and not isinstance(given, str):
+        raise TypeError(f"name must be a string or None, not {name!r}")
+
+
+def check_pending(max_pending: int | None, on_full: str) -> None:
+    """Raises for a bound that no pool accepts."""
+    if max_pending is not None:
+        _check_integer("max_pending", max_pending, 1, sys.maxsize)
+    if on_full not in ("block", "raise"):
+        raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+
+
+def _check_limit(option: str, limit: float) -> None:
+    try:
+        positive = 1.0 * limit > 0
+    except TypeError:
+        raise TypeError(f"{option} must be a number of seconds or None, not {limit!r}") from None
+    except OverflowError:
+        raise ValueError(f"{option} is out of range: {limit}") from None
+    if not positive:
+        raise ValueError(f"{option} must be None or greater than 0, not {limit}")
+
+
+def _check_integer(option: str, value: int, least: int, most: int) -> None:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{option} must be an integer, not {value!r}") from None
+    if number < least:
+        raise ValueError(f"{option} must be at least {least}, not {value}")
+    if number > most:
+        raise ValueError(f"{option} must be at most {most}, not {value}")
 
 
 class TaskOptions:
@@ -59,7 +96,7 @@ class TaskOptions:
         priority: int,
         name: str | None,
     ) -> None:
-        check_options({"timeout": timeout}, retries, retry_on)
+        check_options({"timeout": timeout}, retries, retry_on, priority, name)
         self._executor = executor
         self._timeout = timeout
         self._retries = retries

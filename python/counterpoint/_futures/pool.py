@@ -12,12 +12,12 @@ from counterpoint import _records
 from counterpoint._core import Future, Meter, Pool, PoolBase, _sweep_timers, let_yield
 
 from .mapping import map_calls
-from .options import TaskOptions
+from .options import TaskOptions, check_pending
 from .workers import Starter
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Literal, ParamSpec, TypeVar
+    from typing import Any, Literal, ParamSpec, Self, TypeVar
 
     from counterpoint._statistics import ExecutorStatistics
 
@@ -65,7 +65,7 @@ class ThreadPoolExecutor(PoolBase):
 
     Raises:
         ValueError: `max_workers` or `max_pending` is not positive, or `on_full` is something else.
-        TypeError: The initializer cannot be called.
+        TypeError: The initializer cannot be called, or `max_pending` is no integer.
 
     In a forked child the pool starts anew: without the parent's threads, and without its tasks.
 
@@ -95,10 +95,8 @@ class ThreadPoolExecutor(PoolBase):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        if max_pending is not None and max_pending < 1:
-            raise ValueError(f"max_pending must be None or greater than 0, not {max_pending}")
-        if on_full not in ("block", "raise"):
-            raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+        if max_pending is not None or on_full != "block":
+            check_pending(max_pending, on_full)
         self._max_workers = max_workers
         self._max_pending = max_pending
         self._on_full = on_full
@@ -178,11 +176,12 @@ class ThreadPoolExecutor(PoolBase):
             retry_on: For which exceptions. A task whose time is over is not tried again.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
                 0.
-            name: The future's attribute `name`, for logs and debuggers; without it there is none.
+            name: The future's attribute `name`, which its repr and its `TimeoutError` show; without
+                it there is none.
 
         Raises:
-            ValueError: `timeout` is not positive, or `retries` is negative.
-            TypeError: `retry_on` is no exception class.
+            ValueError: `timeout` is not positive, or a number is out of range.
+            TypeError: An option is of a wrong type.
 
         >>> with ThreadPoolExecutor() as pool:
         ...     pool.options(retries=2, priority=5).submit(pow, 2, 5).result()
@@ -199,7 +198,7 @@ class ThreadPoolExecutor(PoolBase):
 
         >>> import asyncio
         >>> async def main():
-        ...     with ThreadPoolExecutor(max_pending=10) as pool:
+        ...     async with ThreadPoolExecutor(max_pending=10) as pool:
         ...         future = await pool.async_submit(pow, 2, 5)
         ...         return await future
         >>> asyncio.run(main())
@@ -267,6 +266,26 @@ class ThreadPoolExecutor(PoolBase):
             self._starter.join()
             _sweep_timers()
             self._counterpoint_pool.end()
+
+    async def __aenter__(self) -> Self:
+        """`async with pool`: as `with pool`, but its end does not block the event loop.
+
+        No stdlib call equals it. A cancellation of that wait leaves the pool closed, and its tasks
+        running.
+
+        >>> import asyncio
+        >>> async def main():
+        ...     async with ThreadPoolExecutor() as pool:
+        ...         return await pool.submit(pow, 2, 5)
+        >>> asyncio.run(main())
+        32
+        """
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        from counterpoint._futures.closing import shut_down
+
+        await shut_down(self)
 
     def statistics(self) -> ExecutorStatistics:
         """What the pool did so far. No stdlib call equals it.

@@ -10,10 +10,11 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
 from counterpoint._futures.cpus import usable_cpus
+from counterpoint._futures.options import check_pending
 from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
@@ -134,7 +135,8 @@ class ProcessPoolExecutor(_Base):
             raise ValueError("max_workers must be greater than 0")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        _check(max_pending, on_full, on_worker_death)
+        check_pending(max_pending, on_full)
+        _check_death(on_worker_death)
         check_size(max_workers, min_workers, idle_timeout, max_memory_per_worker)
         if finalizer is not None and not callable(finalizer):
             raise TypeError("finalizer must be a callable")
@@ -238,11 +240,11 @@ class ProcessPoolExecutor(_Base):
             retry_on: For which exceptions.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
                 0.
-            name: The future's attribute `name`, for logs and debuggers.
+            name: The future's attribute `name`, which its repr and its `TimeoutError` show.
 
         Raises:
-            ValueError: A time is not positive, or `retries` is negative.
-            TypeError: `retry_on` is no exception class.
+            ValueError: A time is not positive, or a number is out of range.
+            TypeError: An option is of a wrong type.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
         >>> with ProcessPoolExecutor(1) as pool:
@@ -262,7 +264,7 @@ class ProcessPoolExecutor(_Base):
         >>> import asyncio
         >>> from counterpoint.futures import ProcessPoolExecutor
         >>> async def main():
-        ...     with ProcessPoolExecutor(1, max_pending=10) as pool:
+        ...     async with ProcessPoolExecutor(1, max_pending=10) as pool:
         ...         future = await pool.async_submit(pow, 2, 5)
         ...         return await future
         >>> asyncio.run(main())
@@ -305,6 +307,19 @@ class ProcessPoolExecutor(_Base):
             raise ValueError(f"Unsupported operation: {operation!r}")
         self._counterpoint_pool.close(True)
         self._counterpoint_pool.signal_workers(_SIGNALS[operation])
+
+    async def __aenter__(self) -> Self:
+        """`async with pool`: as `with pool`, but its end does not block the event loop.
+
+        No stdlib call equals it. A cancellation of that wait leaves the pool closed, and its tasks
+        running.
+        """
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        from counterpoint._futures.closing import shut_down
+
+        await shut_down(self)
 
     def statistics(self) -> ProcessPoolStatistics:
         """What the pool did so far. No stdlib call equals it.
@@ -380,11 +395,7 @@ def _launcher(method: str) -> Launcher:
     return launcher
 
 
-def _check(max_pending: int | None, on_full: str, on_worker_death: str) -> None:
-    if max_pending is not None and max_pending < 1:
-        raise ValueError(f"max_pending must be None or greater than 0, not {max_pending}")
-    if on_full not in ("block", "raise"):
-        raise ValueError(f"on_full must be 'block' or 'raise', not {on_full!r}")
+def _check_death(on_worker_death: str) -> None:
     if on_worker_death not in ("isolate", "break"):
         raise ValueError(f"on_worker_death must be 'isolate' or 'break', not {on_worker_death!r}")
 

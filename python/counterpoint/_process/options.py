@@ -42,7 +42,7 @@ class ProcessOptions:
         name: str | None,
     ) -> None:
         limits = {"timeout": timeout, "soft_timeout": soft_timeout}
-        check_options(limits, retries, retry_on)
+        check_options(limits, retries, retry_on, priority, name)
         self._executor = executor
         self._chosen = _Chosen(timeout, soft_timeout, retries, retry_on, priority, name)
 

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from counterpoint._statistics import WaitStatistics
+from counterpoint._statistics import TASKS, WaitStatistics, describe
 
 if TYPE_CHECKING:
     from counterpoint._core import ProcessPool
@@ -20,58 +20,34 @@ class WorkerStatistics(NamedTuple):
     """One worker process."""
 
     pid: int
-    """Its process number."""
     tasks: int
-    """Tasks that it ended."""
     busy: float
-    """Seconds that it spent in them."""
     cpu_time: float
-    """Seconds of CPU time that it used, in user and kernel mode."""
     memory: int
-    """Bytes of memory that it has for itself."""
     bytes_in: int
-    """Bytes of the records that it was sent; large buffers are not in them."""
     bytes_out: int
-    """Bytes of the records that it sent; large buffers are not in them."""
     restarts: int
-    """Workers that had its place before."""
 
 
 class ProcessPoolStatistics(NamedTuple):
     """A pool of worker processes. It begins as `ExecutorStatistics` does."""
 
     name: str | None
-    """None."""
     max_workers: int
-    """The most workers that run tasks at the same time."""
     workers: int
-    """Workers that exist now."""
     queued: int
-    """Tasks that wait for a worker now."""
     running: int
-    """Tasks that run now."""
     done: int
-    """Tasks that returned."""
     failed: int
-    """Tasks that raised."""
     cancelled: int
-    """Tasks that were cancelled before they ran."""
     queue_delay: WaitStatistics
-    """From `submit` to the task's first instruction."""
     run_time: WaitStatistics
-    """From the task's first instruction to its end."""
     utilisation: float
-    """Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1."""
     queue_histogram: tuple[tuple[float, int], ...]
-    """How many delays were at most so many seconds, and more than the entry before says."""
     run_histogram: tuple[tuple[float, int], ...]
-    """The same of run times."""
     crashes: int
-    """Workers that ended though nobody wanted it."""
     restarts: int
-    """Workers that took the place of another."""
     each_worker: tuple[WorkerStatistics, ...]
-    """The workers that exist now."""
 
 
 def collect(
@@ -137,3 +113,28 @@ def _usage(pid: int) -> tuple[float, int]:
 
 # Where users find them.
 WorkerStatistics.__module__ = ProcessPoolStatistics.__module__ = "counterpoint.futures"
+
+describe(
+    WorkerStatistics,
+    pid="Its process number.",
+    tasks="Tasks that it ended.",
+    busy="Seconds that it spent in them.",
+    cpu_time="Seconds of CPU time that it used, in user and kernel mode.",
+    memory="Bytes of memory that it has for itself.",
+    bytes_in="Bytes of the records that it was sent; large buffers are not in them.",
+    bytes_out="Bytes of the records that it sent; large buffers are not in them.",
+    restarts="Workers that had its place before.",
+)
+describe(
+    ProcessPoolStatistics,
+    **TASKS,
+    name="None.",
+    failed="Tasks that raised, did not end in time, or whose worker died.",
+    queue_histogram=(
+        "How many delays were at most so many seconds, and more than the entry before says."
+    ),
+    run_histogram="The same of run times.",
+    crashes="Workers that ended though nobody wanted it.",
+    restarts="Workers that took the place of another.",
+    each_worker="The workers that exist now.",
+)

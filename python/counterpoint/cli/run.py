@@ -109,6 +109,10 @@ def parse(arguments: Sequence[str]) -> Options:
         if option in ("--summary", "--summary-file"):
             if not given:
                 value = rest.pop(0) if rest else ""
+            if value.startswith("-"):
+                raise UsageError(
+                    f"{option} needs a value that does not begin with '-', not {value!r}"
+                )
             if option == "--summary":
                 summary = _form(value)
             else:

@@ -1,8 +1,9 @@
 """The tables of the summary, drawn with rich.
 
 One table each for executors, process pools, queues and contended locks, the rows with the longest
-waits first. A table fits the terminal's width by leaving out columns, the least telling first;
-paths are shortened from the left, because the end of a path is what tells files apart.
+waits first. A table fits the terminal's width by headings of two lines and by leaving out columns:
+those of zeros first, then the least telling. Paths are shortened from the left, because the end of
+a path is what tells files apart; and no number and no heading is cut.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import functools
 import io
 import os
-import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TextIO, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, TextIO, TypeAlias, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -31,7 +32,13 @@ from counterpoint._statistics import (
 __all__ = ["Page", "duration"]
 
 _MOST_ROWS = 20
-_MOST_OF_A_SITE = 44
+_MOST_OF_A_SITE, _LEAST_OF_A_SITE = 44, 14
+_LEAST_OF_A_LABEL = 24
+_GAP = 2
+# Above every rank: columns in which nothing but zeros stands.
+_BLANK = 100
+# How long a path may be; it is shortened further for columns of a rank below this.
+_SHORTER = ((_MOST_OF_A_SITE, _BLANK), (30, 4), (20, 0), (_LEAST_OF_A_SITE, 0))
 _WIDTH_OF_A_FILE = 120
 _S = TypeVar("_S")
 # What tells of any executor tells of each kind.
@@ -45,7 +52,15 @@ class _Column(NamedTuple, Generic[_R]):
     title: str
     cell: Callable[[_R], str]
     rank: int = 0
-    """0 stays; otherwise the highest is left out first where the terminal is narrow."""
+    """0 stays, unless it is all zeros; of the others the lowest are shown where there is room."""
+
+
+class _Strip(NamedTuple):
+    """A column with its cells."""
+
+    title: str
+    cells: list[str]
+    rank: int
 
 
 def duration(seconds: float) -> str:
@@ -63,19 +78,16 @@ def duration(seconds: float) -> str:
 
 
 def _percentiles(
-    prefix: str, of: Callable[[_S], WaitStatistics], rank: int, extras: int
+    prefix: str, of: Callable[[_S], WaitStatistics], **ranks: int
 ) -> list[_Column[_S]]:
-    """The median and p99 of a kind of wait, with that rank; number and maximum are `extras`."""
+    """What is shown of a kind of wait: fields by their ranks, of which `waits` is the number."""
 
     def measure(field: str) -> Callable[[_S], str]:
+        if field == "waits":
+            return lambda s: str(of(s).count)
         return lambda s: duration(getattr(of(s), field)) if of(s).count else "-"
 
-    return [
-        _Column(f"{prefix}waits", lambda s: str(of(s).count), extras),
-        _Column(f"{prefix}p50", measure("p50"), rank),
-        _Column(f"{prefix}p99", measure("p99"), rank),
-        _Column(f"{prefix}max", measure("max"), extras),
-    ]
+    return [_Column(prefix + field, measure(field), rank) for field, rank in ranks.items()]
 
 
 def _delay(executor: _Tasks) -> WaitStatistics:
@@ -103,37 +115,37 @@ def _wait(lock: LockStatistics) -> WaitStatistics:
 
 
 _EXECUTORS: list[_Column[ExecutorStatistics]] = [
-    _Column("workers", lambda s: str(s.max_workers)),
+    _Column("workers", lambda s: str(s.max_workers), 6),
     _Column("done", lambda s: str(s.done)),
-    _Column("failed", lambda s: str(s.failed), 2),
-    _Column("cancelled", lambda s: str(s.cancelled), 4),
-    _Column("left", lambda s: str(s.queued + s.running), 5),
-    *_percentiles("delay ", _delay, 0, 7)[1:],
-    *_percentiles("run ", _run, 1, 6)[1:],
-    _Column("busy", lambda s: f"{s.utilisation:.0%}"),
+    _Column("failed", lambda s: str(s.failed)),
+    _Column("cancelled", lambda s: str(s.cancelled), 1),
+    _Column("left", lambda s: str(s.queued + s.running), 7),
+    *_percentiles("delay ", _delay, p50=4, p99=3, max=9),
+    *_percentiles("run ", _run, p50=5, p99=3, max=8),
+    _Column("busy", lambda s: f"{s.utilisation:.0%}", 2),
 ]
 _PROCESS_POOLS: list[_Column[ProcessPoolStatistics]] = [
-    _Column("workers", lambda s: str(s.max_workers)),
+    _Column("workers", lambda s: str(s.max_workers), 7),
     _Column("done", lambda s: str(s.done)),
-    _Column("failed", lambda s: str(s.failed), 3),
-    _Column("cancelled", lambda s: str(s.cancelled), 5),
-    _Column("left", lambda s: str(s.queued + s.running), 6),
+    _Column("failed", lambda s: str(s.failed)),
+    _Column("cancelled", lambda s: str(s.cancelled), 1),
+    _Column("left", lambda s: str(s.queued + s.running), 8),
     _Column("crashes", lambda s: str(s.crashes)),
-    _Column("restarts", lambda s: str(s.restarts), 4),
-    *_percentiles("delay ", _delay, 1, 8)[1:],
-    *_percentiles("run ", _run, 2, 7)[1:],
-    _Column("busy", lambda s: f"{s.utilisation:.0%}"),
+    _Column("restarts", lambda s: str(s.restarts), 3),
+    *_percentiles("delay ", _delay, p50=5, p99=4, max=10),
+    *_percentiles("run ", _run, p50=6, p99=4, max=9),
+    _Column("busy", lambda s: f"{s.utilisation:.0%}", 2),
 ]
 _QUEUES: list[_Column[QueueStatistics]] = [
     _Column("puts", lambda s: str(s.puts)),
-    _Column("gets", lambda s: str(s.gets), 2),
-    _Column("left", lambda s: str(s.size), 3),
-    _Column("depth", lambda s: f"{s.max_size}/{s.maxsize}" if s.maxsize else str(s.max_size)),
-    *_percentiles("put ", _put, 1, 5),
-    *_percentiles("get ", _get, 1, 4),
+    _Column("gets", lambda s: str(s.gets), 1),
+    _Column("left", lambda s: str(s.size), 2),
+    _Column("depth", lambda s: f"{s.max_size}/{s.maxsize}" if s.maxsize else str(s.max_size), 3),
+    *_percentiles("put ", _put, waits=7, p50=6, p99=4, max=8),
+    *_percentiles("get ", _get, waits=7, p50=5, p99=4, max=8),
 ]
 _LOCKS: list[_Column[LockStatistics]] = [
-    *_percentiles("", _wait, 0, 0),
+    *_percentiles("", _wait, waits=0, p50=3, p99=1, max=2),
     _Column("total", lambda s: duration(s.waits.total)),
 ]
 
@@ -145,9 +157,9 @@ class Page:
         terminal = stream is not None and stream.isatty()
         colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._encoding = getattr(stream, "encoding", None) or "ascii"
+        self._width = _width(stream if terminal else None)
         self._console = Console(
             file=io.StringIO(),
-            width=_width(stream if terminal else None),
             force_terminal=colour,
             color_system="standard" if colour else None,
             highlight=False,
@@ -197,32 +209,77 @@ class Page:
         if not rows:
             return
         ordered = sorted(rows, key=lambda pair: weight(pair[1]), reverse=True)
-        shown = list(columns)
-        table = _draw(title, shown, ordered[:_MOST_ROWS])
-        unbounded = self._console.options.update(max_width=sys.maxsize)
-        while self._console.measure(table, options=unbounded).maximum > self._console.width:
-            widest = max(shown, key=lambda column: column.rank)
-            if not widest.rank:
-                break
-            shown = [column for column in shown if column.rank != widest.rank]
-            table = _draw(title, shown, ordered[:_MOST_ROWS])
+        sheet = _lay_out(title, columns, ordered[:_MOST_ROWS], self._width)
         self._console.print()
-        self._console.print(table)
+        # As wide as it must be: what is cut tells nobody anything.
+        self._console.width = _breadth(sheet)
+        self._console.print(_draw(sheet))
         if len(ordered) > _MOST_ROWS:
             self.line(f"  … and {len(ordered) - _MOST_ROWS} more with shorter waits")
 
 
-def _draw(title: str, columns: Sequence[_Column[_S]], rows: Sequence[tuple[Row, _S]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold cyan", padding=(0, 2, 0, 0))
-    table.add_column(title, no_wrap=True)
-    table.add_column("made at", no_wrap=True)
-    for column in columns:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    for row, statistics in rows:
-        label = f"{row.kind} {row.name}" if row.name else row.kind
-        place = _short(row.site) + (f" ×{row.objects}" if row.objects > 1 else "")
-        cells = [column.cell(statistics) for column in columns]
-        table.add_row(*(Text(cell) for cell in (label, place, *cells)))
+def _lay_out(
+    title: str, columns: Sequence[_Column[_S]], rows: Sequence[tuple[Row, _S]], width: int
+) -> list[_Strip]:
+    """The strips that fit the width, in a form in which as little as possible is left out."""
+    wide = [_strip(column, [statistics for _, statistics in rows]) for column in columns]
+    narrow = [strip._replace(title=strip.title.replace(" ", "\n")) for strip in wide]
+    forms = [(wide, _MOST_OF_A_SITE, _BLANK), *((narrow, *shorter) for shorter in _SHORTER)]
+    for strips, most_of_a_site, worth in forms:
+        heads = _heads(title, [row for row, _ in rows], most_of_a_site)
+        sheet = [*heads, *_choose(strips, width - _breadth(heads) - _GAP)]
+        missing = any(0 < strip.rank < worth for strip in strips if strip not in sheet)
+        if _breadth(sheet) <= width and not missing:
+            break
+    return sheet
+
+
+def _strip(column: _Column[_S], rows: Sequence[_S]) -> _Strip:
+    cells = [column.cell(statistics) for statistics in rows]
+    is_blank = all(cell in ("0", "-", "0%", "0 s") for cell in cells)
+    return _Strip(column.title, cells, column.rank + _BLANK * is_blank)
+
+
+def _heads(title: str, rows: Sequence[Row], most_of_a_site: int) -> list[_Strip]:
+    """What a row is about."""
+    labels = [f"{row.kind} {row.name}" if row.name else row.kind for row in rows]
+    if most_of_a_site == _LEAST_OF_A_SITE:
+        labels = [
+            label if len(label) <= _LEAST_OF_A_LABEL else label[: _LEAST_OF_A_LABEL - 1] + "…"
+            for label in labels
+        ]
+    times = [f" ×{row.objects}" if row.objects > 1 else "" for row in rows]
+    sites = [_short(row.site, most_of_a_site) for row in rows]
+    return [
+        _Strip(title, labels, 0),
+        _Strip("made at", [site + more for site, more in zip(sites, times, strict=True)], 0),
+    ]
+
+
+def _choose(strips: Sequence[_Strip], room: int) -> list[_Strip]:
+    """Those of rank 0, and of the others the most telling for which there is room."""
+    chosen = [strip for strip in strips if not strip.rank]
+    for strip in sorted(strips, key=lambda strip: strip.rank):
+        if strip.rank and _breadth([*chosen, strip]) <= room:
+            chosen.append(strip)
+    return [strip for strip in strips if strip in chosen]
+
+
+def _breadth(strips: Sequence[_Strip]) -> int:
+    """How many columns of a terminal they take side by side."""
+    widths = (
+        max(map(cell_len, (*strip.title.split("\n"), *strip.cells))) + _GAP for strip in strips
+    )
+    return sum(widths) - _GAP
+
+
+def _draw(sheet: Sequence[_Strip]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold cyan", padding=(0, _GAP, 0, 0))
+    for at, strip in enumerate(sheet):
+        justify: Literal["left", "right"] = "left" if at < 2 else "right"
+        table.add_column(strip.title, justify=justify, no_wrap=True)
+    for cells in zip(*(strip.cells for strip in sheet), strict=True):
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -249,9 +306,9 @@ def _roots() -> tuple[str, ...]:
     return tuple(path.rstrip(os.sep) + os.sep for path in paths)
 
 
-def _short(site: str) -> str:
+def _short(site: str, most: int) -> str:
     for root in _roots():
         if site.startswith(root):
             site = site[len(root) :]
             break
-    return site if len(site) <= _MOST_OF_A_SITE else "…" + site[1 - _MOST_OF_A_SITE :]
+    return site if len(site) <= most else "…" + site[1 - most :]

@@ -1,6 +1,6 @@
 //! Time limits of tasks: one thread for all of them, which exists while there are any.
 
-use super::future::{FutureObject, fail_attempt};
+use super::future::{FutureObject, fail_attempt, quoted_name};
 use super::reference::Ref;
 use super::token::CancellationToken;
 use crate::boundary::{Protected, TaskHandle, thread_owner};
@@ -11,7 +11,8 @@ use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// What is due: a task's future is failed, and its token told. Each attempt has a limit of its own.
 pub struct Limit {
@@ -19,6 +20,8 @@ pub struct Limit {
     pub attempt: u32,
     pub token: Py<CancellationToken>,
     pub seconds: f64,
+    /// How many tasks of its pool failed like this.
+    pub expired: Arc<AtomicU64>,
 }
 
 impl Limit {
@@ -36,10 +39,15 @@ impl Limit {
         if !self.is_needed(py) {
             return;
         }
-        let text = format!("the task did not end within {} s", self.seconds);
+        let name = quoted_name(&self.future().bind(py)).ok().flatten();
+        let name = name.map_or(String::new(), |name| format!(" {name}"));
+        let text = format!("the task{name} did not end within {} s", self.seconds);
         let reason = PyString::new(py, &text).into_any();
+        let count = || {
+            self.expired.fetch_add(1, Ordering::Relaxed);
+        };
         // In this order: a task that ends as soon as it is told must not succeed after all.
-        if fail_attempt(py, self.future(), self.attempt, PyTimeoutError::new_err(text)) {
+        if fail_attempt(py, self.future(), self.attempt, PyTimeoutError::new_err(text), count) {
             self.token.get().cancel(py, reason);
         }
     }

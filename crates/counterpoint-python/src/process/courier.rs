@@ -159,7 +159,7 @@ fn wants_retry(py: Python<'_>, job: &RemoteJob, outcome: Outcome) -> PyResult<(b
     let Some(retry) = judge.as_ref().and_then(|judge| judge.downcast_ref::<Retry>()) else {
         return Ok((false, outcome));
     };
-    let Ending::Exception(exception) = super::outcome::decode(py, &outcome)? else {
+    let Ending::Exception(exception) = super::outcome::decode(py, job, &outcome)? else {
         return Ok((false, outcome));
     };
     let exception = exception.bind(py);

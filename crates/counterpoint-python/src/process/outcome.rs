@@ -3,22 +3,24 @@
 use super::block::Block;
 use super::codec::{decode_exception, decode_result};
 use crate::executor::future::Ending;
+use crate::executor::future::remote::RemoteJob;
 use crate::executor::reference::Ref;
 use counterpoint_pool::{Fate, Outcome, Received, Record};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTimeoutError};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 use std::sync::Arc;
 
 /// Decodes an outcome. What that raises is the outcome then; but not a KeyboardInterrupt, which may
 /// come at any moment and is the business of whoever runs: decoding can be tried again.
-pub fn decode(py: Python<'_>, outcome: &Outcome) -> PyResult<Ending> {
+pub fn decode(py: Python<'_>, job: &RemoteJob, outcome: &Outcome) -> PyResult<Ending> {
     let decoded = match outcome {
         Outcome::Returned(record) => open(py, record, decode_result).map(Ref::from),
         Outcome::Raised(record) => match open(py, record, decode_exception) {
             Ok(exception) => return Ok(Ending::Exception(exception.into())),
             Err(error) => Err(error),
         },
-        Outcome::Stopped(Fate::TimedOut(limit)) => Err(timed_out(*limit)),
+        Outcome::Stopped(Fate::TimedOut(limit)) => Err(timed_out(py, job, *limit)?),
         Outcome::Failed(error) => match error.downcast_ref::<Py<PyAny>>() {
             Some(error) => return Ok(Ending::Exception(error.bind(py).clone().into())),
             None => Err(PyTimeoutError::new_err("the task failed for an unknown reason")),
@@ -35,11 +37,15 @@ fn failed(py: Python<'_>, error: PyErr) -> Ending {
     Ending::Exception(error.into_value(py).into_bound(py).into_any().into())
 }
 
-fn timed_out(limit: u64) -> PyErr {
+fn timed_out(py: Python<'_>, job: &RemoteJob, limit: u64) -> PyResult<PyErr> {
     let seconds = limit as f64 / 1e9;
-    PyTimeoutError::new_err(format!(
-        "the task ran longer than its limit of {seconds} s: the process that ran it was killed"
-    ))
+    let name = job.options.as_ref().and_then(|options| options.name.as_deref());
+    let name = name.map(|name| PyString::new(py, name).repr()).transpose()?;
+    let called = name.map_or(String::new(), |name| format!(" {name}"));
+    Ok(PyTimeoutError::new_err(format!(
+        "the task{called} ran longer than its limit of {seconds} s: \
+         the process that ran it was killed"
+    )))
 }
 
 /// The exception of a future whose `kill()` ended it.

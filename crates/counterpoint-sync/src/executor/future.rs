@@ -83,7 +83,7 @@ pub enum Cancel {
 /// The phase and the waiting threads of one future. Sixteen bytes until somebody waits.
 pub struct FutureState<N> {
     phase: Phase,
-    /// How often it was sent back to its queue.
+    /// How many attempts are over, or about to be.
     attempt: u32,
     waiters: Option<Box<WaitList<N>>>,
 }
@@ -154,6 +154,15 @@ impl<N> FutureState<N> {
     /// is void once the number is another.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// The end of this attempt is decided: by its worker, or by its time limit. `false` to whoever
+    /// comes second.
+    #[must_use]
+    pub fn decide(&mut self, attempt: u32) -> bool {
+        let first = self.attempt == attempt;
+        self.attempt = self.attempt.wrapping_add(u32::from(first));
+        first
     }
 
     /// Enters any phase, whatever it was in, and wakes whoever waits for that.
@@ -228,6 +237,15 @@ mod tests {
         assert!(state.phase().is_settled());
         assert_eq!(state.cancel(&mut wakes), Cancel::Before);
         assert_eq!(state.finish(&mut wakes), Err(Phase::Notified));
+    }
+
+    #[test]
+    fn who_is_second_decides_nothing() {
+        let mut state = FutureState::<()>::default();
+        let (worker, limit) = (state.attempt(), state.attempt());
+        assert!(state.decide(worker));
+        assert!(!state.decide(limit));
+        assert!(state.decide(state.attempt()));
     }
 
     #[test]

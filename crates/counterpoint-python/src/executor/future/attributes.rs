@@ -9,8 +9,9 @@ use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::Phase;
 use pyo3::exceptions::{PyAttributeError, PyValueError};
 use pyo3::ffi::{PyGetSetDef, PyObject};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyString};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
@@ -58,8 +59,10 @@ pub fn describe(py: Python<'_>, future: FutureObject) -> PyResult<String> {
     drop(acquired);
     let (phase, exception, result) = read?;
     let class = class_name(&future.bind(py))?;
-    let head =
-        format!("<{class} at {:#x} state={}", future.as_ptr() as usize, PHASES[phase as usize].2);
+    let name = quoted_name(&future.bind(py))?;
+    let name = name.map_or(String::new(), |name| format!(" name={name}"));
+    let (place, state) = (future.as_ptr() as usize, PHASES[phase as usize].2);
+    let head = format!("<{class} at {place:#x}{name} state={state}");
     if phase != Phase::Finished {
         return Ok(format!("{head}>"));
     }
@@ -68,6 +71,13 @@ pub fn describe(py: Python<'_>, future: FutureObject) -> PyResult<String> {
     }
     let result = result.map_or(Ok("NoneType".to_owned()), |result| class_name(&result.bind(py)))?;
     Ok(format!("{head} returned {result}>"))
+}
+
+/// The name that it was given, if any, in quotes.
+pub fn quoted_name(future: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let name = future.getattr_opt(intern!(future.py(), "name"))?;
+    let name = name.filter(|name| name.is_instance_of::<PyString>());
+    name.map(|name| Ok(name.repr()?.to_string())).transpose()
 }
 
 fn class_name(object: &Bound<'_, PyAny>) -> PyResult<String> {

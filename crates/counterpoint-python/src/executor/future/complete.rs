@@ -136,7 +136,7 @@ fn complete_if(
     future: FutureObject,
     ending: Ending,
     wakes: &mut Wakes<TaskHandle>,
-    condition: impl Fn(&State) -> bool,
+    mut condition: impl FnMut(&mut State) -> bool,
 ) -> Result<(), Refused> {
     let news = match ending {
         Ending::Result(_) => News::Result,
@@ -274,16 +274,29 @@ pub fn fail(py: Python<'_>, future: FutureObject, error: PyErr) {
     fail_if(py, future, error, |_| true);
 }
 
-/// The same, if this attempt runs; whether it did.
-pub fn fail_attempt(py: Python<'_>, future: FutureObject, attempt: u32, error: PyErr) -> bool {
-    fail_if(py, future, error, |state| state.attempt() == attempt)
+/// The same, if this attempt runs; whether it did. `count` is called before anybody hears of it,
+/// under the future's lock.
+pub fn fail_attempt(
+    py: Python<'_>,
+    future: FutureObject,
+    attempt: u32,
+    error: PyErr,
+    count: impl Fn(),
+) -> bool {
+    fail_if(py, future, error, |state| {
+        let decided = !state.phase().is_done() && state.decide(attempt);
+        if decided {
+            count();
+        }
+        decided
+    })
 }
 
 fn fail_if(
     py: Python<'_>,
     future: FutureObject,
     error: PyErr,
-    condition: impl Fn(&State) -> bool,
+    condition: impl FnMut(&mut State) -> bool,
 ) -> bool {
     let mut wakes = Wakes::default();
     let exception = Ref::from(error.into_value(py).into_bound(py).into_any());

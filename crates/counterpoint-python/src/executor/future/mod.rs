@@ -27,6 +27,7 @@ pub mod remote;
 mod stdlib;
 mod waiting;
 
+pub use attributes::quoted_name;
 pub use callbacks::take;
 pub use complete::{
     Ending, Refused, announce, complete, fail, fail_attempt, restart, settled_or_watch, start,

@@ -130,7 +130,7 @@ pub fn settle(py: Python<'_>, future: FutureObject) -> PyResult<()> {
             _ => None,
         }
     };
-    let ending = content.map(|outcome| outcome::decode(py, &outcome)).transpose()?;
+    let ending = content.map(|outcome| outcome::decode(py, &job, &outcome)).transpose()?;
     let old = put(future, &job, ending);
     drop(old);
     Ok(())

@@ -35,6 +35,8 @@ pub struct Pool {
     pub(super) recent: Recent,
     /// When its shutdown was complete; 0 before.
     ended: AtomicU64,
+    /// How many tasks failed because their time was over.
+    pub(super) expired: Arc<AtomicU64>,
     /// What an observer sees of it, even after its death.
     meter: Protected<Option<(Py<Meter>, Arc<Numbers>)>>,
 }
@@ -43,17 +45,18 @@ impl Drop for Pool {
     fn drop(&mut self) {
         if let Some((_, counts)) = self.meter.get_mut().take() {
             let capacity = self.capacity(clock::now());
-            write_counts(self.state.get_mut(), &counts, capacity, self.limit);
+            let expired = self.expired.load(Ordering::Relaxed);
+            write_counts(self.state.get_mut(), &counts, capacity, self.limit, expired);
         }
     }
 }
 
 /// Brings the numbers of an observed pool up to date.
-fn write_counts(state: &State, counts: &Numbers, capacity: u64, limit: usize) {
+fn write_counts(state: &State, counts: &Numbers, capacity: u64, limit: usize, expired: u64) {
     let (now, tasks) = (clock::now(), &state.counts);
     counts.set([
         ("done", tasks.done),
-        ("failed", tasks.failed),
+        ("failed", tasks.failed + expired),
         ("cancelled", tasks.cancelled),
         ("max_workers", limit as u64),
         ("busy_ns", state.busy(now)),
@@ -99,8 +102,8 @@ impl Pool {
     fn new(start: Py<PyAny>, limit: usize, max_pending: Option<usize>) -> Self {
         let state = State::new(limit, max_pending.unwrap_or(usize::MAX));
         let (born, ended, meter) = (clock::now(), AtomicU64::new(0), Protected::new(None));
-        let recent = Recent::default();
-        Self { state: Protected::new(state), start, born, limit, recent, ended, meter }
+        let (state, recent, expired) = (Protected::new(state), Recent::default(), Arc::default());
+        Self { state, start, born, limit, recent, ended, expired, meter }
     }
 
     /// Runs tasks in this thread until there is nothing left to do for it.
@@ -170,6 +173,7 @@ impl Pool {
         });
         let used = (busy as f64 / self.capacity(now).max(1) as f64).min(1.0);
         let Counts { running, done, failed, cancelled } = counts;
+        let failed = failed + self.expired.load(Ordering::Relaxed);
         (running, done, failed, cancelled, seconds(delay), seconds(run), used)
     }
 
@@ -208,7 +212,8 @@ impl Pool {
         let counts = self.meter.with(py, |meter| meter.as_ref().map(|(_, counts)| counts.clone()));
         if let Some(counts) = counts {
             let capacity = self.capacity(clock::now());
-            self.state.with(py, |state| write_counts(state, &counts, capacity, self.limit));
+            let (limit, expired) = (self.limit, self.expired.load(Ordering::Relaxed));
+            self.state.with(py, |state| write_counts(state, &counts, capacity, limit, expired));
         }
     }
 

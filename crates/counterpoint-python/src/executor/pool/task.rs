@@ -10,6 +10,9 @@ use std::mem::offset_of;
 /// Arguments held without an allocation of their own.
 const INLINE: usize = 2;
 
+/// In the place of [`Task::submitted`] from the second attempt on: the delay was that of the first.
+pub const RETRIED: u64 = 0;
+
 /// What is to be called, with what, in which context, for which future. One line of the cache, which
 /// goes from the CPU of the submitter to a worker's.
 ///

@@ -2,7 +2,7 @@
 
 use super::measures::Measures;
 use super::native::Pool;
-use super::task::Task;
+use super::task::{RETRIED, Task};
 use super::working::Working;
 use crate::boundary::{
     PATIENCE, TaskHandle, await_claim, await_interpreter, detached, thread_owner,
@@ -150,15 +150,11 @@ impl Worker<'_, '_> {
             Ok(Start::Run) => {}
             started => return self.skip(future, started),
         }
-        if let Some(seconds) = task.options().and_then(|options| options.timeout)
-            && let Err(error) = self.limit(&task, seconds)
-        {
-            log_critical(self.py, "Exception in worker", error);
-        }
+        let attempt = task.options().is_some().then(|| self.begin_attempt(&mut task));
         let result = task.call();
         self.working.set_token(None);
         self.working.forget_guesses(self.py);
-        self.end(task, future, result);
+        self.end(task, future, result, attempt);
         if self.now - self.turn > TURN {
             self.give_way();
             self.turn = clock::now();
@@ -176,21 +172,41 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Sets the task's time limit, and the token that hears of it.
+    /// The number of this attempt of a task with options, whose time limit is set.
     #[cold]
-    fn limit(&mut self, task: &Task, seconds: f64) -> PyResult<()> {
+    fn begin_attempt(&mut self, task: &mut Task) -> u32 {
+        let attempt = task.future().with(self.py, |state, _| state.attempt());
+        if let Some(seconds) = task.options().and_then(|options| options.timeout)
+            && let Err(error) = self.limit(task, attempt, seconds)
+        {
+            log_critical(self.py, "Exception in worker", error);
+        }
+        attempt
+    }
+
+    /// Sets a time limit, and the token that hears of it.
+    fn limit(&mut self, task: &Task, attempt: u32, seconds: f64) -> PyResult<()> {
         let token = Py::new(self.py, CancellationToken::default())?;
         self.working.set_token(Some(token.clone_ref(self.py)));
         let Some(at) = clock::deadline_in(seconds) else { return Ok(()) };
-        let attempt = task.future().with(self.py, |state, _| state.attempt());
-        set_limit(self.py, at, Limit { future: task.share_future(), attempt, token, seconds })
+        let (future, expired) = (task.share_future(), self.pool.expired.clone());
+        set_limit(self.py, at, Limit { future, attempt, token, seconds, expired })
     }
 
-    /// Counts the task and ends its future.
+    /// Counts the task and ends its future. A task with options brings the number of its attempt.
     #[inline(always)]
-    fn end(&mut self, mut task: Task, future: FutureObject, result: Option<Ref>) {
+    fn end(
+        &mut self,
+        mut task: Task,
+        future: FutureObject,
+        result: Option<Ref>,
+        attempt: Option<u32>,
+    ) {
         let begun = self.now;
-        if !self.measures.may_skip() || self.pool.state.with(self.py, |state| state.queued() == 0) {
+        if attempt.is_some()
+            || !self.measures.may_skip()
+            || self.pool.state.with(self.py, |state| state.queued() == 0)
+        {
             self.now = clock::now();
         }
         let ending = match result {
@@ -204,9 +220,17 @@ impl Worker<'_, '_> {
                 Ending::Exception(exception)
             }
         };
-        let outcome =
+        let mut outcome =
             if matches!(ending, Ending::Result(_)) { Outcome::Done } else { Outcome::Failed };
-        let full = self.measures.add(begun.saturating_sub(task.submitted), begun, self.now);
+        if attempt.is_some_and(|attempt| self.is_late(future, attempt)) {
+            outcome = Outcome::Uncounted;
+        }
+        let full = if attempt.is_some() && task.submitted == RETRIED {
+            self.measure_attempt(&mut task, begun);
+            false
+        } else {
+            self.measures.add(begun.saturating_sub(task.submitted), begun, self.now)
+        };
         // Counted before anybody hears of it.
         self.pool.state.with(self.py, |state| state.ended(self.member, outcome, begun));
         if full {
@@ -220,6 +244,13 @@ impl Worker<'_, '_> {
             self.wakes.wake_all();
         }
         drop(task);
+    }
+
+    /// Whether the attempt's time was over before it ended: then the future has failed, and the
+    /// task is counted. Otherwise the limit is void from now on.
+    #[cold]
+    fn is_late(&self, future: FutureObject, attempt: u32) -> bool {
+        !future.with(self.py, |state, _| state.decide(attempt))
     }
 
     /// Whether this failure is one of those for which the task is tried again.
@@ -239,11 +270,11 @@ impl Worker<'_, '_> {
 
     #[cold]
     fn retry(&mut self, mut task: Task, begun: u64) {
-        task.submitted = self.now;
+        self.measure_attempt(&mut task, begun);
         let priority = task.options().map_or(0, |options| options.priority);
         let mut task = Some(task);
         let call = self.pool.state.with(self.py, |state| {
-            state.ended(self.member, Outcome::Retried, begun);
+            state.ended(self.member, Outcome::Uncounted, begun);
             task.take().map(|task| state.push(task, priority))
         });
         if let Some(call) = call
@@ -251,6 +282,20 @@ impl Worker<'_, '_> {
         {
             log_critical(self.py, "Exception in worker", error);
         }
+    }
+
+    /// Records an attempt of a task that has several: the delay of the first, the time of each.
+    #[cold]
+    fn measure_attempt(&mut self, task: &mut Task, begun: u64) {
+        self.record();
+        let submitted = std::mem::replace(&mut task.submitted, RETRIED);
+        let took = self.now.saturating_sub(begun);
+        self.pool.state.with(self.py, |state| {
+            if submitted != RETRIED {
+                state.queue_delay.record(begun.saturating_sub(submitted));
+            }
+            state.run_time.record(took);
+        });
     }
 
     /// Hands what was measured to the pool.

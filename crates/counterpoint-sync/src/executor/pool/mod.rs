@@ -83,9 +83,9 @@ pub struct PoolState<T, N> {
     generation: u32,
     /// How many tasks are where.
     pub counts: Counts,
-    /// From submission to the first instruction.
+    /// From submission to the first instruction of the first attempt.
     pub queue_delay: Durations,
-    /// From the first instruction to the end.
+    /// From the first instruction of an attempt to its end.
     pub run_time: Durations,
     /// The sum of the moments at which the running tasks began, modulo 2^64.
     begun: u64,
@@ -349,7 +349,7 @@ impl<T, N> PoolState<T, N> {
             Outcome::Done => self.counts.done += 1,
             Outcome::Failed => self.counts.failed += 1,
             Outcome::Cancelled => self.counts.cancelled += 1,
-            Outcome::Retried => {}
+            Outcome::Uncounted => {}
         }
     }
 

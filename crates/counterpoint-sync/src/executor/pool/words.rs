@@ -86,6 +86,6 @@ pub enum Outcome {
     Failed,
     /// It had been cancelled and did not run.
     Cancelled,
-    /// It goes back into the queue.
-    Retried,
+    /// It goes back into the queue, or was counted already.
+    Uncounted,
 }
