@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -72,6 +73,33 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wait_for(coroutine, DEADLINE)
 
     return asyncio.run(limited())
+
+
+class Interrupted(BaseException):
+    """What `interrupted` raises."""
+
+
+@contextmanager
+def interrupted(waits: Callable[[], object]) -> Iterator[None]:
+    """The block waits in the main thread, and is interrupted, as by Ctrl-C, once `waits()`."""
+
+    def interrupt() -> None:
+        eventually(waits)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def handler(*_: object) -> None:
+        raise Interrupted
+
+    old = signal.signal(signal.SIGUSR1, handler)
+    interrupting = spawn(interrupt)
+    try:
+        yield
+        raise AssertionError("nothing was interrupted")
+    except Interrupted:
+        pass
+    finally:
+        result(interrupting)
+        signal.signal(signal.SIGUSR1, old)
 
 
 class LoopThread:

@@ -65,6 +65,11 @@ where
         Self { wait: Wait::new(source), owner, at, task: Some(task) }
     }
 
+    /// The same party, later.
+    pub fn at(self, at: u64) -> Self {
+        Self { at, ..self }
+    }
+
     /// Attempts; the outcome, or the waiter that now stands in line.
     pub fn attempt(&mut self, shared: &Guarded<O::State>) -> Result<O::Output, Arc<Waiter<Task>>> {
         let (owner, task) = (self.owner, self.task);
@@ -99,6 +104,6 @@ where
     }
 
     pub fn abandon(&mut self, shared: &Guarded<O::State>) {
-        self.wait.abandon(shared);
+        self.wait.abandon(shared, || self.at);
     }
 }

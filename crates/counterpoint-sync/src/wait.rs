@@ -237,13 +237,19 @@ impl<O: Source> Wait<O> {
         output
     }
 
-    /// Ends it without wanting the outcome: what a claim that came first gave is passed on.
-    pub fn abandon<S: Shared<State = O::State>>(&mut self, shared: &S) {
+    /// Ends it without wanting the outcome: what a claim that came first gave is passed on. Whoever
+    /// attempts it nevertheless begins another wait, in the old place.
+    pub fn abandon<S: Shared<State = O::State>>(&mut self, shared: &S, now: impl Fn() -> u64) {
         if self.queued.is_none() && !self.aside {
             return;
         }
         self.aside = false;
-        self.pass_on(shared, true);
+        self.pass_on(shared, |wait, state, wakes| {
+            wait.record(state, now);
+            wait.source.left(state, Leaving::Cancelled, wakes);
+        });
+        self.place.get_or_insert(self.since);
+        self.since = 0;
     }
 
     /// To be called before its own thread runs a signal handler, which may use the same object;
@@ -252,11 +258,16 @@ impl<O: Source> Wait<O> {
     pub fn step_aside<S: Shared<State = O::State>>(&mut self, shared: &S) {
         if !O::STAYS_IN_LINE && self.queued.is_some() {
             self.aside = true;
-            self.pass_on(shared, false);
+            self.pass_on(shared, |_, _, _| {});
         }
     }
 
-    fn pass_on<S: Shared<State = O::State>>(&mut self, shared: &S, gives_up: bool) {
+    /// Leaves the line, passes on what it was given, and does `more` under the same lock.
+    fn pass_on<S: Shared<State = O::State>>(
+        &mut self,
+        shared: &S,
+        more: impl FnOnce(&mut Self, &mut O::State, &mut Wakes<NotifyOf<O>>),
+    ) {
         let mut wakes = Wakes::default();
         shared.with(|state| {
             if let Some((waiter, claim)) = self.leave(state, &mut wakes)
@@ -264,9 +275,7 @@ impl<O: Source> Wait<O> {
             {
                 state.unclaimed(&waiter, &mut wakes);
             }
-            if gives_up {
-                self.source.left(state, Leaving::Cancelled, &mut wakes);
-            }
+            more(self, state, &mut wakes);
         });
         deliver(shared, wakes);
     }

@@ -82,6 +82,6 @@ fn a_task_is_where_its_event_loop_is() {
     lock.change(|state, wakes| state.release(|| u64::MAX, wakes));
     assert_eq!(lock.change(|state, _| (state.owner(), state.waiters())), (3, 0));
     // Collected later.
-    gone.abandon(&lock);
+    gone.abandon(&lock, || 3);
     assert_eq!(lock.change(|state, _| state.owner()), 3);
 }

@@ -153,7 +153,7 @@ fn impatient_consumers_lose_nothing() {
         match wait.attempt(queue, clock::now, |since| Waiter::thread(1, since)) {
             Attempt::Done(item) => item.map(|item| vec![item]),
             Attempt::Pending(_) => {
-                wait.abandon(queue);
+                wait.abandon(queue, clock::now);
                 Ok(Vec::new())
             }
         }

@@ -117,7 +117,7 @@ def _text(report: Report, stream: TextIO | None) -> str:
     pools = _of(report.rows, ExecutorStatistics)
     processes = _of(report.rows, ProcessPoolStatistics)
     queues = [(row, queue) for row, queue in _of(report.rows, QueueStatistics) if _used(queue)]
-    locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if lock.waits.count]
+    locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if _contended(lock)]
     head = f"counterpoint run {_short(report.program)}"
     if not (pools or processes or queues or locks):
         nothing = "no executor, no queue in use and no contended lock"
@@ -137,7 +137,12 @@ def _short(program: str) -> str:
 
 
 def _used(queue: QueueStatistics) -> bool:
-    return bool(queue.puts or queue.get_waits.count or queue.getters)
+    waits = queue.put_waits.count + queue.get_waits.count
+    return bool(queue.puts or waits or queue.putters or queue.getters)
+
+
+def _contended(lock: LockStatistics) -> bool:
+    return bool(lock.waits.count or lock.waiters)
 
 
 def _foot(report: Report) -> str:

@@ -1,9 +1,10 @@
 """The tables of the summary, drawn with rich.
 
-One table each for executors, process pools, queues and contended locks, the rows with the longest
-waits first. A table fits the terminal's width by headings of two lines and by leaving out columns:
-those of zeros first, then the least telling. Paths are shortened from the left, because the end of
-a path is what tells files apart; and no number and no heading is cut.
+One table each for executors, process pools, queues and contended locks: first what somebody is
+stuck in at the end, a lock or a full queue, then the rows with the longest waits. A table fits the
+terminal's width by headings of two lines and by leaving out columns: those of zeros first, then the
+least telling. Paths are shortened from the left, because the end of a path is what tells files
+apart; and no number and no heading is cut.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class _Column(NamedTuple, Generic[_R]):
     cell: Callable[[_R], str]
     rank: int = 0
     """0 stays, unless it is all zeros; of the others the lowest are shown where there is room."""
+    occasional: bool = False
+    """Left out where it is all zeros, even if there is room."""
 
 
 class _Strip(NamedTuple):
@@ -98,8 +101,21 @@ def _run(executor: _Tasks) -> WaitStatistics:
     return executor.run_time
 
 
-def _time_of_tasks(executor: _Tasks) -> float:
-    return executor.queue_delay.total + executor.run_time.total
+# What comes first in a table: what somebody is stuck in, then the longest waits.
+_Weight: TypeAlias = tuple[bool, float]
+
+
+def _time_of_tasks(executor: _Tasks) -> _Weight:
+    return False, executor.queue_delay.total + executor.run_time.total
+
+
+def _time_of_queues(queue: QueueStatistics) -> _Weight:
+    # One who waits for an item is idle, as a rule.
+    return queue.putters > 0, queue.put_waits.total + queue.get_waits.total
+
+
+def _time_of_locks(lock: LockStatistics) -> _Weight:
+    return lock.waiters > 0, lock.waits.total
 
 
 def _put(queue: QueueStatistics) -> WaitStatistics:
@@ -143,10 +159,13 @@ _QUEUES: list[_Column[QueueStatistics]] = [
     _Column("depth", lambda s: f"{s.max_size}/{s.maxsize}" if s.maxsize else str(s.max_size), 3),
     *_percentiles("put ", _put, waits=7, p50=6, p99=4, max=8),
     *_percentiles("get ", _get, waits=7, p50=5, p99=4, max=8),
+    _Column("putters", lambda s: str(s.putters), occasional=True),
+    _Column("getters", lambda s: str(s.getters), occasional=True),
 ]
 _LOCKS: list[_Column[LockStatistics]] = [
     *_percentiles("", _wait, waits=0, p50=3, p99=1, max=2),
     _Column("total", lambda s: duration(s.waits.total)),
+    _Column("waiters", lambda s: str(s.waiters), occasional=True),
 ]
 
 
@@ -182,11 +201,11 @@ class Page:
 
     def queues(self, rows: Sequence[tuple[Row, QueueStatistics]]) -> None:
         """The table of queues."""
-        self._table("queue", _QUEUES, rows, lambda s: s.put_waits.total + s.get_waits.total)
+        self._table("queue", _QUEUES, rows, _time_of_queues)
 
     def locks(self, rows: Sequence[tuple[Row, LockStatistics]]) -> None:
-        """The table of locks that somebody waited for."""
-        self._table("contended lock", _LOCKS, rows, lambda s: s.waits.total)
+        """The table of locks that somebody waited or waits for."""
+        self._table("contended lock", _LOCKS, rows, _time_of_locks)
 
     def text(self) -> str:
         """What was drawn, in characters that the stream can carry."""
@@ -204,18 +223,23 @@ class Page:
         title: str,
         columns: Sequence[_Column[_S]],
         rows: Sequence[tuple[Row, _S]],
-        weight: Callable[[_S], float],
+        weight: Callable[[_S], _Weight],
     ) -> None:
         if not rows:
             return
         ordered = sorted(rows, key=lambda pair: weight(pair[1]), reverse=True)
-        sheet = _lay_out(title, columns, ordered[:_MOST_ROWS], self._width)
+        shown = [column for column in columns if not column.occasional or _tells(column, rows)]
+        sheet = _lay_out(title, shown, ordered[:_MOST_ROWS], self._width)
         self._console.print()
         # As wide as it must be: what is cut tells nobody anything.
         self._console.width = _breadth(sheet)
         self._console.print(_draw(sheet))
         if len(ordered) > _MOST_ROWS:
-            self.line(f"  … and {len(ordered) - _MOST_ROWS} more with shorter waits")
+            self.line(f"  … and {len(ordered) - _MOST_ROWS} more")
+
+
+def _tells(column: _Column[_S], rows: Sequence[tuple[Row, _S]]) -> bool:
+    return any(column.cell(statistics) != "0" for _, statistics in rows)
 
 
 def _lay_out(

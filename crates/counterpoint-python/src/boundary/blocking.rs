@@ -169,7 +169,7 @@ where
     H: Shared<State = O::State>,
 {
     wait.step_aside(held);
-    py.check_signals().inspect_err(|_| wait.abandon(held))
+    py.check_signals().inspect_err(|_| wait.abandon(held, clock::now))
 }
 
 /// Changes a state and wakes, after the lock is gone, whom the change claimed.

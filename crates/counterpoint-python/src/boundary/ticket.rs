@@ -80,7 +80,7 @@ where
     }
 
     fn abandon(&mut self, py: Python<'_>) {
-        self.wait.abandon(&self.place.shared(py));
+        self.wait.abandon(&self.place.shared(py), clock::now);
         self.place.given_up(py, &mut self.wait.source);
     }
 

@@ -246,7 +246,7 @@ impl Condition {
         let saved = match guard.release_save(py, &mut wakes) {
             Ok(saved) => saved,
             Err(error) => {
-                wait.abandon(&held);
+                wait.abandon(&held, clock::now);
                 return Err(error);
             }
         };

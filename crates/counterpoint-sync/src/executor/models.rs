@@ -323,7 +323,7 @@ fn room_that_one_gives_up_goes_to_the_other() {
         let other = world.clone();
         let patient = thread::spawn(move || other.submit(3));
         world.start(start.number);
-        impatient.abandon(&world.pool);
+        impatient.abandon(&world.pool, || 2);
         assert!(patient.join().unwrap());
         world.end(2);
     });

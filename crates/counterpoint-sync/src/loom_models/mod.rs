@@ -148,7 +148,7 @@ where
 
     /// Gives up without wanting the outcome.
     pub fn interrupt(&mut self) {
-        self.wait.abandon(&*self.shared);
+        self.wait.abandon(&*self.shared, || 2);
     }
 
     /// Goes on to the end. `None`: it ended without an outcome.

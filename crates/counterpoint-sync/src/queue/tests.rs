@@ -283,7 +283,7 @@ mod sequential {
         assert_eq!(waiting(), 2);
         // The first gives up, the second compares again, and the third has to wait for that.
         let [first, second, _third] = &mut waits;
-        first.abandon(&*queue);
+        first.abandon(&*queue, || 2);
         assert_eq!(waiting(), 1);
         assert!(matches!(attempt(second), Attempt::Done(Err(Denied::Undecided))));
         let store = queue.with(|state| state.check_out());

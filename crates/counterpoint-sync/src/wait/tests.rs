@@ -3,6 +3,7 @@ use crate::lock::mutex::{Acquire, LockState, NOBODY};
 use crate::lock::reentrant::{AcquireReentrant, ReentrantState};
 use crate::lock::semaphore::{AcquirePermit, SemaphoreState};
 use crate::testing::{Guarded, Party, Task};
+use counterpoint_trace::Summary;
 
 /// A moment at which everyone who waits is due for a hand-off.
 const LATE: u64 = u64::MAX;
@@ -182,8 +183,47 @@ fn only_a_wait_counts_as_one() {
     let mut second = owner(2).queue(&lock);
     lock.change(|state, wakes| state.release(|| 0, wakes));
     second.done(&lock);
-    let count = |state: &LockState<Task>| state.contended().map(|more| more.waits.summary().count);
-    assert_eq!(lock.change(|state, _| count(state)), Some(1));
+    assert_eq!(waits(&lock).count, 1);
+}
+
+fn waits(lock: &Guarded<LockState<Task>>) -> Summary {
+    lock.change(|state, _| state.contended().map(|more| more.waits.summary()).unwrap_or_default())
+}
+
+#[test]
+fn a_wait_that_was_given_up_counts_once() {
+    let lock = lock();
+    let mut second = owner(2);
+    assert!(second.attempt(&lock).is_err());
+    second.wait.abandon(&lock, || 10);
+    second.wait.abandon(&lock, || 20);
+    let seen = waits(&lock);
+    assert_eq!((seen.count, seen.total), (1, 8));
+}
+
+#[test]
+fn one_who_steps_aside_and_gives_up_counts_once() {
+    let lock = lock();
+    let mut second = owner(2).queue(&lock);
+    second.wait.step_aside(&lock);
+    assert_eq!(waits(&lock).count, 0);
+    second.wait.abandon(&lock, || 10);
+    let seen = waits(&lock);
+    assert_eq!((seen.count, seen.total), (1, 8));
+}
+
+#[test]
+fn one_who_gave_up_and_comes_again_waits_anew_in_its_old_place() {
+    let lock = lock();
+    let mut second = owner(2).queue(&lock);
+    let mut third = owner(3).queue(&lock);
+    second.wait.abandon(&lock, || 10);
+    let mut again = second.at(20).queue(&lock);
+    lock.change(|state, wakes| state.release(|| 0, wakes));
+    again.done(&lock);
+    assert!(third.waits(&lock));
+    let seen = waits(&lock);
+    assert_eq!((seen.count, seen.total), (2, 8));
 }
 
 #[test]

@@ -171,7 +171,7 @@ where
             Attempt::Pending(waiter) => waiter,
         };
         if let Patience::Interrupted = patience {
-            wait.abandon(shared);
+            wait.abandon(shared, now);
             return None;
         }
         if waiter.park(deadline.of(wait, now)) == Parked::TimedOut {

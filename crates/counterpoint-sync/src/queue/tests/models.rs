@@ -60,7 +60,7 @@ fn an_abandoned_get_passes_its_permission_on() {
             match wait.attempt(queue, || 1, |since| Waiter::thread(1, since)) {
                 Attempt::Done(got) => Some(got.unwrap()),
                 Attempt::Pending(_) => {
-                    wait.abandon(queue);
+                    wait.abandon(queue, || 2);
                     None
                 }
             }
@@ -207,7 +207,7 @@ fn one_who_gives_up_on_the_store_lets_the_next_one_try() {
                     Attempt::Done(_) => true,
                     Attempt::Pending(_) if expires => wait.expire(queue, || 1).is_some(),
                     Attempt::Pending(_) => {
-                        wait.abandon(queue);
+                        wait.abandon(queue, || 2);
                         false
                     }
                 }
