@@ -20,13 +20,14 @@ from tests.support import (
     DEADLINE,
     FREE_THREADED,
     eventually,
+    interrupted,
     is_collected,
     loops,
     result,
     run_async,
     spawn,
 )
-from tests.waits import WAITS, Wait, every_wait, exclusive_waits
+from tests.waits import WAITS, Elsewhere, Wait, every_wait, exclusive_waits
 
 MAKERS: dict[str, Callable[[], Any]] = {
     "Lock": threading.Lock,
@@ -210,13 +211,35 @@ def test_waits_are_measured(wait: Wait) -> None:
     assert subject.statistics().waiters == 1
     wait.free(subject)
     assert result(taken)
-    if wait.name == "ReadLock":
-        assert subject._read_waits()[0] == 1
-        return
     waits = subject.statistics().waits
     assert waits.count == 1
     assert 0 < waits.p50 <= waits.p99
     assert waits.max <= waits.total * 1.01
+
+
+@every_wait
+def test_an_interrupted_wait_is_measured(wait: Wait) -> None:
+    elsewhere = Elsewhere(wait)
+    subject = elsewhere.subject
+    with interrupted(lambda: wait.waiters(subject) == 1):
+        wait.take(subject, None)
+    elsewhere.end()
+    assert subject.statistics().waits.count == 1
+    assert subject.statistics().waits.max > 0
+
+
+@every_wait
+def test_a_cancelled_wait_is_measured(wait: Wait) -> None:
+    async def main(subject: Any) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(wait.async_take(subject, None), 0.01)
+
+    elsewhere = Elsewhere(wait)
+    subject = elsewhere.subject
+    run_async(main(subject))
+    elsewhere.end()
+    assert subject.statistics().waits.count == 1
+    assert 0.005 < subject.statistics().waits.max
 
 
 @every_class

@@ -60,7 +60,7 @@ class RWLock(_core.RWLock):
         return WriteLock(self)
 
     def statistics(self) -> LockStatistics:
-        """Who writes, who waits for either side, and how long writers waited so far."""
+        """Who writes, who waits for either side, and how long readers and writers waited so far."""
         return lock_statistics(self, self.owner)
 
     def __repr__(self) -> str:

@@ -176,15 +176,11 @@ impl RWLock {
 
     #[getter]
     fn _meter(&self, py: Python<'_>) -> Meter {
-        Meter::of_lock(self.state.with(py, |state| state.write_waits.share()))
+        Meter::of_lock(self.state.with(py, |state| state.waits.share()))
     }
 
     fn _waits(&self, py: Python<'_>) -> Waits {
-        seconds(self.state.with(py, |state| state.write_waits.summary()))
-    }
-
-    fn _read_waits(&self, py: Python<'_>) -> Waits {
-        seconds(self.state.with(py, |state| state.read_waits.summary()))
+        seconds(self.state.with(py, |state| state.waits.summary()))
     }
 
     fn _at_fork_reinit(&self, py: Python<'_>) {

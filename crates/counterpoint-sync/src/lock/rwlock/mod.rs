@@ -68,10 +68,8 @@ pub struct RwLockState<N> {
     pub reads: WaitList<N>,
     /// Who waits to write.
     pub writes: WaitList<N>,
-    /// How long readers waited.
-    pub read_waits: Durations,
-    /// How long writers waited.
-    pub write_waits: Durations,
+    /// How long those waited who had to, to read or to write.
+    pub waits: Durations,
 }
 
 impl<N> RwLockState<N> {
@@ -85,8 +83,7 @@ impl<N> RwLockState<N> {
             passed_by: 0,
             reads: WaitList::new(),
             writes: WaitList::new(),
-            read_waits: Durations::new(),
-            write_waits: Durations::new(),
+            waits: Durations::new(),
         }
     }
 

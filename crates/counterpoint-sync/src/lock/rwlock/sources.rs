@@ -56,7 +56,7 @@ impl<N: Notify> Source for AcquireRead<N> {
     }
 
     fn waited(&mut self, state: &mut RwLockState<N>, nanoseconds: u64) {
-        state.read_waits.record(nanoseconds);
+        state.waits.record(nanoseconds);
     }
 }
 
@@ -83,6 +83,6 @@ impl<N: Notify> Source for AcquireWrite<N> {
     }
 
     fn waited(&mut self, state: &mut RwLockState<N>, nanoseconds: u64) {
-        state.write_waits.record(nanoseconds);
+        state.waits.record(nanoseconds);
     }
 }
