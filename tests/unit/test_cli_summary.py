@@ -389,6 +389,32 @@ def test_who_still_waits_at_the_end_is_in_the_summary(tmp_path: Path) -> None:
     assert row.split()[-1] == "2"
 
 
+CONDITION = """
+import threading
+ready = threading.Condition()
+
+def enter():
+    with ready:
+        pass
+
+def leave():
+    ready.acquire()
+    threading.Thread(target=enter).start()
+    while not ready._lock.waiters:
+        pass
+    ready.release()
+
+leave()
+"""
+
+
+def test_those_who_wait_to_enter_a_condition_wait_for_its_lock(tmp_path: Path) -> None:
+    rows = json.loads(run(tmp_path, CONDITION, "--summary=json").err)["rows"]
+    seen = {row["kind"]: row for row in rows if row["site"].endswith("prog.py:3")}
+    assert seen["RLock"]["statistics"]["waits"]["count"] == 1
+    assert seen["Condition"]["statistics"]["waits"]["count"] == 0
+
+
 PROCESSES_PROGRAM = """
 import multiprocessing, os, sys, time
 from concurrent.futures import ProcessPoolExecutor

@@ -13,9 +13,9 @@ What is needed from the native core
     While set, Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier, RWLock,
     CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue, ThreadPoolExecutor and
     ProcessPoolExecutor call it with the new object, once, at the end of the constructor that makes
-    `_meter` valid, without any core lock held. An object made inside another of ours (a
-    Condition's own lock) is not reported, nor is a future; the executor of a multiprocessing.Pool
-    is. What the observer raises (only KeyboardInterrupt and the like can come out of it) is raised
+    `_meter` valid, without any core lock held. A Condition's own lock is reported as well,
+    before it, because others wait for it than for the condition; so is the executor of a
+    multiprocessing.Pool. What else is made inside another of ours is not, nor is a future. What the observer raises (only KeyboardInterrupt and the like can come out of it) is raised
     by the constructor.
 `obj._meter`
     A `_core.Meter`, the same one at each access; made at the latest when first asked for. It is

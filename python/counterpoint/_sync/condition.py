@@ -37,7 +37,9 @@ class Condition(_core.Condition):
     Equals `threading.Condition(lock)`. Beyond it, `async with condition:`,
     `await condition.async_wait()` and `async_wait_for()` in any event loop; `owner` of the lock;
     `waiters`; `statistics()`. A notification reaches those who wait in order, threads and tasks
-    alike.
+    alike. `waiters` and `statistics()` are about those who wait to be told. Those who wait to enter
+    the `with` wait for the lock, and count there: to ask it, give the condition a lock of your own.
+    `counterpoint run` has a row for the lock in any case.
 
     Args:
         lock: A `Lock` or `RLock` of ours, or anything with `acquire` and `release`; a new `RLock`
@@ -60,8 +62,7 @@ class Condition(_core.Condition):
 
     def __init__(self, lock: Lock | RLock | None = None) -> None:
         if lock is None:
-            # Not through __init__: an observer is shown the condition, not its lock.
-            lock = RLock.__new__(RLock)
+            lock = RLock()
         kind = _KINDS.get(type(lock), 0)
         if not kind:
             # Whatever has no such methods is refused at once, and in the stdlib's words.
