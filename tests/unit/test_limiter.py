@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from counterpoint.threading import CapacityLimiter
-from tests.support import eventually, loops, result, run_async, spawn
+from counterpoint.threading import CapacityLimiter, DeadlockError
+from tests.support import DEADLINE, eventually, eventually_async, is_collected, loops, result, run_async, spawn
 
 
 def test_each_borrower_has_one_token_at_most() -> None:
@@ -92,6 +95,137 @@ def test_a_task_that_gives_up_holds_nothing() -> None:
         assert limiter.borrowed_tokens == 0
 
     run_async(main())
+
+
+@pytest.mark.parametrize("total", [1, 2, math.inf])
+def test_a_task_borrows_no_second_token_for_its_thread(total: float) -> None:
+    limiter = CapacityLimiter(total)
+
+    async def main() -> None:
+        async with limiter:
+            for acquire in (limiter.acquire, lambda: limiter.acquire(timeout=0.01)):
+                with pytest.raises(RuntimeError, match="already holds") as refused:
+                    acquire()
+                assert refused.type is RuntimeError
+            assert limiter.borrowed_tokens == 1
+
+    run_async(main())
+
+
+def test_a_blocking_acquire_that_can_never_end_is_refused() -> None:
+    limiter = CapacityLimiter(2)
+
+    async def hold(held: asyncio.Event) -> None:
+        async with limiter:
+            held.set()
+            await asyncio.sleep(1000)
+
+    async def main() -> None:
+        events = [asyncio.Event() for _ in range(2)]
+        holders = [asyncio.create_task(hold(event), name="the-holder") for event in events]
+        await asyncio.gather(*(event.wait() for event in events))
+        with pytest.raises(DeadlockError, match="the-holder"):
+            limiter.acquire()
+        with pytest.raises(DeadlockError), limiter:
+            pass
+        assert limiter.acquire(blocking=False) is limiter.acquire(timeout=0.001) is False
+        holders[0].cancel()
+        await asyncio.gather(holders[0], return_exceptions=True)
+        with limiter:
+            assert limiter.borrowed_tokens == 2
+        holders[1].cancel()
+        await asyncio.gather(holders[1], return_exceptions=True)
+        assert limiter.waiters == limiter.borrowed_tokens == 0
+
+    run_async(main())
+
+
+def test_a_token_that_was_handed_to_a_task_of_this_loop_is_that_task_s() -> None:
+    limiter = CapacityLimiter(1)
+
+    async def main() -> None:
+        limiter.acquire()
+        waiting = asyncio.create_task(limiter.async_acquire())
+        while not limiter.waiters:
+            await asyncio.sleep(0)
+        limiter.release()
+        with pytest.raises(DeadlockError):
+            limiter.acquire()
+        await waiting
+
+    run_async(main())
+
+
+async def _waits_in_a_loop(limiter: CapacityLimiter, end: Callable[[], object]) -> None:
+    """Blocks in a loop one of whose tasks has a token, until `end` gives another to the thread."""
+    await asyncio.create_task(limiter.async_acquire())
+
+    def act() -> None:
+        eventually(lambda: limiter.waiters == 1)
+        end()
+
+    acting = spawn(act)
+    with limiter:
+        assert limiter.borrowed_tokens == 2
+    result(acting)
+
+
+def test_a_blocking_acquire_in_a_loop_waits_for_a_thread_s_token() -> None:
+    limiter, held, end = CapacityLimiter(2), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with limiter:
+            held.set()
+            end.wait(DEADLINE)
+
+    holding = spawn(hold)
+    assert held.wait(DEADLINE)
+    run_async(_waits_in_a_loop(limiter, end.set))
+    result(holding)
+
+
+def test_a_blocking_acquire_in_a_loop_waits_for_another_loop_s_token() -> None:
+    limiter, held, end = CapacityLimiter(2), threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        async with limiter:
+            held.set()
+            await eventually_async(end.is_set)
+
+    with loops() as [loop]:
+        holding = loop.start(hold())
+        assert held.wait(DEADLINE)
+        run_async(_waits_in_a_loop(limiter, end.set))
+        result(holding)
+
+
+def test_a_blocking_acquire_in_a_loop_waits_for_the_first_token_to_come() -> None:
+    limiter = CapacityLimiter(1)
+
+    async def main() -> None:
+        await asyncio.create_task(limiter.async_acquire())
+        limiter.total_tokens = 0
+
+        def act() -> None:
+            eventually(lambda: limiter.waiters == 1)
+            limiter.total_tokens = 2
+
+        acting = spawn(act)
+        with limiter:
+            pass
+        result(acting)
+
+    run_async(main())
+
+
+def test_a_limiter_and_the_task_that_holds_its_token_are_collected() -> None:
+    async def main() -> weakref.ref[Any]:
+        limiter: Any = CapacityLimiter(1)
+        limiter.task = asyncio.current_task()
+        await limiter.async_acquire()
+        return weakref.ref(limiter)
+
+    assert is_collected(asyncio.run(main()))
 
 
 def test_bad_arguments() -> None:

@@ -12,7 +12,8 @@ use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
 use counterpoint_sync::lock::limiter::{Borrow, LimiterState};
 use counterpoint_sync::lock::mutex::{Acquire, LockState};
 use counterpoint_sync::lock::reentrant::{AcquireReentrant, ReentrantState};
-use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState, Who};
+use counterpoint_sync::lock::Who;
+use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState};
 use counterpoint_sync::lock::semaphore::{AcquirePermit, SemaphoreState};
 use counterpoint_sync::wait::{Attempt, Wait};
 use counterpoint_sync::waiter::Waiter;
@@ -101,7 +102,7 @@ fn a_limiter_that_grows_and_shrinks_loses_nobody() {
                 let total = 1 + chance.below(THREADS as u64) as usize;
                 limiter.change(|state, wakes| state.set_total(total, wakes));
             }
-            match wait(&limiter, owner, Borrow::new(owner), patience(chance)) {
+            match wait(&limiter, owner, Borrow(Who::thread(owner)), patience(chance)) {
                 Some(Ok(())) => limiter.change(|state, wakes| state.give_back(owner, wakes)),
                 Some(Err(_)) => unreachable!("this thread has no token"),
                 None => Ok(()),

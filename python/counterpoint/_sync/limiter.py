@@ -25,12 +25,20 @@ class CapacityLimiter(_core.CapacityLimiter):
     namesakes for tasks. Unlike a semaphore it knows who holds a token, refuses a second one to
     the same thread or task (which could end in a deadlock), and can be resized.
 
+    `with limiter:` in a coroutine borrows for the thread of its event loop. `async with limiter:`
+    inside of it borrows for the task, which is another party and not refused: if the thread has the
+    last token, the task waits for itself.
+
     Args:
         total_tokens: How many may hold a token at once; `math.inf` for no limit.
 
     Raises:
         TypeError, ValueError: if `total_tokens` is no int >= 0 and not `math.inf`.
-        RuntimeError: from acquiring a second token, or releasing none.
+        RuntimeError: from acquiring a second token, or releasing none. A task that holds one may
+            not acquire another for its thread, either.
+        DeadlockError: from a blocking `acquire()` without a timeout, in the thread of a running
+            event loop, when tasks of that loop hold all the tokens: unless they grow in number it
+            could never end.
 
     Those who wait are served strictly in order. Cancellation: a cancelled or timed-out wait
     passes on a token that was meant for it.

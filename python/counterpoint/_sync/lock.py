@@ -34,6 +34,10 @@ class Lock(_core.Lock):
         DeadlockError: from a blocking `acquire()` without a timeout, in the thread of a running
             event loop, when a task of that loop holds the lock: it could never end.
 
+    The reverse is not seen: after `with lock:` in a coroutine the thread of the event loop holds the
+    lock, and anything that runs there may release it. So `async with lock:` inside of it waits, for
+    ever if nobody does.
+
     Cancellation: a cancelled or timed-out wait passes on a lock that was meant for it.
     Fork: in the child the lock is as it was; waiters that were other threads are forgotten.
     Free-threading: no GIL is needed or assumed.
@@ -93,7 +97,9 @@ class RLock(_core.RLock):
     """A lock that its owner, a thread or an asyncio task, may acquire again.
 
     Equals `threading.RLock()`. Beyond it, a task can own it: `async with rlock:`. A task that
-    does may also enter `with rlock:` in between. Everything else is as for `Lock`.
+    does may also enter `with rlock:` in between, but not the other way round: what `with rlock:`
+    acquired in a coroutine is held by the thread of the event loop, and `async with rlock:` inside
+    of it waits for itself. Everything else is as for `Lock`.
 
     Raises:
         RuntimeError: from `release()` by anyone but the owner.

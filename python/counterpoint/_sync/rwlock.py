@@ -30,7 +30,11 @@ class RWLock(_core.RWLock):
             holding the read lock (an upgrade), or either while holding the write lock; and from
             releasing what is not held. To go from writing to reading, `write_lock.downgrade()`.
 
-    A reader may read again at any time. Cancellation: a cancelled or timed-out wait passes on
+    A reader may read again at any time. `with` in a coroutine acquires for the thread of the event
+    loop, `async with` for the task: a task that waits inside `with` for what its own thread holds
+    waits for itself, and is not refused.
+
+    DeadlockError: as for `Lock`. Cancellation: a cancelled or timed-out wait passes on
     what was meant for it. Fork: waiters that were other threads are forgotten in the child.
 
     >>> from counterpoint.threading import RWLock

@@ -282,15 +282,23 @@ pub fn current_owner(py: Python<'_>) -> PyResult<Option<usize>> {
     if !TASKS_SEEN.load(Ordering::Relaxed) || running_loop(py)?.is_none() {
         return Ok(None);
     }
-    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let task = GET.import(py, "asyncio", "current_task")?.call0()?;
+    let task = current_task(py)?;
     Ok((!task.is_none()).then(|| task.as_ptr() as usize | TASK_BIT))
 }
 
-/// The same for one that is about to own something.
-pub fn coming_owner(py: Python<'_>) -> PyResult<Option<usize>> {
-    TASKS_SEEN.store(true, Ordering::Relaxed);
-    current_owner(py)
+fn current_task(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    GET.import(py, "asyncio", "current_task")?.call0()
+}
+
+/// The current task as one that is about to own something.
+pub fn coming_owner(py: Python<'_>) -> PyResult<Option<TaskHandle>> {
+    let running = running_loop(py)?;
+    if running.is_none() {
+        return Ok(None);
+    }
+    let task = current_task(py)?;
+    Ok((!task.is_none()).then(|| TaskHandle::new(running.unbind(), py.None(), task.unbind())))
 }
 
 /// Raises when a thread is about to wait, without limit, for what one of `holders`, a task of the
@@ -301,10 +309,25 @@ pub fn refuse_deadlock(
 ) -> PyResult<()> {
     for holder in holders {
         let Some(handle) = holder.notify() else { continue };
-        let running = running_loop(py)?;
-        if !running.is_none() && running.is(&handle.event_loop) {
+        if running_loop(py)?.is(&handle.event_loop) {
             return Err(deadlock(py, handle.task.bind(py))?);
         }
+    }
+    Ok(())
+}
+
+/// The same where any of `holders` may end the wait: raises if all are tasks of that loop.
+pub fn refuse_deadlock_of_all(
+    py: Python<'_>,
+    mut holders: Vec<Arc<Waiter<TaskHandle>>>,
+) -> PyResult<()> {
+    let running = running_loop(py)?;
+    let is_stuck = |holder: &Arc<Waiter<TaskHandle>>| {
+        holder.notify().is_some_and(|handle| running.is(&handle.event_loop))
+    };
+    if holders.iter().all(is_stuck) {
+        holders.truncate(1);
+        return refuse_deadlock(py, holders);
     }
     Ok(())
 }

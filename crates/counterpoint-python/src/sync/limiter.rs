@@ -2,10 +2,14 @@
 
 use crate::boundary::{
     Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on, coming_owner,
-    current_owner, lock_timeout, observe, seconds, thread_owner, traverse_waiters, truth, wake,
+    current_owner, lock_timeout, observe, refuse_deadlock_of_all, seconds, thread_owner,
+    traverse_identity, traverse_waiters, truth, wake,
 };
+use counterpoint_sync::Arc;
+use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::limiter::{AlreadyBorrowing, Borrow, LimiterState};
 use counterpoint_sync::wait::{Shared, Wait};
+use counterpoint_sync::waiter::Waiter;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -29,6 +33,14 @@ fn finish(
     lent.map(|()| truth(py)).map_err(refusal)
 }
 
+impl CapacityLimiter {
+    /// The current task, if it has a token.
+    fn borrowing_task(&self, py: Python<'_>) -> PyResult<Option<usize>> {
+        let is_borrowing = |task: &usize| self.state.with(py, |state| state.is_borrowing(*task));
+        Ok(current_owner(py)?.filter(is_borrowing))
+    }
+}
+
 #[pymethods]
 impl CapacityLimiter {
     #[new]
@@ -50,9 +62,16 @@ impl CapacityLimiter {
     #[pyo3(signature = (blocking = true, timeout = -1.0))]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
         let timeout = lock_timeout(blocking, timeout)?;
-        let mut wait = Wait::new(Borrow::new(thread_owner()));
+        // It would hold two, and may wait for itself.
+        if self.borrowing_task(py)?.is_some() {
+            return Err(refusal(AlreadyBorrowing));
+        }
+        let mut wait = Wait::new(Borrow(Who::thread(thread_owner())));
         let outcome = match wait.try_now(&self.state.held(py)) {
             None if timeout != Timeout::Now => {
+                if timeout == Timeout::Never {
+                    refuse_deadlock_of_all(py, self.state.with(py, |state| state.culprits()))?;
+                }
                 block_on(py, &self.state, &mut wait, timeout.deadline())?
             }
             outcome => outcome,
@@ -62,9 +81,7 @@ impl CapacityLimiter {
 
     /// Returns the token of this thread or task.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
-        let task = current_owner(py)?
-            .filter(|&task| self.state.with(py, |state| state.is_borrowing(task)));
-        let borrower = task.unwrap_or_else(thread_owner);
+        let borrower = self.borrowing_task(py)?.unwrap_or_else(thread_owner);
         wake(py, &self.state, |state, wakes| state.give_back(borrower, wakes)).map_err(|_| {
             PyRuntimeError::new_err("this thread or task holds none of this limiter's tokens")
         })
@@ -116,11 +133,12 @@ impl CapacityLimiter {
         seconds(self.state.with(py, |state| state.waits.summary()))
     }
 
-    /// The wait of the task with this owner number for a token.
+    /// The wait of the current task for a token.
     fn _ticket(slf: &Bound<'_, Self>) -> PyResult<Ticket> {
-        let borrower = coming_owner(slf.py())?.unwrap_or_else(thread_owner);
-        let place = LimiterPlace(slf.clone().unbind());
-        Ok(Ticket::new(Pending { place, wait: Wait::new(Borrow::new(borrower)), finish }))
+        let identity = coming_owner(slf.py())?.map(|task| Waiter::task(task.owner(), 0, task));
+        let who = identity.clone().map_or_else(|| Who::thread(thread_owner()), Who::task_of);
+        let place = LimiterPlace(slf.clone().unbind(), identity);
+        Ok(Ticket::new(Pending { place, wait: Wait::new(Borrow(who)), finish }))
     }
 
     fn _at_fork_reinit(&self, py: Python<'_>) {
@@ -129,7 +147,10 @@ impl CapacityLimiter {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: called by the collector.
-        traverse_waiters(unsafe { &self.state.peek().waiters }, &visit)
+        let state = unsafe { self.state.peek() };
+        traverse_waiters(&state.waiters, &visit)?;
+        let mut tasks = state.tasks().filter_map(|waiter| waiter.notify());
+        tasks.try_for_each(|task| task.traverse(&visit))
     }
 
     fn __clear__(&self) {
@@ -139,7 +160,8 @@ impl CapacityLimiter {
     }
 }
 
-struct LimiterPlace(Py<CapacityLimiter>);
+/// The limiter, and the identity of the task that waits for it.
+struct LimiterPlace(Py<CapacityLimiter>, Option<Arc<Waiter<TaskHandle>>>);
 
 impl Place for LimiterPlace {
     type State = LimiterState<TaskHandle>;
@@ -149,6 +171,7 @@ impl Place for LimiterPlace {
     }
 
     fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.0)
+        visit.call(&self.0)?;
+        self.1.as_ref().map_or(Ok(()), |identity| traverse_identity(identity, visit))
     }
 }

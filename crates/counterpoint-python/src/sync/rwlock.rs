@@ -5,7 +5,8 @@ use crate::boundary::{
     lock_timeout, observe, refuse_deadlock, seconds, thread_owner, traverse_identity,
     traverse_waiters, truth, wake,
 };
-use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Misuse, Mode, RwLockState, Who};
+use counterpoint_sync::lock::Who;
+use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Misuse, Mode, RwLockState};
 use counterpoint_sync::wait::{Shared, Source, Wait};
 use counterpoint_sync::waiter::Waiter;
 use counterpoint_sync::{Arc, clock};

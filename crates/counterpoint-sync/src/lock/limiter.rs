@@ -5,10 +5,12 @@
 //! Ours differs in that the tokens may grow or shrink from any thread, and that a borrower which
 //! waits twice is refused when its second turn comes.
 
+use super::Who;
+use crate::door::Arc;
 use crate::wait::{Source, State};
 use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};
 use counterpoint_trace::Durations;
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// As many tokens as anybody wants.
 pub const UNLIMITED: usize = usize::MAX;
@@ -21,10 +23,13 @@ pub struct AlreadyBorrowing;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotBorrowing;
 
+/// Who has a token, each with the task that it is, if it is one.
+pub type Borrowers<N> = HashMap<usize, Option<Arc<Waiter<N>>>>;
+
 /// The tokens, who has one, and who waits for one.
 pub struct LimiterState<N> {
     total: usize,
-    borrowers: HashSet<usize>,
+    borrowers: Borrowers<N>,
     /// Who waits; a waiter's owner is the borrower.
     pub waiters: WaitList<N>,
     /// How long those waited who had to.
@@ -35,7 +40,7 @@ impl<N> LimiterState<N> {
     /// With `total` tokens; [`UNLIMITED`] is allowed, and so is 0.
     pub fn new(total: usize) -> Self {
         let (waiters, waits) = (WaitList::new(), Durations::new());
-        Self { total, borrowers: HashSet::new(), waiters, waits }
+        Self { total, borrowers: HashMap::new(), waiters, waits }
     }
 
     /// How many tokens there are, [`UNLIMITED`] if no end.
@@ -50,12 +55,21 @@ impl<N> LimiterState<N> {
 
     /// Whether `borrower` has a token.
     pub fn is_borrowing(&self, borrower: usize) -> bool {
-        self.borrowers.contains(&borrower)
+        self.borrowers.contains_key(&borrower)
     }
 
-    /// Who has a token, in no order.
-    pub fn borrowers(&self) -> impl Iterator<Item = usize> {
-        self.borrowers.iter().copied()
+    /// The tasks that have a token, in no order.
+    pub fn tasks(&self) -> impl Iterator<Item = &Arc<Waiter<N>>> {
+        self.borrowers.values().flatten()
+    }
+
+    /// The tasks on all of which it is that somebody has to wait; none where a thread may end the
+    /// wait, or no token that is returned would.
+    pub fn culprits(&self) -> Vec<Arc<Waiter<N>>> {
+        if self.is_free() || self.total == 0 {
+            return Vec::new();
+        }
+        self.borrowers.values().cloned().collect::<Option<_>>().unwrap_or_default()
     }
 
     fn is_free(&self) -> bool {
@@ -71,24 +85,23 @@ impl<N> LimiterState<N> {
     /// Takes a token if one is free and nobody waits; `None` if it has to wait.
     pub fn try_borrow(
         &mut self,
-        borrower: usize,
+        who: &Who<N>,
         wakes: &mut Wakes<N>,
     ) -> Option<Result<(), AlreadyBorrowing>> {
-        if self.is_borrowing(borrower) {
+        if self.is_borrowing(who.owner()) {
             return Some(Err(AlreadyBorrowing));
         }
         let now = self.is_free() && !self.waiters.is_awaited(wakes);
         now.then(|| {
-            self.borrowers.insert(borrower);
+            self.borrowers.insert(who.owner(), who.task().cloned());
             Ok(())
         })
     }
 
     /// Takes the token of `borrower` back.
     pub fn give_back(&mut self, borrower: usize, wakes: &mut Wakes<N>) -> Result<(), NotBorrowing> {
-        if !self.borrowers.remove(&borrower) {
-            return Err(NotBorrowing);
-        }
+        let task = self.borrowers.remove(&borrower).ok_or(NotBorrowing)?;
+        task.into_iter().for_each(|task| wakes.discard(task));
         self.serve(wakes);
         Ok(())
     }
@@ -100,16 +113,17 @@ impl<N> LimiterState<N> {
             let fresh = !self.is_borrowing(first.owner());
             let claim = if fresh { Claim::Granted } else { Claim::Refused };
             if self.waiters.claim_first(claim, wakes) && fresh {
-                self.borrowers.insert(first.owner());
+                let task = first.notify().is_some().then(|| first.clone());
+                self.borrowers.insert(first.owner(), task);
             }
             wakes.discard(first);
         }
     }
 
-    /// Forgets borrowers and waiters, for a child after a fork.
-    pub fn reset(&mut self) -> WaitList<N> {
-        self.borrowers.clear();
-        self.waiters.disband()
+    /// Forgets borrowers and waiters, for a child after a fork; the result is to be dropped
+    /// outside the lock.
+    pub fn reset(&mut self) -> (WaitList<N>, Borrowers<N>) {
+        (self.waiters.disband(), std::mem::take(&mut self.borrowers))
     }
 }
 
@@ -118,24 +132,14 @@ impl<N: Notify> State for LimiterState<N> {
 
     fn unclaimed(&mut self, waiter: &Waiter<N>, wakes: &mut Wakes<N>) {
         if waiter.claimed() == Claim::Granted {
-            self.borrowers.remove(&waiter.owner());
-            self.serve(wakes);
+            // It has a token, which goes to the next.
+            let _ = self.give_back(waiter.owner(), wakes);
         }
     }
 }
 
 /// Borrowing one token. The waiter must be made with the borrower as its owner.
-pub struct Borrow<N> {
-    borrower: usize,
-    notify: std::marker::PhantomData<fn(N)>,
-}
-
-impl<N> Borrow<N> {
-    /// On behalf of `borrower`: any number that stands for one party.
-    pub fn new(borrower: usize) -> Self {
-        Self { borrower, notify: std::marker::PhantomData }
-    }
-}
+pub struct Borrow<N>(pub Who<N>);
 
 impl<N: Notify> Source for Borrow<N> {
     type State = LimiterState<N>;
@@ -150,7 +154,7 @@ impl<N: Notify> Source for Borrow<N> {
         match claim {
             Claim::Granted => Some(Ok(())),
             Claim::Refused => Some(Err(AlreadyBorrowing)),
-            Claim::None | Claim::Permission => state.try_borrow(self.borrower, wakes),
+            Claim::None | Claim::Permission => state.try_borrow(&self.0, wakes),
         }
     }
 
@@ -167,6 +171,7 @@ impl<N: Notify> Source for Borrow<N> {
 mod tests {
     use super::*;
     use crate::testing::{Guarded, Party, Task};
+    use std::collections::BTreeSet;
 
     type Shared = Guarded<LimiterState<Task>>;
 
@@ -175,7 +180,7 @@ mod tests {
     }
 
     fn party(borrower: usize) -> Party<Borrow<Task>> {
-        Party::thread(borrower, borrower as u64, Borrow::new(borrower))
+        Party::thread(borrower, borrower as u64, Borrow(Who::thread(borrower)))
     }
 
     fn give_back(limiter: &Shared, borrower: usize) -> Result<(), NotBorrowing> {
@@ -243,14 +248,42 @@ mod tests {
         third.abandon(&limiter);
         assert_eq!(fourth.expire(&limiter), Some(Ok(())));
         assert_eq!(fifth.expire(&limiter), None);
-        assert_eq!(limiter.change(|state, _| state.borrowers().collect::<Vec<_>>()), [4]);
+        assert!(limiter.change(|state, _| state.borrowed() == 1 && state.is_borrowing(4)));
+    }
+
+    #[test]
+    fn culprits_are_the_tasks_where_nobody_else_could_end_the_wait() {
+        let limiter = limiter(2);
+        let culprits = || {
+            limiter.change(|state, _| {
+                state.culprits().iter().map(|task| task.owner()).collect::<BTreeSet<_>>()
+            })
+        };
+        let task = |owner: usize| {
+            let identity = Waiter::task(owner, 0, Task::Alive);
+            Party::task(owner, owner as u64, Borrow(Who::task_of(identity)), Task::Alive)
+        };
+        assert_eq!(task(3).done(&limiter), Ok(()));
+        assert!(culprits().is_empty(), "a token is free");
+        assert_eq!(party(2).done(&limiter), Ok(()));
+        assert!(culprits().is_empty(), "a thread has one");
+        let mut next = task(5).queue(&limiter);
+        assert_eq!(give_back(&limiter, 2), Ok(()));
+        // Handed over, though its task has not run since.
+        assert_eq!(culprits(), [3, 5].into());
+        limiter.change(|state, wakes| state.set_total(0, wakes));
+        assert!(culprits().is_empty(), "to return one is not enough");
+        limiter.change(|state, wakes| state.set_total(1, wakes));
+        assert_eq!(culprits(), [3, 5].into());
+        assert_eq!(next.done(&limiter), Ok(()));
+        assert_eq!(limiter.change(|state, _| state.tasks().count()), 2);
     }
 
     #[test]
     fn a_dead_task_gets_nothing_for_good() {
         let limiter = limiter(1);
         assert_eq!(party(1).done(&limiter), Ok(()));
-        let mut dead = Party::task(2, 2, Borrow::new(2), Task::Dead).queue(&limiter);
+        let mut dead = Party::task(2, 2, Borrow(Who::thread(2)), Task::Dead).queue(&limiter);
         let mut next = party(3).queue(&limiter);
         assert_eq!(give_back(&limiter, 1), Ok(()));
         dead.abandon(&limiter);

@@ -7,3 +7,6 @@ pub mod mutex;
 pub mod reentrant;
 pub mod rwlock;
 pub mod semaphore;
+mod who;
+
+pub use who::Who;

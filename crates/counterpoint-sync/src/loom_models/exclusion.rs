@@ -7,7 +7,8 @@ use super::{CLOCKS, Guarded, Kind, Party, Racy, Tell, check};
 use crate::lock::limiter::{Borrow, LimiterState};
 use crate::lock::mutex::{Acquire, LockState, NOBODY};
 use crate::lock::reentrant::{AcquireReentrant, ReentrantState};
-use crate::lock::rwlock::{AcquireWrite, Mode, RwLockState, Who};
+use crate::lock::Who;
+use crate::lock::rwlock::{AcquireWrite, Mode, RwLockState};
 use crate::lock::semaphore::{AcquirePermit, SemaphoreState};
 use crate::wait::{Source, State};
 use crate::waiter::Wakes;
@@ -143,7 +144,7 @@ impl Exclusive for LimiterState<Tell> {
     }
 
     fn enter(owner: usize) -> Borrow<Tell> {
-        Borrow::new(owner)
+        Borrow(Who::thread(owner))
     }
 
     fn leave(&mut self, owner: usize, _: u64, wakes: &mut Wakes<Tell>) {
@@ -226,7 +227,7 @@ fn a_limiter_that_grows_reaches_those_who_wait() {
         check(move || {
             let object = Guarded::new(LimiterState::new(0));
             let parties = [(2, kind), (3, Kind::Task)].map(|(owner, kind)| {
-                let party = Party::new(kind, owner, &object, Borrow::new(owner));
+                let party = Party::new(kind, owner, &object, Borrow(Who::thread(owner)));
                 thread::spawn(move || usize::from(party.finish().is_some()))
             });
             for total in [1, 2] {

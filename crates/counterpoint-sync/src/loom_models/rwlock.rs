@@ -2,7 +2,8 @@
 
 use super::{CLOCKS, Guarded, Kind, Party, Racy, Tell, check};
 use crate::lock::mutex::NOBODY;
-use crate::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState, Who};
+use crate::lock::Who;
+use crate::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState};
 use loom::sync::Arc;
 use loom::thread;
 

@@ -22,6 +22,7 @@ mod sources;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+use super::Who;
 use super::mutex::NOBODY;
 use crate::clock::HAND_OFF_AFTER;
 use crate::door::Arc;
@@ -29,7 +30,7 @@ use crate::wait::State;
 use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};
 use counterpoint_trace::Durations;
 use readers::Readers;
-pub use sources::{AcquireRead, AcquireWrite, Who};
+pub use sources::{AcquireRead, AcquireWrite};
 
 /// How many writers may enter before readers that wait.
 pub const PATIENCE: u32 = 16;

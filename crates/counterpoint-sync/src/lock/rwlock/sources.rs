@@ -1,36 +1,9 @@
 //! [`AcquireRead`] and [`AcquireWrite`]: waiting for either side of the lock.
 
 use super::{Misuse, RwLockState};
-use crate::door::Arc;
+use crate::lock::Who;
 use crate::wait::{Leaving, Source};
-use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};
-
-/// On whose behalf.
-pub struct Who<N> {
-    owner: usize,
-    task: Option<Arc<Waiter<N>>>,
-}
-
-impl<N> Who<N> {
-    /// The thread `owner`.
-    pub fn thread(owner: usize) -> Self {
-        Self { owner, task: None }
-    }
-
-    /// A task, known by a waiter of its own.
-    pub fn task_of(identity: Arc<Waiter<N>>) -> Self {
-        Self { owner: identity.owner(), task: Some(identity) }
-    }
-
-    /// Its number.
-    pub fn owner(&self) -> usize {
-        self.owner
-    }
-
-    pub(super) fn task(&self) -> Option<&Arc<Waiter<N>>> {
-        self.task.as_ref()
-    }
-}
+use crate::waiter::{Claim, Notify, WaitList, Wakes};
 
 /// Entering as a reader.
 pub struct AcquireRead<N>(pub Who<N>);
