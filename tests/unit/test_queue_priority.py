@@ -150,6 +150,17 @@ def test_drop_oldest_drops_by_arrival_not_by_priority() -> None:
     assert subject.get_many(5) == [tasks[3], tasks[2]]
 
 
+def test_a_put_that_python_has_to_compare_keeps_a_lowered_bound() -> None:
+    dropped: list[Task] = []
+    subject = queue.PriorityQueue(4, overflow="drop_oldest", on_drop=dropped.append)
+    tasks = [Task(number, "") for number in (4, 9, 5, 3, 7)]
+    subject.put_many(tasks[:4])
+    subject.maxsize = 2
+    subject.put(tasks[4])
+    assert dropped == tasks[:3]
+    assert subject.get_many(5) == [tasks[3], tasks[4]]
+
+
 def test_others_wait_while_python_compares() -> None:
     inside, go_on = spawn_gate()
 

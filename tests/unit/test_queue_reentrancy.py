@@ -227,7 +227,8 @@ def test_a_comparison_lowers_the_bound_of_a_queue_that_drops() -> None:
     )
     subject.put_many([Meddling(number) for number in range(4)])
     subject.put(Meddling(9, lambda: setattr(subject, "maxsize", 2)))
-    assert dropped == [0]
+    assert dropped == [0, 1, 2]
+    assert [item.number for item in subject.get_many(9)] == [3, 9]
 
 
 def test_the_item_that_is_being_put_takes_up_room() -> None:

@@ -254,18 +254,33 @@ def test_join_waits_for_all_tasks(make: Make) -> None:
 @pytest.mark.parametrize("overflow", ["raise", "drop_newest", "drop_oldest"])
 def test_what_a_full_queue_does(make: Make, overflow: str) -> None:
     dropped: list[int] = []
-    subject = make(2, overflow=overflow, on_drop=dropped.append)
+    hears = {} if overflow == "raise" else {"on_drop": dropped.append}
+    subject = make(2, overflow=overflow, **hears)
     subject.put_many([5, 3])
     if overflow == "raise":
         for call in (lambda: subject.put(4), lambda: subject.put(4, timeout=DEADLINE)):
             with pytest.raises(queue.Full):
                 call()
-        assert (dropped, sorted(drained(subject))) == ([], [3, 5])
+        assert sorted(drained(subject)) == [3, 5]
         return
     subject.put(4)
     left = sorted(drained(subject))
     assert (dropped, left) == (([4], [3, 5]) if overflow == "drop_newest" else ([5], [3, 4]))
     assert subject.unfinished_tasks == 2
+
+
+@every_bounded
+def test_a_put_that_drops_keeps_a_lowered_bound(make: Make) -> None:
+    dropped: list[int] = []
+    subject = make(5, overflow="drop_oldest", on_drop=dropped.append)
+    subject.put_many(range(5))
+    subject.maxsize = 2
+    assert subject.qsize() == 5
+    subject.put(5)
+    assert (dropped, sorted(drained(subject))) == ([0, 1, 2, 3], [4, 5])
+    assert subject.unfinished_tasks == 2
+    subject.shutdown(immediate=True)
+    assert len(dropped) == 4
 
 
 def test_what_on_drop_raises_is_reported_and_the_put_holds(
@@ -333,6 +348,10 @@ def test_wrong_options_raise_clear_errors() -> None:
         queue.Queue(overflow="explode")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="on_drop must be callable or None"):
         queue.Queue(on_drop=5)  # type: ignore[arg-type]
+    for policy in ({}, {"overflow": "block"}, {"overflow": "raise"}):
+        with pytest.raises(ValueError, match="on_drop is never called unless overflow is"):
+            queue.Queue(on_drop=print, **policy)  # type: ignore[arg-type]
+        queue.Queue(on_drop=None, **policy)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="key must be callable or None"):
         queue.PriorityQueue(key=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="unexpected keyword argument 'key'"):
@@ -399,7 +418,7 @@ def test_a_cycle_through_options_is_collected(make: Make) -> None:
             """Never called."""
 
     policy = Policy()
-    policy.subject = make(3, on_drop=policy)
+    policy.subject = make(3, overflow="drop_newest", on_drop=policy)
     reference = weakref.ref(policy.subject)
     del policy
     assert is_collected(reference)

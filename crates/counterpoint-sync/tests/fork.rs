@@ -4,9 +4,9 @@
 
 mod kit;
 
+use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
 use counterpoint_sync::lock::mutex::{Acquire, LockState};
-use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState};
 use counterpoint_sync::wait::{Attempt, Source, State, Wait};
 use counterpoint_sync::waiter::{Notify, Waiter, fork};

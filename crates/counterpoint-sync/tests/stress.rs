@@ -7,12 +7,12 @@
 mod kit;
 
 use counterpoint_sync::clock::{deadline_in, now};
+use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::barrier::{BarrierState, Pass, Passage};
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
 use counterpoint_sync::lock::limiter::{Borrow, LimiterState};
 use counterpoint_sync::lock::mutex::{Acquire, LockState};
 use counterpoint_sync::lock::reentrant::{AcquireReentrant, ReentrantState};
-use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState};
 use counterpoint_sync::lock::semaphore::{AcquirePermit, SemaphoreState};
 use counterpoint_sync::wait::{Attempt, Wait};

@@ -38,13 +38,16 @@ class Queue(_core.Queue["T"]):
     Args:
         maxsize: The most items it holds; zero or less, or infinity: no bound.
         overflow: What a put does that finds no room. `"block"`: it waits. `"raise"`: it raises
-            `Full` at once. `"drop_oldest"`: it throws away the item that was put first.
-            `"drop_newest"`: it throws away its own item.
+            `Full` at once, whatever its `timeout`. `"drop_oldest"`: it throws away the item that
+            was put first, or as many as it takes where `maxsize` was lowered. `"drop_newest"`: it
+            throws away its own item. What is thrown away counts as done for `join()`.
         on_drop: Called with each item thrown away, after the put, with no lock held; what it
-            raises goes to `sys.unraisablehook`.
+            raises goes to `sys.unraisablehook`. Not called for what `shutdown(immediate=True)`
+            throws away.
 
     Raises:
-        ValueError: The overflow policy is none of the four.
+        ValueError: The overflow policy is none of the four, or it drops nothing and there is an
+            `on_drop`.
 
     Cancellation: a cancelled or timed-out wait neither loses an item nor takes one.
     Fork: the child has a copy of the queue that it can use; threads that waited are forgotten.
@@ -213,7 +216,8 @@ class Queue(_core.Queue["T"]):
         is enough, even if something is put before this task runs again.
 
         Args:
-            timeout: How many seconds to wait at most; None waits for ever.
+            timeout: How many seconds to wait at most; None waits for ever, zero or less looks
+                once.
 
         Raises:
             TimeoutError: Items were unfinished when the time was over.

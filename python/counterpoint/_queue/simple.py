@@ -22,7 +22,8 @@ class SimpleQueue(_core.SimpleQueue["T"]):
     """An unbounded first in, first out queue without task tracking, for threads and asyncio tasks.
 
     Equals `queue.SimpleQueue()`. Beyond it, `await q.async_get()` in any event loop, several loops
-    at once; `put_many`, `get_many`, `peek`; `statistics()`.
+    at once; `put_many`, `get_many`, `peek`; `statistics()`. Like the stdlib's it has no bound,
+    `join` or `shutdown`, and so no end up to which to iterate.
 
     Cancellation: a cancelled or timed-out wait neither loses an item nor takes one.
     Fork: the child has a copy of the queue that it can use; threads that waited are forgotten.

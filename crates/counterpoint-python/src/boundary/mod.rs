@@ -29,8 +29,7 @@ pub use spin::{PATIENCE, await_claim, await_interpreter, detached};
 pub use summary::{Waits, seconds};
 pub use task::{
     LoopWaker, TaskHandle, coming_owner, current_owner, is_loop_running, is_task, refuse_deadlock,
-    refuse_deadlock_of_all,
-    thread_owner,
+    refuse_deadlock_of_all, thread_owner,
 };
 pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};
 

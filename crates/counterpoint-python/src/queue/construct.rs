@@ -145,7 +145,18 @@ impl Options {
             }
             options.set(&name, value)?;
         }
+        options.check()?;
         Ok(options)
+    }
+
+    fn check(&self) -> PyResult<()> {
+        let drops = matches!(self.overflow, Some(Overflow::DropOldest | Overflow::DropNewest));
+        if self.on_drop.is_none() || drops {
+            return Ok(());
+        }
+        Err(PyValueError::new_err(
+            "on_drop is never called unless overflow is 'drop_oldest' or 'drop_newest'",
+        ))
     }
 
     fn set(&mut self, name: &str, value: Bound<'_, PyAny>) -> PyResult<()> {

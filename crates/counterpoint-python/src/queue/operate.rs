@@ -131,10 +131,8 @@ pub fn finish_put<K: Kind>(
     let Ended { verdict, item, mut items, mut dropped } = ended;
     let result = match verdict {
         Ok(()) => Ok(None),
-        Err(Denied::Undecided) => outside::put(py, queue, item).map(|oldest| {
-            oldest.into_iter().for_each(|item| dropped.push_back(item));
-            (!items.is_empty()).then_some(Rest::Items(items))
-        }),
+        Err(Denied::Undecided) => outside::put(py, queue, item, &mut dropped)
+            .map(|()| (!items.is_empty()).then_some(Rest::Items(items))),
         Err(Denied::Foreign) => {
             let rest = item.into_iter().chain(std::iter::from_fn(|| items.pop_front()));
             Ok(Some(Rest::Elsewhere(rest.map(K::object).collect())))

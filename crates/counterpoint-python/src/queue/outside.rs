@@ -5,6 +5,7 @@ use super::kind::{ItemOf, Kind, PopOf};
 use super::layout::RawQueue;
 use super::object::Object;
 use crate::boundary::{Timeout, thread_owner, wake};
+use counterpoint_sync::queue::blocks::Blocks;
 use counterpoint_sync::queue::{Change, Store};
 use pyo3::prelude::*;
 
@@ -36,15 +37,16 @@ impl<'a, K: Kind> CheckedOut<'a, K> {
     }
 }
 
-/// Ends a put that was left undecided: stores `item` (`None`: it is in already) and, if the queue
-/// is then over its bound and does that at all, throws the oldest away.
+/// Ends a put that was left undecided: stores `item` (`None`: it is in already) and, while the queue
+/// is then over its bound and does that at all, throws the oldest away, to `dropped`.
 pub fn put<K: Kind>(
     py: Python<'_>,
     queue: &RawQueue<K>,
     item: Option<ItemOf<K>>,
-) -> PyResult<Option<ItemOf<K>>> {
+    dropped: &mut Blocks<ItemOf<K>>,
+) -> PyResult<()> {
     let mut out = CheckedOut::new(py, queue);
-    let result = store_one(py, &mut out, item);
+    let result = store_one(py, &mut out, item, dropped);
     out.finish(py);
     result
 }
@@ -53,7 +55,8 @@ fn store_one<K: Kind>(
     py: Python<'_>,
     out: &mut CheckedOut<'_, K>,
     item: Option<ItemOf<K>>,
-) -> PyResult<Option<ItemOf<K>>> {
+    dropped: &mut Blocks<ItemOf<K>>,
+) -> PyResult<()> {
     if let Some(item) = item {
         K::push(py, &mut out.store, item).map_err(|(error, item)| {
             drop(K::object(item));
@@ -61,12 +64,12 @@ fn store_one<K: Kind>(
         })?;
         out.change.put += 1;
     }
-    if !out.queue.state.with(py, |state| state.drops_oldest_of(out.store.len())) {
-        return Ok(None);
+    while out.queue.state.with(py, |state| state.drops_oldest_of(out.store.len())) {
+        let oldest = K::pop_oldest(py, &mut out.store)?;
+        out.change.dropped += 1;
+        oldest.into_iter().for_each(|item| dropped.push_back(item));
     }
-    let oldest = K::pop_oldest(py, &mut out.store)?;
-    out.change.dropped += 1;
-    Ok(oldest)
+    Ok(())
 }
 
 /// Ends a get that was left undecided.

@@ -4,10 +4,10 @@
 //! an unprotected cell and leaves; at the end the object must be free, whatever the impatient did.
 
 use super::{CLOCKS, Guarded, Kind, Party, Racy, Tell, check};
+use crate::lock::Who;
 use crate::lock::limiter::{Borrow, LimiterState};
 use crate::lock::mutex::{Acquire, LockState, NOBODY};
 use crate::lock::reentrant::{AcquireReentrant, ReentrantState};
-use crate::lock::Who;
 use crate::lock::rwlock::{AcquireWrite, Mode, RwLockState};
 use crate::lock::semaphore::{AcquirePermit, SemaphoreState};
 use crate::wait::{Source, State};

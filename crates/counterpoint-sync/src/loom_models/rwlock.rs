@@ -1,8 +1,8 @@
 //! The readers-writer lock: readers together, a writer alone, nobody left behind.
 
 use super::{CLOCKS, Guarded, Kind, Party, Racy, Tell, check};
-use crate::lock::mutex::NOBODY;
 use crate::lock::Who;
+use crate::lock::mutex::NOBODY;
 use crate::lock::rwlock::{AcquireRead, AcquireWrite, Mode, RwLockState};
 use loom::sync::Arc;
 use loom::thread;

@@ -116,19 +116,21 @@ impl<N, S: Store> QueueState<N, S> {
         if full { self.evict(caller, dropped, wakes) } else { Ok(()) }
     }
 
-    /// Throws away what was put first.
+    /// Throws away what was put first, until the bound is kept: it may have been lowered.
     fn evict(
         &mut self,
         caller: &Caller,
         dropped: &mut Blocks<S::Item>,
         wakes: &mut Wakes<N>,
     ) -> Verdict<()> {
-        let Ok(oldest) = self.store.pop_oldest() else {
-            self.begin_busy(caller.owner, 0);
-            return Err(Some(Denied::Undecided));
-        };
-        oldest.into_iter().for_each(|item| dropped.push_back(item));
-        self.note_absent(1, wakes);
+        while self.store.len() > self.limit {
+            let Ok(oldest) = self.store.pop_oldest() else {
+                self.begin_busy(caller.owner, 0);
+                return Err(Some(Denied::Undecided));
+            };
+            oldest.into_iter().for_each(|item| dropped.push_back(item));
+            self.note_absent(1, wakes);
+        }
         Ok(())
     }
 

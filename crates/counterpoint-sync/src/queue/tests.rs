@@ -103,6 +103,15 @@ mod sequential {
     }
 
     #[test]
+    fn a_lowered_bound_is_kept_by_the_next_put_that_drops() {
+        let queue = Locked::new(Fifo::default(), Some(5), Overflow::DropOldest);
+        (0..5).for_each(|item| queue.put(item).unwrap());
+        queue.act(|state, wakes| state.set_limit(Some(2), wakes));
+        assert_eq!(try_put(&queue, 5), (Ok(()), vec![0, 1, 2, 3]));
+        assert_eq!((items(&queue), queue.with(|state| state.unfinished())), (vec![4, 5], 2));
+    }
+
+    #[test]
     fn each_overflow_policy_does_what_it_says() {
         let cases = [
             (Overflow::Block, Err(Denied::Full), vec![], vec![1, 2]),
