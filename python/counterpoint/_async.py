@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["PENDING", "current", "drive"]
+__all__ = ["PENDING", "current", "drive", "seconds"]
 
 
 async def drive(
@@ -39,15 +39,26 @@ async def drive(
         What the operation brought, or `PENDING` if the time was over first.
 
     Raises:
-        ValueError: if the timeout is not a number.
+        TypeError, ValueError: if the timeout is not a number.
     """
-    if timeout is not None and timeout != timeout:
-        raise ValueError("Invalid value NaN (not a number)")
+    if timeout is not None:
+        timeout = seconds(timeout)
     if queued is None:
         result = ticket.try_now()
         if result is not PENDING or (timeout is not None and timeout <= 0):
             return result
     return await _wait(ticket, timeout, queued)
+
+
+def seconds(timeout: float) -> float:
+    """A timeout as a float; what is none is refused, even where nobody has to wait."""
+    try:
+        number = timeout + 0.0
+    except TypeError:
+        raise TypeError(f"timeout must be a number or None, not {timeout!r}") from None
+    if number != number:
+        raise ValueError("Invalid value NaN (not a number)")
+    return number
 
 
 def current() -> tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import threading
 import weakref
@@ -12,7 +13,16 @@ from typing import Any
 import pytest
 
 from counterpoint.threading import CapacityLimiter, DeadlockError
-from tests.support import DEADLINE, eventually, eventually_async, is_collected, loops, result, run_async, spawn
+from tests.support import (
+    DEADLINE,
+    eventually,
+    eventually_async,
+    is_collected,
+    loops,
+    result,
+    run_async,
+    spawn,
+)
 
 
 def test_each_borrower_has_one_token_at_most() -> None:
@@ -226,6 +236,11 @@ def test_a_limiter_and_the_task_that_holds_its_token_are_collected() -> None:
         return weakref.ref(limiter)
 
     assert is_collected(asyncio.run(main()))
+
+
+def test_its_signature_says_the_default() -> None:
+    signature = inspect.signature(CapacityLimiter.acquire)
+    assert str(signature) == "(self, /, blocking=True, timeout=-1)"
 
 
 def test_bad_arguments() -> None:

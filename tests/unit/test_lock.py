@@ -29,6 +29,13 @@ def test_the_owner_is_a_thread_a_task_or_nobody() -> None:
     assert lock.owner is None
 
 
+def test_a_timeout_is_looked_at_even_where_the_lock_is_free() -> None:
+    lock = Lock()
+    with pytest.raises(TypeError, match="timeout must be a number or None"):
+        run_async(lock.async_acquire(timeout="x"))  # type: ignore[arg-type]
+    assert not lock.locked()
+
+
 def test_whoever_it_is_handed_to_owns_it() -> None:
     lock = Lock()
     lock.acquire()

@@ -27,6 +27,22 @@ def test_a_task_holds_it_as_often_as_it_likes_either_way() -> None:
     run_async(main())
 
 
+def test_its_repr_names_the_owner() -> None:
+    lock = RLock()
+
+    async def main() -> None:
+        async with lock:
+            assert " owner=the-holder count=1 " in repr(lock)
+
+    async def named() -> None:
+        await asyncio.create_task(main(), name="the-holder")
+
+    run_async(named())
+    assert " owner=0 count=0 " in repr(lock)
+    with lock:
+        assert f" owner={lock.owner} count=1 " in repr(lock)
+
+
 def test_another_task_of_the_same_thread_is_another_owner() -> None:
     lock = RLock()
 

@@ -215,6 +215,17 @@ def test_fair_is_first_come_first_served() -> None:
     assert "".join(order) == "rwrwwr"
 
 
+def test_a_side_is_equal_to_itself_and_shows_the_lock() -> None:
+    lock, other = RWLock(), RWLock()
+    assert lock.read_lock == lock.read_lock
+    assert len({lock.read_lock, lock.read_lock, lock.write_lock, other.read_lock}) == 3
+    assert lock.read_lock != lock.write_lock
+    with lock.read_lock:
+        assert repr(lock.read_lock) == f"<ReadLock of {lock!r}>"
+    with lock.write_lock:
+        assert ": writing " in repr(lock.write_lock)
+
+
 def test_bad_arguments_and_repr() -> None:
     with pytest.raises(ValueError, match=r"^mode must be 'writer' or 'fair', not 'reader'$"):
         RWLock("reader")  # type: ignore[arg-type]

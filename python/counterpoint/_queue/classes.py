@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from time import monotonic
 
 from counterpoint import _core
-from counterpoint._async import PENDING, drive
+from counterpoint._async import PENDING, drive, seconds
 from counterpoint._queue.errors import Empty, Full, Moved, ShutDown
 from counterpoint._queue.shared import statistics_of
 
@@ -24,7 +24,7 @@ __all__ = ["LifoQueue", "PriorityQueue", "Queue"]
 
 
 def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else monotonic() + timeout
+    return None if timeout is None else monotonic() + seconds(timeout)
 
 
 class Queue(_core.Queue["T"]):

@@ -6,7 +6,7 @@ from threading import get_ident
 from time import monotonic
 
 from counterpoint import _core
-from counterpoint._async import PENDING, drive
+from counterpoint._async import PENDING, drive, seconds
 from counterpoint._sync._common import lock_statistics, owner_of, refuse_pickling
 from counterpoint._sync.lock import Lock, RLock
 
@@ -169,7 +169,7 @@ class Condition(_core.Condition):
 
     async def async_wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Waits until `predicate()` is true; the coroutine twin of `wait_for`."""
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = None if timeout is None else monotonic() + seconds(timeout)
         result = predicate()
         while not result:
             left = None if deadline is None else deadline - monotonic()

@@ -70,7 +70,11 @@ class CapacityLimiter(_core.CapacityLimiter):
         return self.total_tokens - self.borrowed_tokens
 
     async def async_acquire(self, timeout: float | None = None) -> bool:
-        """Borrows a token for the current task; False if there was none in time."""
+        """Borrows a token for the current task; False if there was none in time.
+
+        Args:
+            timeout: Seconds; None waits for ever, zero or less (-1, too) tries once.
+        """
         return await drive(self._ticket(), timeout) is not PENDING
 
     async def __aenter__(self) -> bool:

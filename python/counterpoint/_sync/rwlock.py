@@ -18,7 +18,8 @@ class RWLock(_core.RWLock):
     """A lock that many may hold to read, or one to write; for threads and asyncio tasks.
 
     The standard library has none. `read_lock` and `write_lock` are its two faces, each a lock
-    with `acquire`, `release`, `with`, `async with` and `async_acquire`.
+    with `acquire`, `release`, `with`, `async with` and `async_acquire`. Either is made anew each
+    time it is asked for, and equal to the others of its side.
 
     Args:
         mode: "writer": a writer that waits keeps new readers out, and goes first (after 16 of
@@ -77,20 +78,39 @@ class RWLock(_core.RWLock):
         refuse_pickling("_thread.lock")
 
 
-class ReadLock:
-    """The side of an `RWLock` that many may hold."""
+class _Side:
+    """What both sides have of the lock."""
 
     __slots__ = ("_lock",)
 
     def __init__(self, lock: RWLock) -> None:
         self._lock = lock
 
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._lock is self._lock
+
+    def __hash__(self) -> int:
+        return hash((type(self), id(self._lock)))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._lock!r}>"
+
+
+class ReadLock(_Side):
+    """The side of an `RWLock` that many may hold."""
+
+    __slots__ = ()
+
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Enters as a reader; False if that took over `timeout` seconds (-1: no limit)."""
         return self._lock._acquire_read(blocking, timeout)
 
     async def async_acquire(self, timeout: float | None = None) -> bool:
-        """Enters as a reader on behalf of the current task."""
+        """Enters as a reader on behalf of the current task; False if it could not in time.
+
+        Args:
+            timeout: Seconds; None waits for ever, zero or less (-1, too) tries once.
+        """
         return await drive(self._lock._read_ticket(*current()), timeout) is not PENDING
 
     def release(self) -> None:
@@ -114,20 +134,21 @@ class ReadLock:
         self.release()
 
 
-class WriteLock:
+class WriteLock(_Side):
     """The side of an `RWLock` that one may hold, alone."""
 
-    __slots__ = ("_lock",)
-
-    def __init__(self, lock: RWLock) -> None:
-        self._lock = lock
+    __slots__ = ()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Enters as the writer; False if that took over `timeout` seconds (-1: no limit)."""
         return self._lock._acquire_write(blocking, timeout)
 
     async def async_acquire(self, timeout: float | None = None) -> bool:
-        """Enters as the writer on behalf of the current task."""
+        """Enters as the writer on behalf of the current task; False if it could not in time.
+
+        Args:
+            timeout: Seconds; None waits for ever, zero or less (-1, too) tries once.
+        """
         return await drive(self._lock._write_ticket(*current()), timeout) is not PENDING
 
     def release(self) -> None:

@@ -47,6 +47,14 @@ impl TaskHandle {
         &self.task
     }
 
+    /// What it is called, for people.
+    pub fn name(&self, py: Python<'_>) -> PyResult<String> {
+        match self.task.bind(py).getattr_opt(intern!(py, "get_name"))? {
+            Some(get) => get.call0()?.str()?.extract(),
+            None => self.task.bind(py).repr()?.extract(),
+        }
+    }
+
     /// The number under which this task owns locks.
     pub fn owner(&self) -> usize {
         self.task.as_ptr() as usize | TASK_BIT

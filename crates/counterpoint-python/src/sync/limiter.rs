@@ -58,8 +58,12 @@ impl CapacityLimiter {
         wake(py, &self.state, |state, wakes| state.set_total(total, wakes));
     }
 
-    /// Borrows a token for this thread; False if there was none in time.
-    #[pyo3(signature = (blocking = true, timeout = -1.0))]
+    /// Borrows a token for this thread; False if there was none within `timeout` seconds (-1: no
+    /// limit).
+    #[pyo3(
+        signature = (blocking = true, timeout = -1.0),
+        text_signature = "($self, blocking=True, timeout=-1)"
+    )]
     fn acquire(&self, py: Python<'_>, blocking: bool, timeout: f64) -> PyResult<bool> {
         let timeout = lock_timeout(blocking, timeout)?;
         // It would hold two, and may wait for itself.

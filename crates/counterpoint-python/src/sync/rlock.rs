@@ -279,8 +279,15 @@ unsafe extern "C" fn repr(object: *mut PyObject) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: as in `acquire`.
         let lock = unsafe { receiver::<Inner>(object) };
-        let (owner, count) = lock.state.with(py, |lock| (lock.lock.owner(), lock.count()));
-        let state = if owner == NOBODY { "unlocked" } else { "locked" };
+        let (number, count, holder) = lock.state.with(py, |lock| {
+            let holder = lock.lock.contended().and_then(|contended| contended.holder.clone());
+            (lock.lock.owner(), lock.count(), holder)
+        });
+        let state = if number == NOBODY { "unlocked" } else { "locked" };
+        let owner = match holder.as_ref().and_then(|waiter| waiter.notify()) {
+            Some(task) => task.name(py)?,
+            None => number.to_string(),
+        };
         let text = format!(
             "<{state} counterpoint.threading.RLock object owner={owner} count={count} at {object:p}>"
         );
