@@ -34,9 +34,9 @@ class Lock(_core.Lock):
         DeadlockError: from a blocking `acquire()` without a timeout, in the thread of a running
             event loop, when a task of that loop holds the lock: it could never end.
 
-    The reverse is not seen: after `with lock:` in a coroutine the thread of the event loop holds the
-    lock, and anything that runs there may release it. So `async with lock:` inside of it waits, for
-    ever if nobody does.
+    The reverse is not seen: after `with lock:` in a coroutine the thread of the event loop holds
+    the lock, and anything that runs there may release it. So `async with lock:` inside of it waits,
+    for ever if nobody does.
 
     Cancellation: a cancelled or timed-out wait passes on a lock that was meant for it.
     Fork: in the child the lock is as it was; waiters that were other threads are forgotten.

@@ -30,13 +30,14 @@ class RWLock(_core.RWLock):
         RuntimeError: from what could only wait for itself: acquiring the write lock while
             holding the read lock (an upgrade), or either while holding the write lock; and from
             releasing what is not held. To go from writing to reading, `write_lock.downgrade()`.
+        DeadlockError: as for `Lock`.
 
     A reader may read again at any time. `with` in a coroutine acquires for the thread of the event
     loop, `async with` for the task: a task that waits inside `with` for what its own thread holds
     waits for itself, and is not refused.
 
-    DeadlockError: as for `Lock`. Cancellation: a cancelled or timed-out wait passes on
-    what was meant for it. Fork: waiters that were other threads are forgotten in the child.
+    Cancellation: a cancelled or timed-out wait passes on what was meant for it. Fork: waiters that
+    were other threads are forgotten in the child.
 
     >>> from counterpoint.threading import RWLock
     >>> table = RWLock()
