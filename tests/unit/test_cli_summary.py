@@ -27,15 +27,8 @@ NONE = WaitStatistics(0, 0.0, 0.0, 0.0, 0.0)
 SOME = WaitStatistics(7, 1.5, 0.0125, 0.9, 1.0)
 
 
-def lock_row(
-    site: str = "/far/away/locks.py:3", waits: WaitStatistics = SOME, waiters: int = 0
-) -> Row:
-    return Row("Lock", None, site, 2, LockStatistics(None, None, waiters, waits))
-
-
-def queue_row(site: str, putters: int, getters: int) -> Row:
-    statistics = QueueStatistics(None, 0, 1, 0, 0, 0, 0, NONE, NONE, putters, getters)
-    return Row("Queue", None, site, 1, statistics)
+def lock_row(site: str = "/far/away/locks.py:3", waits: WaitStatistics = SOME) -> Row:
+    return Row("Lock", None, site, 2, LockStatistics(None, None, 0, waits))
 
 
 POOL = Row(
@@ -121,26 +114,6 @@ def test_text_has_a_row_for_each_process_pool(monkeypatch: pytest.MonkeyPatch) -
     assert numbers[-1] == "50%"
     assert "190 tasks done, 5 failed" in text
     assert "crashes" in render(report(PROCESSES), "text", Utf8())
-
-
-def test_who_still_waits_is_shown_first() -> None:
-    stuck = lock_row("/stuck.py:1", NONE, waiters=2)
-    lines = render(report(lock_row(), stuck), "text", Utf8()).splitlines()
-    table = [line.split() for line in lines if line.startswith(("contended", "Lock"))]
-    assert table[0][-1] == "waiters"
-    assert (table[1][1], table[1][-1]) == ("/stuck.py:1", "2")
-    assert (table[2][1], table[2][-1]) == ("/far/away/locks.py:3", "0")
-    rows = [queue_row("/idle.py:1", 0, 3), queue_row("/full.py:1", 4, 0), QUEUE]
-    lines = render(report(*rows), "text", Utf8()).splitlines()
-    table = [line.split() for line in lines if line.startswith(("queue", "Queue"))]
-    assert table[0][-2:] == ["putters", "getters"]
-    assert (table[1][1], table[1][-2:]) == ("/full.py:1", ["4", "0"])
-    assert (table[3][1], table[3][-2:]) == ("/idle.py:1", ["0", "3"])
-
-
-def test_waiters_have_no_column_where_nobody_waits() -> None:
-    text = render(report(lock_row(), QUEUE), "text", Utf8())
-    assert not {"waiters", "putters", "getters"} & set(text.split())
 
 
 def test_nothing_to_show_is_one_line() -> None:

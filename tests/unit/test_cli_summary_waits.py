@@ -5,7 +5,51 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from counterpoint._observe.registry import Cost, Row
+from counterpoint._statistics import LockStatistics, QueueStatistics, WaitStatistics
+from counterpoint.cli.summary import Report, render
 from tests.unit import programs
+
+NONE = WaitStatistics(0, 0.0, 0.0, 0.0, 0.0)
+SOME = WaitStatistics(7, 1.5, 0.0125, 0.9, 1.0)
+
+
+def lock_row(site: str, waits: WaitStatistics, waiters: int) -> Row:
+    return Row("Lock", None, site, 1, LockStatistics(None, None, waiters, waits))
+
+
+def queue_row(site: str, waits: WaitStatistics, putters: int, getters: int) -> Row:
+    statistics = QueueStatistics(None, 0, 1, 0, 0, 0, 0, waits, NONE, putters, getters)
+    return Row("Queue", None, site, 1, statistics)
+
+
+def table_of(*rows: Row) -> list[list[str]]:
+    text = render(Report("prog.py", 2.5, list(rows), Cost(0.0, 0)), "text", None)
+    _, table, _ = text.split("\n\n")
+    return [line.split() for line in table.splitlines()]
+
+
+def test_locks_that_somebody_still_waits_for_come_first() -> None:
+    head, *rows = table_of(lock_row("/free.py:1", SOME, 0), lock_row("/stuck.py:1", NONE, 2))
+    assert head[-1] == "waiters"
+    assert [(row[1], row[-1]) for row in rows] == [("/stuck.py:1", "2"), ("/free.py:1", "0")]
+
+
+def test_queues_in_which_a_put_is_stuck_come_first() -> None:
+    head, *rows = table_of(
+        queue_row("/idle.py:1", NONE, 0, 3),
+        queue_row("/busy.py:1", SOME, 0, 0),
+        queue_row("/full.py:1", NONE, 4, 0),
+    )
+    assert head[-2:] == ["putters", "getters"]
+    seen = [(row[1], *row[-2:]) for row in rows]
+    assert seen == [("/full.py:1", "4", "0"), ("/busy.py:1", "0", "0"), ("/idle.py:1", "0", "3")]
+
+
+def test_waiters_have_no_column_where_nobody_waits() -> None:
+    assert "waiters" not in table_of(lock_row("/free.py:1", SOME, 0))[0]
+    head = table_of(queue_row("/busy.py:1", SOME, 0, 0))[0]
+    assert not {"putters", "getters"} & set(head)
 
 
 def run(tmp_path: Path, source: str, *options: str) -> programs.Ended:
