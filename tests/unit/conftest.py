@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint._worker import zygotes
+from counterpoint.futures import ThreadPoolExecutor
 from tests.processes import Meeting, ProcessPoolExecutor
 from tests.support import DEADLINE, eventually
 from tests.unit.workers import STAND_IN, ask, spares
@@ -42,6 +43,13 @@ def method(request: pytest.FixtureRequest, stand_in: Path) -> str:
 def pool() -> Iterator[ProcessPoolExecutor]:
     """A process pool; the modules about other pools have their own."""
     with ProcessPoolExecutor(2) as made:
+        yield made
+
+
+@pytest.fixture
+def one() -> Iterator[ThreadPoolExecutor]:
+    """A thread pool of one worker."""
+    with ThreadPoolExecutor(1) as made:
         yield made
 
 

@@ -28,12 +28,6 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-@pytest.fixture
-def one() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
-
-
 class TestConstruction:
     def test_is_the_stdlib_s(self, pool: ThreadPoolExecutor) -> None:
         assert isinstance(pool, StdlibPool)

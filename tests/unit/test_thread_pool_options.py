@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,18 +13,6 @@ from counterpoint import futures
 from counterpoint.futures import ProcessPoolExecutor, ThreadPoolExecutor, cancellation_token
 from tests.support import DEADLINE, eventually
 from tests.unit.pools import Busy, spin
-
-
-@pytest.fixture
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        yield pool
-
-
-@pytest.fixture
-def one() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
 
 
 def test_priority(one: ThreadPoolExecutor) -> None:
@@ -58,10 +45,10 @@ def test_timeout_fails_the_future_and_tells_the_task(one: ThreadPoolExecutor) ->
     assert told == [True, "the task did not end within 0.02 s"]
 
 
-def test_timeouts_in_time_leave_no_thread(pool: ThreadPoolExecutor) -> None:
-    quick = [pool.options(timeout=100).submit(abs, n) for n in range(50)]
-    assert [each.result(DEADLINE) for each in quick] == list(range(50))
-    pool.shutdown()
+def test_timeouts_in_time_leave_no_thread() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        quick = [pool.options(timeout=100).submit(abs, n) for n in range(50)]
+        assert [each.result(DEADLINE) for each in quick] == list(range(50))
     eventually(
         lambda: all(thread.name != "counterpoint-timers" for thread in threading.enumerate())
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures as stdlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +14,6 @@ from counterpoint import futures
 from counterpoint.futures import Future, ThreadPoolExecutor
 from tests.support import DEADLINE, eventually, loops, result, spawn
 from tests.unit.pools import Busy
-
-
-@pytest.fixture
-def one() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool
 
 
 def by_await(pool: ThreadPoolExecutor) -> int:

@@ -6,6 +6,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 
@@ -15,6 +16,7 @@ const SEALS: i32 = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 /// are set up to insist on it.
 const MFD_NOEXEC_SEAL: u32 = 8;
 
+pub(crate) const PAGE: usize = 4096;
 /// The size of a huge page.
 pub(crate) const HUGE: usize = 2 << 20;
 
@@ -46,9 +48,8 @@ impl Mapping {
         Ok(Self { base, len })
     }
 
-    /// Has the pages of a part put together to huge pages, whole ones, of which the range starts
-    /// with one and all have been used. They are as before if the system cannot, or does not want
-    /// to. Whether another try could go better.
+    /// Has the pages of a part, which starts where a huge page does, put together to huge ones. If
+    /// that fails they stay as they are. `false`: the system does not know how to.
     pub(crate) fn collapse(&self, offset: usize, len: usize) -> bool {
         assert!(offset.is_multiple_of(HUGE) && offset + len <= self.len);
         // SAFETY: advice on a mapping of our own, which changes no contents.
@@ -105,45 +106,34 @@ unsafe fn map(
 
 /// Addresses that nothing uses, for a mapping that starts where a huge page could.
 struct Room {
-    whole: NonNull<u8>,
-    len: usize,
+    whole: Mapping,
     start: *mut u8,
 }
 
 impl Room {
     /// `None`: there is none, and the mapping may have to be anywhere.
     fn of(len: usize) -> Option<Self> {
-        let len = len.checked_add(HUGE)?;
+        let len = len.checked_add(HUGE)?.checked_next_multiple_of(PAGE)?;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
         // SAFETY: at an address that the system chooses.
-        let whole = unsafe { map(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) }.ok()?;
-        let start = whole.as_ptr().wrapping_add(whole.as_ptr().align_offset(HUGE));
-        Some(Self { whole, len, start })
+        let base = unsafe { map(ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) }.ok()?;
+        let start = base.as_ptr().wrapping_add(base.as_ptr().align_offset(HUGE));
+        Some(Self { whole: Mapping { base, len }, start })
     }
 
     /// Gives back what is before and behind so many bytes from the start.
     fn leave(self, len: usize) {
-        let before = self.start.addr() - self.whole.addr().get();
+        let whole = ManuallyDrop::new(self.whole);
+        let before = self.start.addr() - whole.base().addr();
         let end = before + len.next_multiple_of(PAGE);
-        let (whole, all) = (self.whole.as_ptr(), self.len);
-        std::mem::forget(self);
-        for (start, end) in [(0, before), (end, all.next_multiple_of(PAGE))] {
+        for (start, end) in [(0, before), (end, whole.len())] {
             if start < end {
                 // SAFETY: ours, and nothing is mapped there.
-                unsafe { libc::munmap(whole.wrapping_add(start).cast(), end - start) };
+                unsafe { libc::munmap(whole.base().wrapping_add(start).cast(), end - start) };
             }
         }
     }
 }
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        // SAFETY: ours, and nothing is mapped there.
-        unsafe { libc::munmap(self.whole.as_ptr().cast(), self.len) };
-    }
-}
-
-const PAGE: usize = 4096;
 
 /// A mapped, shared, sealed memfd.
 #[derive(Debug)]
@@ -257,11 +247,12 @@ mod tests {
         let ours = Segment::create(c"test", 4 * HUGE + 5000).unwrap();
         for len in [HUGE, HUGE + 1, 2 * HUGE + 5000] {
             let before = count();
-            let mapped = Mapping::new(ours.fd(), HUGE as u64, len, libc::MAP_PRIVATE).unwrap();
-            assert_eq!(mapped.base().align_offset(HUGE), 0);
-            // SAFETY: valid for the mapping's length; one thread uses it.
-            unsafe { mapped.base().add(len - 1).write_volatile(1) };
-            drop(mapped);
+            for _ in 0..100 {
+                let mapped = Mapping::new(ours.fd(), HUGE as u64, len, libc::MAP_PRIVATE).unwrap();
+                assert_eq!(mapped.base().align_offset(HUGE), 0);
+                // SAFETY: valid for the mapping's length; one thread uses it.
+                unsafe { mapped.base().add(len - 1).write_volatile(1) };
+            }
             // Those of other tests come and go.
             assert!(count() < before + 10);
         }

@@ -69,7 +69,7 @@ fn attempt_as_task(wait: &mut Wait<Acquire<Told>>, lock: &Guarded<LockState<Told
 fn a_task_is_where_its_event_loop_is() {
     let lock = Guarded::new(LockState::default());
     assert!(lock.change(|state, _| state.try_acquire(1)));
-    let task = |owner| Wait::new(Acquire::<Told>::thread(owner));
+    let task = |owner| Wait::new(Acquire::<Told>(Who::thread(owner)));
     let (mut gone, mut own) = (task(2), task(3));
     thread::scope(|scope| {
         scope.spawn(|| attempt_as_task(&mut gone, &lock, 2));

@@ -38,7 +38,7 @@ fn a_lock_lets_one_in() {
     let entered = AtomicUsize::new(0);
     crowd(|owner, chance| {
         for _ in 0..ROUNDS {
-            if wait(&lock, owner, Acquire::thread(owner), patience(chance)).is_none() {
+            if wait(&lock, owner, Acquire(Who::thread(owner)), patience(chance)).is_none() {
                 continue;
             }
             // SAFETY: the lock lets this thread in alone; ThreadSanitizer checks that.
@@ -59,7 +59,7 @@ fn a_reentrant_lock_lets_one_in_and_in_again() {
     let (lock, work) = (Guarded::new(ReentrantState::default()), Racy::new(0));
     crowd(|owner, chance| {
         for _ in 0..ROUNDS {
-            let source = AcquireReentrant(Acquire::thread(owner));
+            let source = AcquireReentrant(Acquire(Who::thread(owner)));
             if wait(&lock, owner, source, patience(chance)).is_none() {
                 continue;
             }
@@ -213,7 +213,7 @@ impl Buffer {
     const CAPACITY: usize = 2;
 
     fn enter(&self, owner: usize) {
-        wait(&self.lock, owner, Acquire::thread(owner), Patience::Endless).unwrap();
+        wait(&self.lock, owner, Acquire(Who::thread(owner)), Patience::Endless).unwrap();
     }
 
     fn leave(&self) {

@@ -30,6 +30,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 
 from . import boot, kernel, spares, wire
@@ -124,7 +125,7 @@ class Zygote:
         except OSError as error:
             return fail(channel, error)
         if pid == 0:
-            self.be(channel, fds, warm)
+            self.be(lambda: self.begin(channel, fds, warm))
         self.adopt(pid, channel)
         return None
 
@@ -147,7 +148,7 @@ class Zygote:
                 pid = os.fork()
                 if pid == 0:
                     inbox.close()
-                    self.be_spare(theirs)
+                    self.be(lambda: partial(self.wait_for_orders, theirs))
         except OSError:
             return self.spares.put_off(LONG)
         child = self.adopt(pid, None, inbox)
@@ -155,57 +156,54 @@ class Zygote:
             return self.spares.put_off(LONG)
         return self.spares.add(child)
 
-    def be_spare(self, inbox: socket.socket) -> NoReturn:
-        """A spare's side: wait, and then be what is asked for."""
+    def be(self, prepare: Callable[[], boot.Take]) -> NoReturn:
+        """A worker's side. What it prepares brings it its orders, if they are not there yet."""
         try:
             self.settle_in()
-            boot.enter(lambda: self.wait_for_orders(inbox), self.parent)
+            gc.enable()
+            boot.enter(prepare(), self.parent)
         except BaseException:
             complain()
         finally:
             os._exit(FAULTY)
 
-    def wait_for_orders(self, inbox: socket.socket) -> tuple[wire.Start, list[int]]:
+    def begin(self, channel: socket.socket, fds: Sequence[int], warm: bool) -> boot.Take:
+        """Be the worker that was asked for; a new interpreter if it is not to be warm."""
+        payload, own = self.introduce(channel, fds)
+        if not warm:
+            boot.execute(payload, self.parent, own)
+        return lambda: (boot.open_start(payload), own)
+
+    def wait_for_orders(self, inbox: socket.socket) -> tuple[wire.Start, Sequence[int]]:
+        """A spare's."""
         name = kernel.set_name(spares.NAME)
         kind, fds, complete = wire.receive(inbox, 1)
         if not kind or not complete:
             os._exit(FAULTY if kind else 0)
         kernel.set_name(name)
         inbox.close()
-        self.introduce(socket.socket(fileno=fds.pop(0)))
-        payload, stdout, stderr, *own = fds
-        boot.use_stdio(stdout, stderr)
+        payload, own = self.introduce(socket.socket(fileno=fds.pop(0)), fds)
         return boot.open_start(payload), own
 
-    def be(self, channel: socket.socket, fds: Sequence[int], warm: bool) -> NoReturn:
-        """A worker's side."""
-        try:
-            self.settle_in()
-            self.introduce(channel)
-            payload, stdout, stderr, *own = fds
-            boot.use_stdio(stdout, stderr)
-            if not warm:
-                boot.execute(payload, self.parent, own)
-            boot.enter(lambda: (boot.open_start(payload), own), self.parent)
-        except BaseException:
-            complain()
-        finally:
-            os._exit(FAULTY)
-
     def settle_in(self) -> None:
-        """Be nobody's but the zygote's, and a process like another."""
+        """Be a process like another, in a child, and nobody's but the zygote's."""
         boot.become_leader()
         boot.die_with(self.pid)
         self.leave()
-        gc.enable()
 
-    def introduce(self, channel: socket.socket) -> None:
-        """Report oneself, so that no worker ever runs that nobody knows."""
+    def introduce(self, channel: socket.socket, fds: Sequence[int]) -> tuple[int, list[int]]:
+        """Report oneself, so that no worker ever runs that nobody knows, and take one's output.
+
+        Returns the payload and the target's descriptors.
+        """
         pidfd = kernel.pidfd_open(os.getpid())
         if not wire.report(channel, wire.BORN, os.getpid(), [pidfd]):
             os._exit(0)  # nobody waits for it any more
         os.close(pidfd)
         channel.close()
+        payload, stdout, stderr, *own = fds
+        boot.use_stdio(stdout, stderr)
+        return payload, own
 
     def leave(self) -> None:
         """Close, in a child, what only the zygote uses; the parent's pidfd is of use to it too."""
@@ -289,9 +287,7 @@ class Zygote:
 
     def try_import(self, name: str) -> NoReturn:
         try:
-            boot.become_leader()
-            boot.die_with(self.pid)
-            self.leave()
+            self.settle_in()
             null = os.open(os.devnull, os.O_RDWR)
             boot.use_stdio(null, os.dup(null))
             importlib.import_module(name)

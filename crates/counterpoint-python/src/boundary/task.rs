@@ -327,17 +327,14 @@ pub fn refuse_deadlock(
 /// The same where any of `holders` may end the wait: raises if all are tasks of that loop.
 pub fn refuse_deadlock_of_all(
     py: Python<'_>,
-    mut holders: Vec<Arc<Waiter<TaskHandle>>>,
+    holders: Vec<Arc<Waiter<TaskHandle>>>,
 ) -> PyResult<()> {
     let running = running_loop(py)?;
-    let is_stuck = |holder: &Arc<Waiter<TaskHandle>>| {
-        holder.notify().is_some_and(|handle| running.is(&handle.event_loop))
-    };
-    if holders.iter().all(is_stuck) {
-        holders.truncate(1);
-        return refuse_deadlock(py, holders);
+    let mut tasks = holders.iter().map(|holder| holder.notify());
+    if !tasks.all(|task| task.is_some_and(|task| running.is(&task.event_loop))) {
+        return Ok(());
     }
-    Ok(())
+    refuse_deadlock(py, holders)
 }
 
 fn deadlock(py: Python<'_>, task: &Bound<'_, PyAny>) -> PyResult<PyErr> {

@@ -9,6 +9,7 @@ use crate::boundary::{
     truth,
 };
 use counterpoint_sync::clock;
+use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::mutex::{Acquire, LockState, NOBODY};
 use counterpoint_sync::wait::{Wait, deliver};
 use counterpoint_sync::waiter::{Waiter, Wakes};
@@ -55,7 +56,7 @@ impl LockObject {
             Timeout::Never => refuse_deadlock(py, self.holder(py))?,
             Timeout::Until(_) => {}
         }
-        let mut wait = Wait::new(Acquire::thread(thread_owner()));
+        let mut wait = Wait::new(Acquire(Who::thread(thread_owner())));
         Ok(block_on(py, &self.state, &mut wait, timeout.deadline())?.is_some())
     }
 
@@ -65,7 +66,7 @@ impl LockObject {
             return Ok(());
         }
         refuse_deadlock(py, self.holder(py))?;
-        let mut wait = Wait::new(Acquire::thread(thread_owner()));
+        let mut wait = Wait::new(Acquire(Who::thread(thread_owner())));
         block_for_sure(py, &self.state, &mut wait).1
     }
 
@@ -179,7 +180,7 @@ unsafe extern "C" fn ticket(
         let handle = TaskHandle::new(event_loop, py.None(), task);
         let identity = Waiter::task(handle.owner(), 0, handle);
         let place = LockPlace::<Inner>::new(lock, identity.clone());
-        let source = Acquire::task(identity);
+        let source = Acquire(Who::task_of(identity));
         let finish = |py: Python<'_>, _: &_, ()| Ok(truth(py));
         let ticket = Ticket::new(Pending { place, wait: Wait::new(source), finish });
         Ok(Py::new(py, ticket)?.into_any().into_ptr())

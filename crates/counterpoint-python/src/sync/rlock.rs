@@ -9,6 +9,7 @@ use crate::boundary::{
     refuse_deadlock, slot, thread_owner, truth, wake,
 };
 use counterpoint_sync::clock;
+use counterpoint_sync::lock::Who;
 use counterpoint_sync::lock::mutex::{Acquire, LockState, NOBODY};
 use counterpoint_sync::lock::reentrant::{AcquireReentrant, ReentrantState};
 use counterpoint_sync::wait::{Wait, deliver};
@@ -66,7 +67,7 @@ impl RLockObject {
             Timeout::Never => refuse_deadlock(py, self.holder(py))?,
             Timeout::Until(_) => {}
         }
-        let mut wait = Wait::new(AcquireReentrant(Acquire::thread(me)));
+        let mut wait = Wait::new(AcquireReentrant(Acquire(Who::thread(me))));
         Ok(block_on(py, &self.state, &mut wait, timeout.deadline())?.is_some())
     }
 
@@ -115,7 +116,7 @@ impl RLockObject {
         let mut raised = Ok(());
         if !self.state.with(py, |lock| lock.try_acquire(me)) {
             refuse_deadlock(py, self.holder(py))?;
-            let mut wait = Wait::new(AcquireReentrant(Acquire::thread(me)));
+            let mut wait = Wait::new(AcquireReentrant(Acquire(Who::thread(me))));
             raised = block_for_sure(py, &self.state, &mut wait).1;
         }
         self.state.with(py, |lock| lock.set_count(count));
@@ -249,7 +250,7 @@ unsafe extern "C" fn ticket(
         let handle = TaskHandle::new(event_loop, py.None(), task);
         let identity = Waiter::task(handle.owner(), 0, handle);
         let place = LockPlace::<Inner>::new(lock, identity.clone());
-        let source = AcquireReentrant(Acquire::task(identity));
+        let source = AcquireReentrant(Acquire(Who::task_of(identity)));
         let finish = |py: Python<'_>, _: &_, ()| Ok(truth(py));
         let ticket = Ticket::new(Pending { place, wait: Wait::new(source), finish });
         Ok(Py::new(py, ticket)?.into_any().into_ptr())

@@ -4,10 +4,10 @@
 //! Unlike there, blocks are never split or merged: the range is virtual and far longer than what
 //! is ever in use.
 
-use crate::memory::HUGE;
+use crate::memory::{self, HUGE};
 use std::collections::VecDeque;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = memory::PAGE as u64;
 
 /// How many bytes of freed blocks stay in memory, to be handed out again without page faults.
 pub const KEEP: u64 = 256 << 20;

@@ -1,10 +1,10 @@
 //! The receiver's side: a private mapping of one block.
 
-use crate::memory::Mapping;
+use crate::memory::{self, Mapping};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = memory::PAGE as u64;
 
 /// One block, mapped for its receiver alone: it may write, and the owner does not see it.
 ///

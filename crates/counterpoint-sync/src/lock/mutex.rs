@@ -7,6 +7,7 @@
 //! differs in that the waiter may be an asyncio task, and that an overtaken waiter keeps its
 //! place.
 
+use super::Who;
 use crate::clock::HAND_OFF_AFTER;
 use crate::door::Arc;
 use crate::wait::{Source, State};
@@ -166,29 +167,8 @@ impl<N: Notify> State for LockState<N> {
     }
 }
 
-/// Acquiring a lock.
-pub struct Acquire<N> {
-    owner: usize,
-    /// The task on whose behalf, to be remembered as the holder.
-    task: Option<Arc<Waiter<N>>>,
-}
-
-impl<N> Acquire<N> {
-    /// For the thread `owner`.
-    pub fn thread(owner: usize) -> Self {
-        Self { owner, task: None }
-    }
-
-    /// For a task, known by a waiter of its own.
-    pub fn task(identity: Arc<Waiter<N>>) -> Self {
-        Self { owner: identity.owner(), task: Some(identity) }
-    }
-
-    /// For whom.
-    pub fn owner(&self) -> usize {
-        self.owner
-    }
-}
+/// Acquiring a lock. A task is remembered as the holder.
+pub struct Acquire<N>(pub Who<N>);
 
 impl<N: Notify> Source for Acquire<N> {
     type State = LockState<N>;
@@ -198,10 +178,10 @@ impl<N: Notify> Source for Acquire<N> {
         if claim == Claim::Granted {
             return Some(());
         }
-        if !lock.try_acquire(self.owner) {
+        if !lock.try_acquire(self.0.owner()) {
             return None;
         }
-        if let Some(task) = &self.task {
+        if let Some(task) = self.0.task() {
             lock.set_holder(task.clone(), wakes);
         }
         Some(())

@@ -108,7 +108,7 @@ impl<N: Notify> Source for AcquireReentrant<N> {
         if claim == Claim::Granted {
             return Some(());
         }
-        if state.count_of(self.0.owner()) > 0 {
+        if state.count_of(self.0.0.owner()) > 0 {
             state.count += 1;
             return Some(());
         }

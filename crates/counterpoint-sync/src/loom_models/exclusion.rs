@@ -78,7 +78,7 @@ impl Exclusive for LockState<Tell> {
     }
 
     fn enter(owner: usize) -> Acquire<Tell> {
-        Acquire::thread(owner)
+        Acquire(Who::thread(owner))
     }
 
     fn leave(&mut self, owner: usize, now: u64, wakes: &mut Wakes<Tell>) {
@@ -101,7 +101,7 @@ impl Exclusive for ReentrantState<Tell> {
     }
 
     fn enter(owner: usize) -> AcquireReentrant<Tell> {
-        AcquireReentrant(Acquire::thread(owner))
+        AcquireReentrant(Acquire(Who::thread(owner)))
     }
 
     fn leave(&mut self, owner: usize, now: u64, wakes: &mut Wakes<Tell>) {
@@ -249,7 +249,7 @@ fn a_grant_that_is_given_up_frees_nothing_of_others() {
             assert!(lock.change(|state, _| state.try_acquire(1)));
             let theirs = lock.clone();
             let second = thread::spawn(move || {
-                let entered = Party::new(kind, 2, &theirs, Acquire::thread(2)).finish();
+                let entered = Party::new(kind, 2, &theirs, Acquire(Who::thread(2))).finish();
                 if entered.is_some() {
                     theirs.change(|state, wakes| {
                         // Unless that was done on its behalf.
@@ -265,7 +265,7 @@ fn a_grant_that_is_given_up_frees_nothing_of_others() {
                     state.release(|| u64::MAX, wakes);
                 }
             });
-            Party::new(Kind::Thread, 4, &lock, Acquire::thread(4)).finish();
+            Party::new(Kind::Thread, 4, &lock, Acquire(Who::thread(4))).finish();
             assert_eq!(lock.change(|state, _| state.owner()), 4);
             lock.change(|state, wakes| state.release(|| u64::MAX, wakes));
             second.join().unwrap();

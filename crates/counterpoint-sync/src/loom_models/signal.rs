@@ -1,6 +1,7 @@
 //! Condition and event: news reaches somebody who stays, once.
 
 use super::{CLOCKS, Guarded, Kind, Party, Racy, Tell, check};
+use crate::lock::Who;
 use crate::lock::condition::{AwaitSignal, SignalState};
 use crate::lock::mutex::{Acquire, LockState};
 use crate::wait::{Shared, deliver};
@@ -95,7 +96,7 @@ struct Guarding {
 
 impl Guarding {
     fn enter(&self, kind: Kind, owner: usize) {
-        Party::new(kind, owner, &self.lock, Acquire::thread(owner)).finish().unwrap();
+        Party::new(kind, owner, &self.lock, Acquire(Who::thread(owner))).finish().unwrap();
     }
 
     fn leave(&self) {

@@ -1,3 +1,4 @@
+use crate::lock::Who;
 use crate::lock::condition::{AwaitSignal, SignalState};
 use crate::lock::mutex::{Acquire, LockState, NOBODY};
 use crate::lock::reentrant::{AcquireReentrant, ReentrantState};
@@ -17,7 +18,7 @@ fn told(number: usize) -> Party<AwaitSignal<Task>> {
 }
 
 fn owner(number: usize) -> Party<Acquire<Task>> {
-    Party::thread(number, number as u64, Acquire::thread(number))
+    Party::thread(number, number as u64, Acquire(Who::thread(number)))
 }
 
 fn lock() -> Guarded<LockState<Task>> {
@@ -41,7 +42,7 @@ fn what_a_dead_task_was_given_is_passed_on_once() {
 #[test]
 fn a_dead_task_does_not_free_the_lock_of_another() {
     let lock = lock();
-    let mut dead = Party::task(2, 2, Acquire::thread(2), Task::Dead).queue(&lock);
+    let mut dead = Party::task(2, 2, Acquire(Who::thread(2)), Task::Dead).queue(&lock);
     lock.change(|state, wakes| state.release(|| LATE, wakes));
     owner(3).done(&lock);
     dead.abandon(&lock);
@@ -67,7 +68,7 @@ fn a_grant_that_somebody_released_is_not_released_again() {
 #[test]
 fn a_task_thought_dead_that_runs_after_all_queues_anew() {
     let lock = lock();
-    let mut dead = Party::task(2, 2, Acquire::thread(2), Task::Dead).queue(&lock);
+    let mut dead = Party::task(2, 2, Acquire(Who::thread(2)), Task::Dead).queue(&lock);
     lock.change(|state, wakes| state.release(|| LATE, wakes));
     owner(3).done(&lock);
     assert!(dead.waits(&lock));
@@ -108,7 +109,7 @@ fn a_notification_that_is_not_used_goes_to_the_next() {
 fn a_handed_over_lock_survives_its_owners_signal_handler() {
     let lock = Guarded::new(ReentrantState::default());
     let party = |number| {
-        let source = AcquireReentrant(Acquire::thread(number));
+        let source = AcquireReentrant(Acquire(Who::thread(number)));
         Party::<AcquireReentrant<Task>>::thread(number, number as u64, source)
     };
     party(1).done(&lock);
@@ -127,10 +128,10 @@ fn a_handed_over_lock_survives_its_owners_signal_handler() {
 fn a_handed_over_reentrant_lock_that_is_not_wanted_is_free() {
     let lock = Guarded::new(ReentrantState::default());
     let mut first =
-        Party::<AcquireReentrant<Task>>::thread(1, 1, AcquireReentrant(Acquire::thread(1)));
+        Party::<AcquireReentrant<Task>>::thread(1, 1, AcquireReentrant(Acquire(Who::thread(1))));
     first.done(&lock);
     let mut second =
-        Party::<AcquireReentrant<Task>>::thread(2, 2, AcquireReentrant(Acquire::thread(2)))
+        Party::<AcquireReentrant<Task>>::thread(2, 2, AcquireReentrant(Acquire(Who::thread(2))))
             .queue(&lock);
     lock.change(|state, wakes| state.release_all(|| LATE, wakes));
     second.abandon(&lock);
