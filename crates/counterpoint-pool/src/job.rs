@@ -1,10 +1,11 @@
 //! [`Job`]: one submitted task, from its payload to its outcome.
 
 use crate::blocks::{Loan, Received};
+use crate::lookout::Lookout;
 use crate::parcel::Parcel;
 use counterpoint_sync::executor::future::FutureState;
 use counterpoint_sync::wait::Shared;
-use counterpoint_sync::waiter::fork;
+use counterpoint_sync::waiter::{Notify, fork};
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -160,7 +161,16 @@ impl<N, K> Job<N, K> {
     }
 }
 
-impl<N, K> Shared for Job<N, K> {
+impl<N: Notify, K> Job<N, K> {
+    /// What its thread may do again and again before it sleeps until the end: take in what the
+    /// worker says, which does not ring meanwhile. `None`: not worth it.
+    pub fn look_out(&self) -> Option<impl FnMut()> {
+        let lookout = Lookout::begin(self)?;
+        Some(move || lookout.look())
+    }
+}
+
+impl<N: Notify, K> Shared for Job<N, K> {
     type State = FutureState<N>;
 
     fn with<R>(&self, f: impl FnOnce(&mut FutureState<N>) -> R) -> R {

@@ -36,6 +36,7 @@ pub mod forks;
 mod inlet;
 mod job;
 mod limits;
+mod lookout;
 mod mailbox;
 mod memory;
 mod parcel;

@@ -53,10 +53,15 @@ impl<N: Notify, K> Shared<N, K> {
 
     /// The state, locked. For moments; nothing is woken or dropped meanwhile.
     pub fn lock(&self) -> MutexGuard<'_, PoolState<N, K>> {
+        self.try_lock().unwrap_or_else(|| self.wait_for_lock())
+    }
+
+    /// The same, unless somebody has it.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, PoolState<N, K>>> {
         match self.state.try_lock() {
-            Ok(state) => state,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => self.wait_for_lock(),
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
         }
     }
 
@@ -80,7 +85,15 @@ impl<N: Notify, K> Shared<N, K> {
 
     /// Runs `f` on the state; then wakes whom it claimed and drops what it ended.
     pub fn with<R>(&self, f: impl FnOnce(&mut PoolState<N, K>) -> R) -> R {
-        let mut state = self.lock();
+        self.with_locked(self.lock(), f)
+    }
+
+    /// The same for who has the lock.
+    pub(crate) fn with_locked<R>(
+        &self,
+        mut state: MutexGuard<'_, PoolState<N, K>>,
+        f: impl FnOnce(&mut PoolState<N, K>) -> R,
+    ) -> R {
         let result = f(&mut state);
         let quiet = state.news.is_empty() && state.hearing.words.is_empty();
         if quiet && state.wakes.is_empty() && state.done.is_empty() {

@@ -13,6 +13,7 @@ use counterpoint_sync::waiter::Notify;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
+mod lookout;
 mod speech;
 
 /// Nobody but threads waits here.

@@ -1,6 +1,6 @@
 //! [`block_on`]: how a thread waits. The one place that parks.
 
-use super::spin::{COURTESY, PATIENCE, await_claim, detached};
+use super::spin::{COURTESY, PATIENCE, await_claim, detached, nothing_else};
 use super::task::{first_of_own_loop, runs_signal_handlers};
 use super::{Protected, TaskHandle, thread_owner};
 use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
@@ -44,29 +44,32 @@ where
     O: Source,
     O::State: State<Notify = TaskHandle> + Send,
 {
-    drive(py, &state.held(py), wait, deadline, threads)
+    drive(py, &state.held(py), wait, deadline, threads, nothing_else)
 }
 
-/// [`block_on`] for a state with a lock of its own, which threads take that are not attached.
-pub fn block_on_shared<O>(
+/// [`block_on`] for a state with a lock of its own, which threads take that are not attached. What
+/// `look_out` returns may bring the claim about.
+pub fn block_on_shared<O, L: FnMut()>(
     py: Python<'_>,
     shared: &impl Shared<State = O::State>,
     wait: &mut Wait<O>,
     deadline: Option<u64>,
+    look_out: impl Fn() -> Option<L> + Sync,
 ) -> PyResult<Option<O::Output>>
 where
     O: Source,
     O::State: State<Notify = TaskHandle> + Send,
 {
-    drive(py, shared, wait, deadline, Vec::new())
+    drive(py, shared, wait, deadline, Vec::new(), look_out)
 }
 
-fn drive<O>(
+fn drive<O, L: FnMut()>(
     py: Python<'_>,
     held: &impl Shared<State = O::State>,
     wait: &mut Wait<O>,
     deadline: Option<u64>,
     threads: Vec<Arc<Waiter<TaskHandle>>>,
+    look_out: impl Fn() -> Option<L> + Sync,
 ) -> PyResult<Option<O::Output>>
 where
     O: Source,
@@ -92,7 +95,7 @@ where
             detached();
             threads.wake();
             let patience = if O::IS_FROM_WORKER { PATIENCE } else { COURTESY };
-            let seen = await_claim(&waiter, until, patience);
+            let seen = await_claim(&waiter, until, patience, &look_out);
             if seen { Parked::Woken } else { waiter.park(until) }
         };
         match py.detach(park) {

@@ -25,7 +25,7 @@ pub use raw::{
     NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,
     none, one, raw_type, slot,
 };
-pub use spin::{PATIENCE, await_claim, await_interpreter, detached};
+pub use spin::{PATIENCE, await_claim, await_interpreter, detached, look_for, nothing_else};
 pub use summary::{Waits, seconds};
 pub use task::{
     LoopWaker, TaskHandle, coming_owner, current_owner, is_loop_running, is_task, refuse_deadlock,

@@ -23,7 +23,6 @@
 use counterpoint_sync::Arc;
 use counterpoint_sync::clock;
 use counterpoint_sync::waiter::Waiter;
-#[cfg(not(Py_GIL_DISABLED))]
 use counterpoint_sync::waiter::turn;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,11 +81,40 @@ pub fn detached() {
 }
 
 /// Looks for a claim on this thread's waiter, detached; whether there is one. Its claimer has
-/// `patience`, in nanoseconds, to let go of the interpreter.
-pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>, patience: u64) -> bool {
+/// `patience`, in nanoseconds, to let go of the interpreter. What `look_out` returns is done between
+/// looks.
+pub fn await_claim<N, L: FnMut()>(
+    waiter: &Arc<Waiter<N>>,
+    deadline: Option<u64>,
+    patience: u64,
+    look_out: impl FnOnce() -> Option<L>,
+) -> bool {
+    let seen = look_for(deadline, || {
+        let mut look_out = turn::outside(look_out);
+        move || {
+            if let Some(look) = &mut look_out {
+                turn::outside(look);
+            }
+            !waiter.is_waiting()
+        }
+    });
+    if seen {
+        await_interpreter(waiter, patience);
+    }
+    seen
+}
+
+/// Between two looks.
+pub fn nothing_else() -> Option<fn()> {
+    None
+}
+
+/// Looks, detached, until what `prepare` returns says that it has seen it, but not for long, and
+/// not at all where that was mostly in vain.
+pub fn look_for<L: FnMut() -> bool>(deadline: Option<u64>, prepare: impl FnOnce() -> L) -> bool {
     let mut habit = HABIT.get();
     let looks = several_cpus() && habit.looks();
-    let seen = looks && look(waiter, deadline, patience);
+    let seen = looks && look(deadline, prepare());
     if looks {
         habit.learn(seen);
     }
@@ -94,13 +122,12 @@ pub fn await_claim<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>, patience: 
     seen
 }
 
-fn look<N>(waiter: &Arc<Waiter<N>>, deadline: Option<u64>, patience: u64) -> bool {
+fn look(deadline: Option<u64>, mut seen: impl FnMut() -> bool) -> bool {
     let start = clock::now();
     let end = deadline.map_or(start + LOOK, |deadline| deadline.min(start + LOOK));
     loop {
         for _ in 0..PAUSES {
-            if !waiter.is_waiting() {
-                await_interpreter(waiter, patience);
+            if seen() {
                 return true;
             }
             std::hint::spin_loop();

@@ -4,7 +4,8 @@ use super::codec::Interner;
 use super::courier;
 use super::measured::Measured;
 use crate::boundary::{
-    Meter, Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, observe, seconds,
+    Meter, Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, nothing_else, observe,
+    seconds,
 };
 use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station, forks};
 use counterpoint_shm::arena::{self, Arena};
@@ -327,8 +328,8 @@ impl ProcessPool {
             return Err(PyRuntimeError::new_err("cannot join current thread"));
         }
         let deadline = timeout.and_then(counterpoint_sync::clock::deadline_in);
-        let ended =
-            block_on_shared(py, &self.core.ended, &mut Wait::new(Done::default()), deadline);
+        let wait = &mut Wait::new(Done::default());
+        let ended = block_on_shared(py, &self.core.ended, wait, deadline, nothing_else);
         Ok(ended?.is_some())
     }
 
@@ -343,7 +344,7 @@ impl ProcessPool {
             ));
         }
         let wait = &mut Wait::new(Room::default());
-        block_on_shared(py, &*self.core.shared, wait, None).map(drop)
+        block_on_shared(py, &*self.core.shared, wait, None, nothing_else).map(drop)
     }
 
     /// The same wait for a task.

@@ -5,6 +5,7 @@ use super::codec::{Encoded, Functions, decode_call, encode_exception, encode_res
 use super::context;
 use super::limit::Limit;
 use super::payload::{Target, place};
+use crate::boundary::look_for;
 use counterpoint_pool::sideband;
 use counterpoint_pool::wire::{self, Reader};
 use counterpoint_shm::arena::{self, Arena, Block as Piece, Lent, View};
@@ -165,7 +166,11 @@ impl Worker {
             py.import("counterpoint._process.serving")?.call_method0("_rest")?;
         }
         let lane = &mut self.lane;
-        match py.detach(|| lane.sleep(None)) {
+        let slept = py.detach(|| {
+            let next = &*lane;
+            if look_for(None, || || next.has_next()) { Slept::Woken } else { lane.sleep(None) }
+        });
+        match slept {
             Slept::Interrupted => py.check_signals(),
             _ => Ok(()),
         }

@@ -155,3 +155,53 @@ fn a_parent_whose_dispatcher_sleeps_already_hears_of_room_too() {
         running.join().unwrap();
     });
 }
+
+/// While the dispatcher sleeps, a thread looks at the lane and takes in what it finds.
+fn looked_at(idle: bool) {
+    check(move || {
+        let (mut parent, mut worker) = pair();
+        let _ = parent.prepare_sleep();
+        assert!(!parent.pending());
+        let running = spawn(move || {
+            for byte in [1, 2] {
+                assert!(worker.publish(RESULT, None, &[&[byte]]));
+                worker.flush(clock::now(), idle);
+            }
+        });
+        let mut found = 0;
+        parent.awake();
+        found += parent.receive(|_| {}).unwrap();
+        if parent.pending() {
+            found += parent.receive(|_| {}).unwrap();
+        }
+        // Its end is a turn, as the dispatcher takes it.
+        let mut until = None;
+        for last in [false, true] {
+            until = parent.prepare_sleep();
+            if last || !parent.pending() {
+                break;
+            }
+            parent.awake();
+            found += parent.receive(|_| {}).unwrap();
+        }
+        running.join().unwrap();
+        if found < 2 {
+            if !parent.pending() || until.is_none() {
+                parent.sleep(until);
+            }
+            parent.awake();
+            found += parent.receive(|_| {}).unwrap();
+        }
+        assert_eq!(found, 2);
+    });
+}
+
+#[test]
+fn who_looks_at_a_lane_leaves_no_result_that_the_dispatcher_is_not_rung_for() {
+    looked_at(true);
+}
+
+#[test]
+fn who_looks_at_a_lane_leaves_no_result_that_is_held_back_for_ever() {
+    looked_at(false);
+}

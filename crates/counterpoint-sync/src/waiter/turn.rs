@@ -34,6 +34,14 @@ pub fn stand_outside() {
     OUTSIDE.set(true);
 }
 
+/// Runs `f` as a thread that stands outside, for as long as that takes.
+pub fn outside<R>(f: impl FnOnce() -> R) -> R {
+    let before = OUTSIDE.replace(true);
+    let result = f();
+    OUTSIDE.set(before);
+    result
+}
+
 /// The number for a claim by this thread; one that is over if it has no interpreter to let go of.
 #[inline(always)]
 pub(super) fn stamp() -> u32 {

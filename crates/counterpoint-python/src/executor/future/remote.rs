@@ -226,7 +226,8 @@ pub fn park(py: Python<'_>, job: &RemoteJob, timeout: Timeout) -> PyResult<()> {
              the call again in this process",
         ));
     }
-    let ended = block_on_shared(py, job, &mut Wait::new(Done::default()), timeout.deadline());
+    let (mut wait, deadline) = (Wait::new(Done::default()), timeout.deadline());
+    let ended = block_on_shared(py, job, &mut wait, deadline, || job.look_out());
     drop(job.lock().future.tidy());
     ended.map(drop)
 }

@@ -5,7 +5,7 @@ use super::native::Pool;
 use super::task::{RETRIED, Task};
 use super::working::Working;
 use crate::boundary::{
-    PATIENCE, TaskHandle, await_claim, await_interpreter, detached, thread_owner,
+    PATIENCE, TaskHandle, await_claim, await_interpreter, detached, nothing_else, thread_owner,
 };
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
@@ -115,7 +115,7 @@ impl Worker<'_, '_> {
         let parked = self.py.detach(|| {
             detached();
             wakes.wake_all();
-            if await_claim(waiter, deadline, PATIENCE) {
+            if await_claim(waiter, deadline, PATIENCE, nothing_else) {
                 return Parked::Woken;
             }
             loop {
