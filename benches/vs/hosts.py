@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 
 from benches.vs.case import PATIENCE_SECONDS, Run, Sample
+from benches.vs.environment import usual
 from benches.vs.libraries import Factory
 from benches.vs.process_libraries import Hosted
 from benches.vs.process_works import Answer, Pools, perform
@@ -29,6 +30,7 @@ class Host:
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get("BENCH_HOSTS_TALK") else subprocess.DEVNULL,
             text=True,
+            env=usual(),
             start_new_session=True,
         )
 

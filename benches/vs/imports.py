@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benches.vs.case import Demand
+from benches.vs.environment import usual
 from benches.vs.libraries import OURS, STDLIB, Library
 from benches.vs.measure import Column, Row
 
@@ -39,13 +39,12 @@ ROWS: tuple[tuple[str, str, Mapping[str, str], tuple[Demand, ...]], ...] = (
 
 def import_ns(statement: str) -> int:
     """Nanoseconds of the statement in a new interpreter, which may keep its bytecode."""
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, "-c", CODE.format(statement=statement)],
         capture_output=True,
         text=True,
         timeout=60,
-        env=env,
+        env=usual(),
         check=True,
     )
     return int(done.stdout)

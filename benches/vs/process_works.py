@@ -25,6 +25,8 @@ COPY_TARGETS = 16
 # Peers' map is given the best of these.
 CHUNKS = (200, 1000, 3000, 10_000, 25_000, 50_000)
 SETTLE_SECONDS = 0.3
+# From the end of one pool to the making of the next.
+PAUSE_SECONDS = 0.05
 IDLE_SECONDS = 1.0
 Answer = dict[str, Any]
 
@@ -147,9 +149,10 @@ def apart(rounds: int, use: Callable[[Any], object]) -> Sample:
 
 
 def start(pools: Pools, workers: int, n: int) -> Sample:
-    """New pools until all their workers run; closing them is not counted."""
+    """New pools until all their workers run, in a process at rest; closing them is not counted."""
     wall = cpu = 0
     for _ in range(n):
+        time.sleep(PAUSE_SECONDS)
         clock = Clock()
         face = pools.fresh(workers)
         assemble(face, workers)

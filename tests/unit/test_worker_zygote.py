@@ -16,6 +16,7 @@ import pytest
 from counterpoint._worker import commands, wire
 from counterpoint._worker.launch import Launcher, stop
 from counterpoint._worker.spares import MOST
+from counterpoint._worker.zygote import MOST_REFUSED
 from tests.support import DEADLINE, eventually, result, spawn
 from tests.unit.workers import (
     WAIT,
@@ -244,6 +245,40 @@ def test_modules_are_preloaded_that_do_no_harm(tmp_path: Path) -> None:
     stop()
     eventually(lambda: loaded() == ["good_one", "good_too"])
     assert len(os.listdir(f"/proc/{zygote_pid()}/task")) == 1
+
+
+def test_what_is_in_a_package_that_failed_is_not_tried(tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    for package in ("hopeless", "hopeless_not"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "part.py").touch()
+    (tmp_path / "hopeless" / "__init__.py").write_text(
+        f"with open({str(tried)!r}, 'a') as file:\n    file.write('x')\nraise ImportError"
+    )
+    (tmp_path / "hopeless_not" / "__init__.py").touch()
+    names = ["hopeless", "hopeless.part", "hopeless.part.inner", "hopeless_not.part"]
+    Launcher().preload(names)
+
+    def loaded() -> Any:
+        return ask("zygote", f"say([n for n in {names} if n in sys.modules])")
+
+    eventually(lambda: loaded() == ["hopeless_not.part"])
+    assert tried.read_text() == "x"
+
+
+def test_after_many_failures_nothing_more_is_tried(tmp_path: Path) -> None:
+    tried = tmp_path / "tried"
+    names = [f"useless_{number}" for number in range(MOST_REFUSED + 2)]
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(
+            f"with open({str(tried)!r}, 'a') as file:\n    file.write('x')\nraise ImportError"
+        )
+    Launcher().preload(names)
+    ask("zygote", "say(1)")
+    eventually(lambda: tried.exists() and len(tried.read_text()) == MOST_REFUSED)
+    # While there is more to try no spare is made.
+    eventually(spares)
+    assert len(tried.read_text()) == MOST_REFUSED
 
 
 def test_a_hanging_import_delays_no_launch(tmp_path: Path) -> None:

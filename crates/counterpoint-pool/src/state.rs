@@ -201,6 +201,11 @@ impl<N: Notify, K> PoolState<N, K> {
         self.is_deserted() && self.closed && self.queue.is_empty() && self.undecided == 0
     }
 
+    /// Whether there is no worker, and one on its way.
+    pub fn launches_first(&self) -> bool {
+        self.stations.is_empty() && self.launching == 1
+    }
+
     /// Whether there is no worker, and none on its way.
     pub fn is_deserted(&self) -> bool {
         self.stations.is_empty() && self.launching == 0

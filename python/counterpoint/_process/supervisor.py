@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any, NamedTuple
 
-from counterpoint._worker.launch import Launcher, Worker
+from counterpoint._worker.launch import Begun, Launcher, Worker
 
 from . import telling
 from .diagnosis import Dump, OomWatch
@@ -45,6 +45,14 @@ class Employed(NamedTuple):
     dump: Dump
 
 
+class Requested(NamedTuple):
+    """A worker that was asked for, its place, and what it may leave behind."""
+
+    asked: Begun
+    place: int
+    dump: Dump
+
+
 class Supervisor:
     """What the pool's native half calls when something takes Python.
 
@@ -61,24 +69,35 @@ class Supervisor:
         self.employed: dict[int, Employed] = {}
         # By place: how many workers have been there.
         self.launches: dict[int, int] = {}
-        # By number: the places of those that are being launched.
+        # By number: the places of those that are being launched, and those that were asked for.
         self._coming: dict[int, int] = {}
+        self._requested: dict[int, Requested] = {}
         self._lock = _thread.RLock()
         self.is_over = False
 
-    def launch(self, number: int, fds: tuple[int, ...]) -> tuple[int, int, bool]:
-        """Start a worker on these descriptors.
+    def request(self, number: int, fds: tuple[int, ...]) -> None:
+        """Ask for a worker on these descriptors, which stay open until it has begun."""
+        dump = Dump()
+        place = self._take_place(number)
+        try:
+            asked = self._launcher.begin(
+                (*fds, dump.fd, *self._terms.config.fds), self._setup(place)
+            )
+            self._requested[number] = Requested(asked, place, dump)
+        except BaseException:
+            self._leave_place(number)
+            raise
+
+    def launched(self, number: int) -> tuple[int, int, bool]:
+        """Wait for a worker that was asked for.
 
         Returns:
             Its pid, a pidfd that stays open, and whether there was another in its place before.
         """
-        dump = Dump()
-        place = self._take_place(number)
+        asked, place, dump = self._requested.pop(number)
         worker = None
         try:
-            worker = self._launcher.launch(
-                (*fds, dump.fd, *self._terms.config.fds), self._setup(place)
-            )
+            worker = asked.worker()
             with self._lock:
                 self.employed[number] = Employed(worker, place, dump)
                 before = self.launches.get(place, 0)
@@ -90,9 +109,17 @@ class Supervisor:
                 worker.close()
             raise
         finally:
-            with self._lock:
-                self._coming.pop(number, None)
+            self._leave_place(number)
         return worker.pid, worker.pidfd, before > 0
+
+    def withdraw(self, number: int) -> None:
+        """Want a worker no more that was asked for."""
+        self._requested.pop(number).asked.cancel()
+        self._leave_place(number)
+
+    def _leave_place(self, number: int) -> None:
+        with self._lock:
+            self._coming.pop(number, None)
 
     def _take_place(self, number: int) -> int:
         with self._lock:

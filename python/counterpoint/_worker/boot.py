@@ -14,6 +14,7 @@ import atexit
 import fcntl
 import importlib
 import os
+import runpy
 import select
 import signal
 import sys
@@ -22,7 +23,7 @@ from multiprocessing import process, resource_tracker, spawn, util
 from typing import Any, NoReturn, TypeAlias
 
 from . import commands, kernel
-from .wire import Start, unseal
+from .wire import Start, seal, unseal
 
 __all__ = [
     "become_leader",
@@ -34,6 +35,7 @@ __all__ = [
     "main",
     "no_input",
     "open_start",
+    "rehearse",
     "use_stdio",
 ]
 
@@ -99,6 +101,18 @@ def open_start(payload: int) -> Start:
     start: Start = unseal(payload)
     os.close(payload)
     return start
+
+
+def rehearse() -> None:
+    """Do, with nothing, what a new worker does: the memory for that is its own afterwards.
+
+    A fork shares its memory until it writes there, and each first write to a page costs a fault.
+    """
+    payload = seal((dict(os.environ), sys.path))
+    unseal(payload)
+    os.close(payload)
+    os.environ.update(os.environ)
+    runpy.run_path(os.devnull, run_name="__rehearsal__")
 
 
 def enter(take: Take, parent: int, inherited: bool = False) -> NoReturn:

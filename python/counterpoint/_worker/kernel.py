@@ -62,12 +62,15 @@ def die_with_parent() -> None:
 def set_name(name: str) -> str:
     """What `ps -o comm` and `top` call this process, in 15 bytes; what they have called it."""
     try:
-        with open("/proc/self/comm", "r+") as file:
-            before = file.read().rstrip("\n")
-            file.write(name)
-            return before
+        fd = os.open("/proc/self/comm", os.O_RDWR)
     except OSError:  # no /proc, or one that cannot be written to
         return ""
+    try:
+        before = os.read(fd, 16).rstrip(b"\n")
+        os.write(fd, os.fsencode(name))
+        return os.fsdecode(before)
+    finally:
+        os.close(fd)
 
 
 def wait_for(pidfd: int, reap: bool) -> int:

@@ -16,8 +16,9 @@ import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from multiprocessing import process, resource_tracker, spawn, util
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from . import kernel, wire, zygotes
 from .worker import ForkedWorker, Worker, ZygoteWorker
@@ -80,7 +81,8 @@ class Launch:
         """Want no worker any more: one that has begun is killed. After `worker()`, do nothing."""
         report = self._withdraw()
         if report is not None and report.fd >= 0:
-            kernel.pidfd_send_signal(report.fd, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                kernel.pidfd_send_signal(report.fd, signal.SIGKILL)
             os.close(report.fd)
         self.forget()
 
@@ -177,6 +179,24 @@ class Launch:
         )
 
 
+class Forked:
+    """A worker that has begun, in the terms of `Launch`."""
+
+    def __init__(self, worker: ForkedWorker) -> None:
+        self._worker = worker
+
+    def worker(self, timeout: float | None = None) -> Worker:
+        """It."""
+        return self._worker
+
+    def cancel(self) -> None:
+        """Kill it; not after `worker()`."""
+        self._worker.kill()
+        self._worker.close()
+
+
+Begun: TypeAlias = Launch | Forked
+
 # Between the end of the zygote's sockets and that of its process.
 _A_DEATH = 2.0
 
@@ -243,9 +263,13 @@ class Launcher:
             name: that of `multiprocessing.current_process()` in the worker.
             timeout: seconds; see `Launch.worker`, also for what it raises.
         """
+        return self.begin(fds, config, name).worker(timeout)
+
+    def begin(self, fds: Sequence[int], config: bytes, name: str | None = None) -> Begun:
+        """What brings a worker, waiting as little for it as the method allows; `fds` as above."""
         if self.method == "fork":
-            return self._fork(fds, config, name)
-        return self.request(fds, config, name).worker(timeout)
+            return Forked(self._fork(fds, config, name))
+        return self.request(fds, config, name)
 
     def request(self, fds: Sequence[int], config: bytes, name: str | None = None) -> Launch:
         """Ask for a worker without waiting for it; `fds` must stay open until it has begun.
@@ -282,7 +306,7 @@ class Launcher:
             tracker=resource_tracker._resource_tracker._fd is not None,  # type: ignore[attr-defined]
         )
 
-    def _fork(self, fds: Sequence[int], config: bytes, name: str | None) -> Worker:
+    def _fork(self, fds: Sequence[int], config: bytes, name: str | None) -> ForkedWorker:
         start = wire.Start(
             target=self.target,
             early=self.early,

@@ -37,6 +37,7 @@ __all__ = [
     "Start",
     "above",
     "close_all",
+    "opened",
     "pair",
     "read_report",
     "receive",
@@ -115,8 +116,13 @@ def above(fd: int) -> int:
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Two connected sockets."""
-    ours, theirs = (socket.socket(fileno=above(end.detach())) for end in socket.socketpair())
+    ours, theirs = (opened(above(end.detach())) for end in socket.socketpair())
     return ours, theirs
+
+
+def opened(fd: int) -> socket.socket:
+    """The socket of a descriptor, of the kind that `pair` makes; the kernel need not be asked."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fd)
 
 
 def send(channel: socket.socket, data: bytes, fds: Sequence[int]) -> None:

@@ -11,9 +11,10 @@ A few spare workers are forked ahead while nothing else is to be done, and wait:
 need not wait for its fork. They are renewed when a module is preloaded.
 
 A module is imported by a probe first, a fork that is thrown away: if it fails there, hangs, kills
-the process or leaves a thread behind, the zygote never meets it. If the zygote has a second thread
-nevertheless (an interpreter can be set up to start one) it must not run Python in its forks, and
-makes every worker a new interpreter instead.
+the process or leaves a thread behind, the zygote never meets it, nor what is in it: NumPy would
+fail a hundred times, once for each of its modules, and each time be imported whole. If the zygote
+has a second thread nevertheless (an interpreter can be set up to start one) it must not run Python
+in its forks, and makes every worker a new interpreter instead.
 """
 
 from __future__ import annotations
@@ -42,6 +43,13 @@ __all__ = ["main"]
 # What runpy imports when a worker prepares the program's main module: here once, not in each.
 PRELOADED = (pkgutil,)
 
+# After so many modules that could not be imported none is tried any more: each may have cost all
+# that it imports.
+MOST_REFUSED = 8
+
+# How much a probe yields to who computes.
+NICENESS = 19
+
 # The status of a worker that could not begin.
 FAULTY = 127
 
@@ -59,6 +67,7 @@ class Zygote:
         self.poll = select.poll()
         self.modules: deque[str] = deque()
         self.probing: Child | None = None
+        self.refused: list[str] = []
         self.spares = Spares()
         self.watch(parent, self.end)
         self.watch(control.fileno(), self.request)
@@ -103,7 +112,7 @@ class Zygote:
             if kind == wire.PRELOAD:
                 self.preload(fds if complete else ())
             elif fds:
-                self.launch(kind, socket.socket(fileno=fds.pop(0)), fds, complete)
+                self.launch(kind, wire.opened(fds.pop(0)), fds, complete)
         finally:
             wire.close_all(fds)
 
@@ -177,12 +186,13 @@ class Zygote:
     def wait_for_orders(self, inbox: socket.socket) -> tuple[wire.Start, Sequence[int]]:
         """A spare's."""
         name = kernel.set_name(spares.NAME)
+        boot.rehearse()
         kind, fds, complete = wire.receive(inbox, 1)
         if not kind or not complete:
             os._exit(FAULTY if kind else 0)
-        kernel.set_name(name)
+        payload, own = self.introduce(wire.opened(fds.pop(0)), fds)
         inbox.close()
-        payload, own = self.introduce(socket.socket(fileno=fds.pop(0)), fds)
+        kernel.set_name(name)
         return boot.open_start(payload), own
 
     def settle_in(self) -> None:
@@ -271,22 +281,32 @@ class Zygote:
 
     def probe(self) -> None:
         """Try the next module in a fork."""
-        while self.modules and self.modules[0] in sys.modules:
+        while self.modules and self.is_pointless(self.modules[0]):
             self.modules.popleft()
+        self.probing = self.fork_probe() if self.modules and threads() == 1 else None
+        if self.probing is None:
+            self.modules.clear()
+        # While modules are tried each good one would end all spares.
+        self.spares.put_off(LONG if self.probing else CALM)
+
+    def fork_probe(self) -> Child | None:
         try:
-            if not self.modules or threads() != 1:
-                return self.modules.clear()
             pid = os.fork()
         except OSError:
-            return self.modules.clear()
+            return None
         if pid == 0:
             self.try_import(self.modules[0])
-        self.probing = self.adopt(pid, None)
-        self.spares.put_off(LONG)
-        return None if self.probing else self.modules.clear()
+        return self.adopt(pid, None)
+
+    def is_pointless(self, name: str) -> bool:
+        """Whether a module is there, or would fail as one did that it is a part of."""
+        if len(self.refused) >= MOST_REFUSED or name in sys.modules:
+            return True
+        return any(f"{name}.".startswith(f"{refused}.") for refused in self.refused)
 
     def try_import(self, name: str) -> NoReturn:
         try:
+            os.nice(NICENESS)
             self.settle_in()
             null = os.open(os.devnull, os.O_RDWR)
             boot.use_stdio(null, os.dup(null))
@@ -305,6 +325,8 @@ class Zygote:
                 pass  # a worker that needs it will say why
             settle()
             self.spares.dismiss()
+        else:
+            self.refused.append(name)
         self.probe()
 
 
@@ -343,7 +365,7 @@ def main(control: int, parent: int) -> NoReturn:
             warnings.filterwarnings("ignore", category=DeprecationWarning)
         gc.disable()
         settle()
-        Zygote(socket.socket(fileno=control), parent).serve()
+        Zygote(wire.opened(control), parent).serve()
     except BaseException:
         complain()
     finally:

@@ -116,9 +116,9 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
 /// waits, the pool is broken; else that is tried again in a while.
 fn launch(py: Python<'_>, core: &Core) -> PyResult<()> {
     if core.shared.with(|pool| pool.is_broken()) {
-        core.shared.with(|pool| pool.not_launched());
+        let dismissed = core.dismiss_one(py);
         core.shared.poke();
-        return Ok(());
+        return dismissed;
     }
     let Err(error) = core.launch(py) else { return Ok(()) };
     if core.shared.with(|pool| pool.is_stranded()) {

@@ -8,6 +8,7 @@ pub mod block;
 pub mod codec;
 pub mod context;
 pub mod courier;
+mod hiring;
 mod kernel;
 pub mod limit;
 pub mod listener;

@@ -2,13 +2,14 @@
 
 use super::codec::Interner;
 use super::courier;
+use super::hiring::Coming;
 use super::measured::Measured;
 use crate::boundary::{
     Meter, Pending, Place, TaskHandle, Ticket, Waits, block_on_shared, nothing_else, observe,
     seconds,
 };
-use counterpoint_pool::{Limits, Link, Options, Outcome, PoolState, Room, Shared, Station, forks};
-use counterpoint_shm::arena::{self, Arena};
+use counterpoint_pool::{Limits, Options, Outcome, PoolState, Room, Shared, Station, forks};
+use counterpoint_shm::arena::Arena;
 use counterpoint_sync::executor::future::{Done, FutureState};
 use counterpoint_sync::wait::Wait;
 use counterpoint_sync::waiter::Wakes;
@@ -16,13 +17,13 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
 
 /// How many bytes of addresses an arena has; memory is taken as it is written.
-const ARENA: usize = 64 << 30;
+pub(super) const ARENA: usize = 64 << 30;
 
 /// A pool as its crate sees it.
 pub type Inner = Shared<TaskHandle, Py<PyAny>>;
@@ -62,14 +63,15 @@ pub struct Core {
     pub hooks: Py<PyAny>,
     /// The functions that were sent once.
     pub interner: Arc<Interner>,
-    capture: bool,
+    pub(super) capture: bool,
     /// The thread that runs callbacks, and so cannot wait for the end.
     pub courier: OnceLock<ThreadId>,
     /// The thread that runs log handlers, and cannot either.
     pub listener: OnceLock<ThreadId>,
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
-    stations: AtomicU32,
+    pub(super) stations: AtomicU32,
+    pub(super) coming: Mutex<VecDeque<Coming>>,
 }
 
 impl Core {
@@ -111,56 +113,6 @@ impl Core {
         })
     }
 
-    /// Launches one worker, which was counted already.
-    pub fn launch(&self, py: Python<'_>) -> PyResult<()> {
-        let launched = self.try_launch(py);
-        if launched.is_err() {
-            self.shared.with(|pool| pool.not_launched());
-        }
-        launched
-    }
-
-    fn try_launch(&self, py: Python<'_>) -> PyResult<()> {
-        let id = self.stations.fetch_add(1, Ordering::Relaxed);
-        let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
-        let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
-        let link = Link::new(
-            results,
-            len,
-            self.shared.doorbell().ok_or_else(|| no_memory(std::io::ErrorKind::NotFound.into()))?,
-        );
-        let station = Station::create(id, link, self.capture).map_err(no_memory)?;
-        let arguments = self.arena()?;
-        let reader = {
-            let arena = arguments.lock().unwrap_or_else(PoisonError::into_inner);
-            arena.reader().try_clone_to_owned().map_err(no_memory)?
-        };
-        let mut fds: Vec<i32> = station.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
-        fds.insert(2, reader.as_raw_fd());
-        let fds = pyo3::types::PyTuple::new(py, fds)?;
-        let launched = self.hooks.call_method1(py, intern!(py, "launch"), (id, fds))?;
-        let added = self.admit(launched.bind(py), station);
-        if added.is_err() {
-            self.hooks.call_method1(py, intern!(py, "abandon"), (id,))?;
-        }
-        added
-    }
-
-    fn admit(
-        &self,
-        launched: &Bound<'_, PyAny>,
-        mut station: Station<TaskHandle, Py<PyAny>>,
-    ) -> PyResult<()> {
-        let (pid, pidfd, restarted): (i32, i32, bool) = launched.extract()?;
-        // SAFETY: the hook says that it is open, and keeps it so during this call.
-        let pidfd: OwnedFd =
-            unsafe { BorrowedFd::borrow_raw(pidfd) }.try_clone_to_owned().map_err(no_memory)?;
-        station.launched(pidfd, pid);
-        self.shared.add_station(station).map_err(no_memory)?;
-        self.shared.with(|pool| pool.counts.restarts += u64::from(restarted));
-        Ok(())
-    }
-
     /// Breaks the pool: every job fails with what `hooks.broken(cause)` makes.
     pub fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
         let jobs = self.shared.with(|pool| pool.break_up());
@@ -178,7 +130,7 @@ fn nanoseconds(seconds: f64) -> u64 {
     (seconds * 1e9).min(9e18) as u64
 }
 
-fn no_memory(error: std::io::Error) -> PyErr {
+pub(super) fn no_memory(error: std::io::Error) -> PyErr {
     PyOSError::new_err(format!("a worker's shared memory cannot be set up: {error}"))
 }
 
@@ -276,6 +228,7 @@ impl ProcessPool {
             arena: OnceLock::new(),
             started: AtomicBool::new(false),
             stations: AtomicU32::new(0),
+            coming: Mutex::default(),
         };
         forks::watch(&core.shared);
         Ok(Self { core: Arc::new(core), interner })

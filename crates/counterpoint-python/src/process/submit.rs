@@ -107,7 +107,7 @@ fn submit_now<'py>(
                 if poke {
                     core.shared.poke();
                 }
-                if launch && let Err(error) = core.launch(py) {
+                if launch && let Err(error) = core.launch_soon(py) {
                     launch_failed(py, pool, &future, error)?;
                 }
                 return Ok(future);
