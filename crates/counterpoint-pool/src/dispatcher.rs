@@ -8,7 +8,7 @@
 
 use crate::inlet::Inlet;
 use crate::mailbox::News;
-use crate::shared::{DEATH, Ears, INLET, POKE, Shared};
+use crate::shared::{DEATH, Ears, INLET, LAUNCH, POKE, Shared};
 use crate::speech::Word;
 use crate::state::PoolState;
 use counterpoint_shm::clock;
@@ -31,11 +31,12 @@ pub fn run<N: Notify, K>(shared: &Shared<N, K>) {
 fn listen<N: Notify, K>(shared: &Shared<N, K>) {
     let ears = shared.listen();
     let Some(Ears { poller, bell }) = &*ears else { return };
-    let (mut dead, mut mail) = (Vec::new(), Vec::new());
+    let (mut dead, mut mail, mut begun) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let sleep = shared.with(|state| {
             mail.drain(..).for_each(|(id, inlet)| state.hear(id, inlet));
             dead.drain(..).for_each(|id| state.died(id));
+            begun.drain(..).for_each(|id| state.begun(id));
             state.turn()
         });
         let Some(until) = sleep else { break };
@@ -46,6 +47,8 @@ fn listen<N: Notify, K>(shared: &Shared<N, K>) {
                 bell.silence();
             } else if token & INLET != 0 {
                 mail.extend(Inlet::of(token).map(|inlet| (token as u32, inlet)));
+            } else if token & LAUNCH != 0 {
+                begun.push(token as u32);
             } else if token & DEATH != 0 {
                 dead.push(token as u32);
             }
@@ -69,6 +72,7 @@ impl<N: Notify, K> PoolState<N, K> {
             let idle = self.retire(now);
             self.dismiss(now);
             let patrol = self.patrol(now);
+            let missed = self.miss(now);
             self.admit();
             if self.is_over() {
                 return None;
@@ -77,7 +81,7 @@ impl<N: Notify, K> PoolState<N, K> {
             let busy = self.stations.iter().any(|station| station.end.pending());
             if !busy && !self.hearing.is_pressing() {
                 let stalled = self.is_stalled().then_some(now + STALLED);
-                let until = [alarm, balance, memory, idle, held_back, patrol, stalled];
+                let until = [alarm, balance, memory, idle, held_back, patrol, stalled, missed];
                 self.asleep_until = until.into_iter().flatten().min().unwrap_or(u64::MAX);
                 return Some(self.asleep_until);
             }

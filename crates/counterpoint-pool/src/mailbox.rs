@@ -19,6 +19,8 @@ pub enum News<N, K> {
     Unfit(Box<[u8]>),
     /// Start a worker.
     Wanted,
+    /// One that was asked for has begun, or should have by now.
+    Begun(u32),
     /// Tasks of event loops that may go on.
     Wakes(Wakes<N>),
     /// The pool is over; nothing follows.

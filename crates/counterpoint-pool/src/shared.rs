@@ -5,13 +5,18 @@ use crate::speech::{Weight, Word};
 use crate::state::PoolState;
 use crate::station::Station;
 use crate::system::{Doorbell, Poller};
+use counterpoint_shm::clock;
 use counterpoint_sync::waiter::{Notify, fork};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 /// How often the dispatcher yields to those who want the state.
 const COURTESY: usize = 20;
+
+/// How long a worker that was asked for may take to begin, in nanoseconds.
+const PATIENCE: u64 = 60_000_000_000;
 
 /// Tokens of the poller beyond those of stations.
 pub(crate) const POKE: u64 = u64::MAX;
@@ -19,6 +24,8 @@ pub(crate) const POKE: u64 = u64::MAX;
 pub(crate) const DEATH: u64 = 1 << 32;
 /// Marks a token as an inlet's.
 pub(crate) const INLET: u64 = 1 << 33;
+/// Marks a token as that of a worker which was asked for.
+pub(crate) const LAUNCH: u64 = 1 << 34;
 
 /// What submitters, the dispatcher and the courier of one pool share.
 pub struct Shared<N, K> {
@@ -175,6 +182,28 @@ impl<N: Notify, K> Shared<N, K> {
         })?;
         self.poke();
         Ok(())
+    }
+
+    /// Has the dispatcher say when a worker has begun that was asked for: then `ready` is readable.
+    /// `false`: that is not possible.
+    pub fn expect(&self, id: u32, ready: BorrowedFd<'_>) -> bool {
+        let due = clock::now() + PATIENCE;
+        let poke = self.with(|state| {
+            // Before it can be heard of.
+            state.asked.push((id, due));
+            let ears = self.listen();
+            let added =
+                ears.as_ref().map(|ears| ears.poller.add(ready, u64::from(id) | LAUNCH, true));
+            if !matches!(added, Some(Ok(()))) {
+                state.asked.pop();
+                return None;
+            }
+            Some(state.asleep_until > due)
+        });
+        if poke == Some(true) {
+            self.poke();
+        }
+        poke.is_some()
     }
 
     fn watch(&self, station: &Station<N, K>) -> io::Result<()> {

@@ -17,6 +17,22 @@ impl<N: Notify, K> PoolState<N, K> {
         }
     }
 
+    /// A worker that was asked for has begun.
+    pub(crate) fn begun(&mut self, id: u32) {
+        if let Some(at) = self.asked.iter().position(|(asked, _)| *asked == id) {
+            self.asked.swap_remove(at);
+            self.news.push(News::Begun(id));
+        }
+    }
+
+    /// Has whoever asked for a worker look after it that does not begin. When the next one is due.
+    pub(crate) fn miss(&mut self, now: u64) -> Option<u64> {
+        while let Some((id, _)) = self.asked.iter().find(|(_, due)| *due <= now) {
+            self.begun(*id);
+        }
+        self.asked.iter().map(|(_, due)| *due).min()
+    }
+
     /// Workers that take part in the work.
     pub(crate) fn live(&self) -> usize {
         self.stations.iter().filter(|station| station.is_live()).count()

@@ -94,6 +94,8 @@ pub struct PoolState<N, K> {
     pub(crate) stations: Vec<Station<N, K>>,
     pub(crate) limits: Limits,
     pub(crate) launching: usize,
+    /// Those of them that were asked for and not heard of, and when they are due.
+    pub(crate) asked: Vec<(u32, u64)>,
     /// No worker is launched before then: the last could not be.
     pub(crate) no_launch_before: u64,
     /// Workers that died before they were set up, since the last that was.
@@ -139,6 +141,7 @@ impl<N: Notify, K> PoolState<N, K> {
             stations: Vec::new(),
             limits,
             launching: 0,
+            asked: Vec::new(),
             no_launch_before: 0,
             stillborn: Stillborn::default(),
             closed: false,

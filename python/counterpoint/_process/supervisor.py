@@ -75,8 +75,13 @@ class Supervisor:
         self._lock = _thread.RLock()
         self.is_over = False
 
-    def request(self, number: int, fds: tuple[int, ...]) -> None:
-        """Ask for a worker on these descriptors, which stay open until it has begun."""
+    def request(self, number: int, fds: tuple[int, ...]) -> int:
+        """Ask for a worker on these descriptors, which stay open until it has begun.
+
+        Returns:
+            A descriptor that is readable then, and open until `launched` or `withdraw` is called;
+            -1 if it has begun.
+        """
         dump = Dump()
         place = self._take_place(number)
         try:
@@ -84,6 +89,7 @@ class Supervisor:
                 (*fds, dump.fd, *self._terms.config.fds), self._setup(place)
             )
             self._requested[number] = Requested(asked, place, dump)
+            return asked.ready
         except BaseException:
             self._leave_place(number)
             raise

@@ -182,6 +182,8 @@ class Launch:
 class Forked:
     """A worker that has begun, in the terms of `Launch`."""
 
+    ready = -1
+
     def __init__(self, worker: ForkedWorker) -> None:
         self._worker = worker
 

@@ -103,7 +103,8 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Judge(job, outcome) => judge(py, core, job, outcome),
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
-        News::Wanted => launch(py, core),
+        News::Wanted => wanted(py, core),
+        News::Begun(id) => launched(py, core, core.begun(py, id)),
         News::Wakes(wakes) => {
             deliver(&*core.shared, wakes);
             Ok(())
@@ -112,15 +113,19 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
     }
 }
 
-/// A worker that nobody submitting waits for. If it cannot be launched and is the only hope of what
-/// waits, the pool is broken; else that is tried again in a while.
-fn launch(py: Python<'_>, core: &Core) -> PyResult<()> {
+fn wanted(py: Python<'_>, core: &Core) -> PyResult<()> {
     if core.shared.with(|pool| pool.is_broken()) {
-        let dismissed = core.dismiss_one(py);
+        core.shared.with(|pool| pool.not_launched());
         core.shared.poke();
-        return dismissed;
+        return Ok(());
     }
-    let Err(error) = core.launch(py) else { return Ok(()) };
+    launched(py, core, core.launch_soon(py))
+}
+
+/// A worker was launched that nobody submitting waits for. If it could not be, and is the only hope of
+/// what waits, the pool is broken; else that is tried again in a while.
+fn launched(py: Python<'_>, core: &Core, launched: PyResult<()>) -> PyResult<()> {
+    let Err(error) = launched else { return Ok(()) };
     if core.shared.with(|pool| pool.is_stranded()) {
         core.break_up(py, error.value(py))?;
     }

@@ -1,7 +1,8 @@
 //! How a pool gets its workers: each is asked for, and has begun some time later.
 //!
 //! Whoever submits to a pool in which nobody works waits until the first worker has begun, so that an
-//! error is raised there. For the others the courier waits.
+//! error is raised there. For the others nobody waits: the dispatcher sees that they have begun, and
+//! the courier engages them.
 
 use super::pool::{ARENA, Core, no_memory};
 use crate::boundary::TaskHandle;
@@ -11,7 +12,6 @@ use pyo3::call::PyCallArgs;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -31,36 +31,43 @@ pub struct Coming {
 
 impl Core {
     /// Launches one worker, which was counted already. Where others are at work nobody waits until
-    /// it has begun: then that is left to the courier.
+    /// it has begun: then the courier hears of that.
     pub fn launch_soon(&self, py: Python<'_>) -> PyResult<()> {
         let alone = self.shared.with(|pool| pool.launches_first());
         if alone || self.coming().len() >= MOST_COMING {
-            return self.launch(py);
+            let launched = self.ask(py).and_then(|(coming, _)| self.engage(py, coming));
+            return self.counted(launched);
         }
-        let coming = self.counted(self.ask(py))?;
-        self.coming().push_back(coming);
-        self.shared.mailbox.send(News::Wanted);
+        let (coming, ready) = self.counted(self.ask(py))?;
+        let id = coming.id;
+        self.coming().push(coming);
+        // SAFETY: the hook keeps it open until it is told to engage the worker or to withdraw.
+        let ready = (ready >= 0).then(|| unsafe { BorrowedFd::borrow_raw(ready) });
+        if !ready.is_some_and(|ready| self.shared.expect(id, ready)) {
+            self.shared.mailbox.send(News::Begun(id));
+        }
         Ok(())
     }
 
-    /// Launches one worker, which was counted already, or sees that one has begun which was asked for.
-    pub fn launch(&self, py: Python<'_>) -> PyResult<()> {
-        let asked = self.coming().pop_front();
-        let coming = asked.map_or_else(|| self.ask(py), Ok);
-        self.counted(coming.and_then(|coming| self.engage(py, coming)))
-    }
-
-    /// Wants one worker less of those that were counted.
-    pub fn dismiss_one(&self, py: Python<'_>) -> PyResult<()> {
-        let asked = self.coming().pop_front();
-        self.shared.with(|pool| pool.not_launched());
-        match asked {
-            Some(Coming { id, .. }) => self.hook(py, intern!(py, "withdraw"), (id,)).map(drop),
-            None => Ok(()),
+    /// Engages a worker that was asked for, if the pool still wants it: it has begun, or should have.
+    pub fn begun(&self, py: Python<'_>, id: u32) -> PyResult<()> {
+        let found = {
+            let mut coming = self.coming();
+            let at = coming.iter().position(|coming| coming.id == id);
+            at.map(|at| coming.swap_remove(at))
+        };
+        let Some(coming) = found else { return Ok(()) };
+        if self.shared.with(|pool| pool.is_broken()) {
+            let withdrawn = self.hook(py, intern!(py, "withdraw"), (id,)).map(drop);
+            self.shared.with(|pool| pool.not_launched());
+            // It may have been the last that the pool's end waited for.
+            self.shared.poke();
+            return withdrawn;
         }
+        self.counted(self.engage(py, coming))
     }
 
-    fn coming(&self) -> MutexGuard<'_, VecDeque<Coming>> {
+    fn coming(&self) -> MutexGuard<'_, Vec<Coming>> {
         self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -77,7 +84,8 @@ impl Core {
         self.hooks.bind(py).call_method1(name, arguments)
     }
 
-    fn ask(&self, py: Python<'_>) -> PyResult<Coming> {
+    /// Asks for a worker. Also a descriptor, which is readable once it has begun; -1: it has.
+    fn ask(&self, py: Python<'_>) -> PyResult<(Coming, i32)> {
         let id = self.stations.fetch_add(1, Ordering::Relaxed);
         let results = Arena::lay_out(c"counterpoint-results", ARENA).map_err(no_memory)?;
         let len = arena::sealed_len(results.as_fd()).map_err(no_memory)?;
@@ -95,8 +103,8 @@ impl Core {
         let mut fds: Vec<i32> = station.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
         fds.insert(2, reader.as_raw_fd());
         let fds = PyTuple::new(py, fds)?;
-        self.hook(py, intern!(py, "request"), (id, fds))?;
-        Ok(Coming { id, station, _reader: reader })
+        let ready = self.hook(py, intern!(py, "request"), (id, fds))?.extract()?;
+        Ok((Coming { id, station, _reader: reader }, ready))
     }
 
     fn engage(&self, py: Python<'_>, coming: Coming) -> PyResult<()> {

@@ -17,7 +17,6 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
@@ -71,7 +70,7 @@ pub struct Core {
     arena: OnceLock<Arc<Mutex<Arena>>>,
     started: AtomicBool,
     pub(super) stations: AtomicU32,
-    pub(super) coming: Mutex<VecDeque<Coming>>,
+    pub(super) coming: Mutex<Vec<Coming>>,
 }
 
 impl Core {

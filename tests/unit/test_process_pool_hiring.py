@@ -1,0 +1,71 @@
+"""How a pool gets its workers: only the first is waited for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager
+
+import pytest
+
+from counterpoint._process.errors import BrokenProcessPool
+from tests.processes import Meeting, ProcessPoolExecutor, clean, descendants, own_pid, stay
+from tests.support import DEADLINE, eventually, result, spawn
+from tests.unit.workers import zygote_pid
+
+
+@contextmanager
+def stopped_zygote() -> Iterator[None]:
+    """Nobody is launched meanwhile."""
+    pid = zygote_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def busy(meeting: Meeting) -> Iterator[ProcessPoolExecutor]:
+    """A pool of eight, in which one works and no other is there."""
+    with ProcessPoolExecutor(8, on_worker_death="break") as pool:
+        pool.submit(stay, meeting)
+        meeting.arrived()
+        yield pool
+
+
+def test_who_submits_does_not_wait_for_another_worker(
+    busy: ProcessPoolExecutor, meeting: Meeting
+) -> None:
+    with stopped_zygote():
+        asked = [result(spawn(busy.submit, own_pid)) for _ in range(4)]
+    pids = {future.result(DEADLINE) for future in asked}
+    assert pids and os.getpid() not in pids
+    eventually(lambda: busy.statistics().workers == 5)
+    meeting.let_go()
+
+
+def test_a_broken_pool_wants_none_of_those_that_were_asked_for(
+    busy: ProcessPoolExecutor,
+) -> None:
+    with stopped_zygote():
+        asked = [result(spawn(busy.submit, own_pid)) for _ in range(3)]
+        os.kill(next(iter(busy._processes)), signal.SIGKILL)
+        for future in asked:
+            assert isinstance(future.exception(DEADLINE), BrokenProcessPool)
+    busy.shutdown()
+
+
+def test_nobody_is_left_of_a_pool_that_ends_while_workers_come(
+    meeting: Meeting,
+) -> None:
+    with clean():
+        pool = ProcessPoolExecutor(8)
+        pool.submit(stay, meeting)
+        meeting.arrived()
+        asked = [pool.submit(own_pid) for _ in range(7)]
+        pool.kill_workers()
+        assert not wait(asked, DEADLINE).not_done
+        pool.shutdown()
