@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pytest
 
-from counterpoint._process import supervisor
+from counterpoint._process import executor, supervisor
 from counterpoint._process.errors import BrokenProcessPool
+from counterpoint._process.supervisor import Supervisor
 from tests.processes import Meeting, ProcessPoolExecutor, clean, own_pid, stay
 from tests.support import DEADLINE, eventually, result, spawn
 from tests.unit.workers import zygote_pid
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -75,3 +79,63 @@ def test_nobody_is_left_of_a_pool_that_ends_while_workers_come(meeting: Meeting)
     for _ in range(5):
         with clean():
             end_while_workers_come(meeting)
+
+
+def test_a_callback_may_submit_and_wait_for_another_worker(meeting: Meeting) -> None:
+    seen: Future[int] = Future()
+    with ProcessPoolExecutor(2) as pool:
+
+        def call_back(_: Future[int]) -> None:
+            pool.submit(stay, meeting)
+            meeting.arrived()
+            # Behind that, until a second worker is there.
+            seen.set_result(pool.submit(own_pid).result(DEADLINE))
+
+        pool.submit(own_pid).add_done_callback(call_back)
+        assert seen.result(DEADLINE) != os.getpid()
+        meeting.let_go()
+
+
+class Interrupted(Supervisor):
+    """One of whose methods is interrupted as it begins or ends, once, as by Ctrl-C."""
+
+    when = ("", "")
+
+    def request(self, number: int, fds: tuple[int, ...]) -> int:
+        return self._interrupted("request", super().request, number, fds)
+
+    def launched(self, number: int) -> tuple[int, int, bool]:
+        return self._interrupted("launched", super().launched, number)
+
+    def _interrupted(self, name: str, method: Callable[..., T], *arguments: Any) -> T:
+        here, Interrupted.when = Interrupted.when, ("", "")
+        if here == (name, "begins"):
+            raise KeyboardInterrupt
+        result = method(*arguments)
+        if here == (name, "ends"):
+            raise KeyboardInterrupt
+        Interrupted.when = here
+        return result
+
+
+@pytest.mark.parametrize(
+    "when", [(n, w) for n in ("request", "launched") for w in ("begins", "ends")]
+)
+def test_an_interrupted_launch_leaves_nobody(
+    when: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "Supervisor", Interrupted)
+    with clean():
+        interrupt_a_launch(when)
+
+
+def interrupt_a_launch(when: tuple[str, str]) -> None:
+    with ProcessPoolExecutor(2) as pool:
+        hooks = pool._supervisor
+        Interrupted.when = when
+        with pytest.raises(KeyboardInterrupt):
+            pool.submit(own_pid)
+        assert not pool._processes
+        assert not hooks._requested
+        assert not hooks._coming
+        assert pool.submit(own_pid).result(DEADLINE) != os.getpid()

@@ -59,8 +59,13 @@ fn listen<N: Notify, K>(shared: &Shared<N, K>) {
 impl<N: Notify, K> PoolState<N, K> {
     /// A few rounds, as long as there is more. Until when to sleep; `None`: the pool is over.
     pub(crate) fn turn(&mut self) -> Option<u64> {
+        self.turn_of(ROUNDS)
+    }
+
+    /// The same, of so many rounds.
+    pub(crate) fn turn_of(&mut self, rounds: usize) -> Option<u64> {
         self.asleep_until = 0;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             self.hear_more();
             self.drain();
             let now = clock::now();

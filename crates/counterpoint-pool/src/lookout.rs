@@ -12,7 +12,7 @@ use crate::job::{Job, Place};
 use crate::shared::Shared;
 use crate::state::PoolState;
 use crate::station::Stage;
-use counterpoint_sync::waiter::Notify;
+use counterpoint_sync::waiter::{Notify, turn};
 
 /// While it lives a lane is looked at.
 pub(crate) struct Lookout<'a, N: Notify, K> {
@@ -48,17 +48,18 @@ impl<'a, N: Notify, K> Lookout<'a, N, K> {
 
 impl<N: Notify, K> Drop for Lookout<'_, N, K> {
     fn drop(&mut self) {
-        if self.pool.with(PoolState::step_in) {
+        // Whoever is claimed here need not wait until this thread lets go of an interpreter.
+        if turn::outside(|| self.pool.with(PoolState::step_in)) {
             self.pool.poke();
         }
     }
 }
 
 impl<N: Notify, K> PoolState<N, K> {
-    /// A turn for the dispatcher, which sleeps; whether to wake it.
+    /// A short turn for the dispatcher, which sleeps; whether to wake it.
     fn step_in(&mut self) -> bool {
         let asleep_until = self.asleep_until;
-        let late = self.turn().is_none_or(|due| due < asleep_until);
+        let late = self.turn_of(1).is_none_or(|due| due < asleep_until);
         self.asleep_until = if late { 0 } else { asleep_until };
         late
     }

@@ -58,6 +58,8 @@ pub struct Pushed {
     pub launch: bool,
     /// The dispatcher must look at its lanes.
     pub poke: bool,
+    /// The worker to be launched is the first, for which whoever submits waits.
+    pub first: bool,
 }
 
 /// How many jobs went which way.
@@ -204,9 +206,10 @@ impl<N: Notify, K> PoolState<N, K> {
         self.is_deserted() && self.closed && self.queue.is_empty() && self.undecided == 0
     }
 
-    /// Whether there is no worker, and one on its way.
-    pub fn launches_first(&self) -> bool {
-        self.stations.is_empty() && self.launching == 1
+    /// Whether there is nothing left to do for one more worker.
+    pub fn wants_nobody(&self) -> bool {
+        let nothing = self.queue.len() <= self.withdrawn && self.undecided == 0;
+        self.broken || (self.closed && nothing)
     }
 
     /// Whether there is no worker, and none on its way.
@@ -264,7 +267,8 @@ impl<N: Notify, K> PoolState<N, K> {
             let priority = job.priority();
             self.queue.push(job, priority);
         }
-        Ok(Pushed { launch: busy && self.reserve_launch(now), poke })
+        let launch = busy && self.reserve_launch(now);
+        Ok(Pushed { launch, poke, first: self.stations.is_empty() && self.launching == 1 })
     }
 
     /// A station for one more job: one that is ready and idle, one that will be, or one whose

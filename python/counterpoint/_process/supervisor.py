@@ -26,6 +26,9 @@ __all__ = ["Employed", "Supervisor", "Terms"]
 # How long the end of a process may take to be reported, after its death was seen.
 _REPORT = 5.0
 
+# How long a worker may take to begin.
+_BEGIN = 60.0
+
 
 class Terms(NamedTuple):
     """What all workers of a pool have in common."""
@@ -46,11 +49,12 @@ class Employed(NamedTuple):
 
 
 class Requested(NamedTuple):
-    """A worker that was asked for, its place, and what it may leave behind."""
+    """A worker that was asked for, its place, what it may leave behind, and when it is to begin."""
 
     asked: Begun
     place: int
     dump: Dump
+    end: float
 
 
 class Supervisor:
@@ -79,33 +83,29 @@ class Supervisor:
         """Ask for a worker on these descriptors, which stay open until it has begun.
 
         Returns:
-            A descriptor that is readable then, and open until `launched` or `withdraw` is called;
-            -1 if it has begun.
+            A descriptor that is readable then, and open until `launched` or `abandon` is called;
+            -1 if it has begun. After an error `abandon` must be called.
         """
         dump = Dump()
         place = self._take_place(number)
-        try:
-            asked = self._launcher.begin(
-                (*fds, dump.fd, *self._terms.config.fds), self._setup(place)
-            )
-            self._requested[number] = Requested(asked, place, dump)
-            return asked.ready
-        except BaseException:
-            self._leave_place(number)
-            raise
+        asked = self._launcher.begin((*fds, dump.fd, *self._terms.config.fds), self._setup(place))
+        self._requested[number] = Requested(asked, place, dump, time.monotonic() + _BEGIN)
+        return asked.ready
 
     def launched(self, number: int) -> tuple[int, int, bool]:
         """Wait for a worker that was asked for.
 
         Returns:
             Its pid, a pidfd that stays open, and whether there was another in its place before.
+            After an error `abandon` must be called.
         """
-        asked, place, dump = self._requested.pop(number)
+        asked, place, dump, end = self._requested[number]
         worker = None
         try:
-            worker = asked.worker()
+            worker = asked.worker(max(0.0, end - time.monotonic()))
             with self._lock:
                 self.employed[number] = Employed(worker, place, dump)
+                del self._requested[number]
                 before = self.launches.get(place, 0)
                 self.launches[place] = before + 1
         except BaseException:
@@ -114,14 +114,8 @@ class Supervisor:
                 worker.kill()
                 worker.close()
             raise
-        finally:
-            self._leave_place(number)
-        return worker.pid, worker.pidfd, before > 0
-
-    def withdraw(self, number: int) -> None:
-        """Want a worker no more that was asked for."""
-        self._requested.pop(number).asked.cancel()
         self._leave_place(number)
+        return worker.pid, worker.pidfd, before > 0
 
     def _leave_place(self, number: int) -> None:
         with self._lock:
@@ -177,12 +171,16 @@ class Supervisor:
         return "; the kernel's out-of-memory killer did it, its counters say" if oom else ""
 
     def abandon(self, number: int) -> None:
-        """Have a worker killed that was launched in vain."""
+        """Want a worker no more that was asked for, or launched in vain."""
         with self._lock:
+            requested = self._requested.pop(number, None)
             employed = self.employed.pop(number, None)
         if employed is not None:
             employed.worker.kill()
             employed.worker.close()
+        elif requested is not None:
+            requested.asked.cancel()
+        self._leave_place(number)
 
     def over(self) -> None:
         """Nothing follows: the pool is over."""

@@ -12,6 +12,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 from counterpoint import _core
 
@@ -19,6 +20,7 @@ __all__ = [
     "P_PIDFD",
     "UNKNOWN",
     "die_with_parent",
+    "kill_group",
     "memfd_create",
     "pidfd_open",
     "pidfd_send_signal",
@@ -59,18 +61,24 @@ def die_with_parent() -> None:
         ask()
 
 
+def kill_group(pid: int) -> None:
+    """Kill a process and all that it started; not reaped yet, it cannot be mistaken."""
+    for kill in (os.killpg, os.kill):
+        with suppress(OSError):
+            kill(pid, signal.SIGKILL)
+
+
 def set_name(name: str) -> str:
     """What `ps -o comm` and `top` call this process, in 15 bytes; what they have called it."""
-    try:
+    with suppress(OSError):  # no /proc, or one that cannot be written to
         fd = os.open("/proc/self/comm", os.O_RDWR)
-    except OSError:  # no /proc, or one that cannot be written to
-        return ""
-    try:
-        before = os.read(fd, 16).rstrip(b"\n")
-        os.write(fd, os.fsencode(name))
-        return os.fsdecode(before)
-    finally:
-        os.close(fd)
+        try:
+            before = os.read(fd, 16).rstrip(b"\n")
+            os.write(fd, os.fsencode(name))
+            return os.fsdecode(before)
+        finally:
+            os.close(fd)
+    return ""
 
 
 def wait_for(pidfd: int, reap: bool) -> int:

@@ -12,11 +12,9 @@ import _thread
 import errno
 import itertools
 import os
-import signal
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from multiprocessing import process, resource_tracker, spawn, util
 from typing import NoReturn, TypeAlias
 
@@ -81,8 +79,9 @@ class Launch:
         """Want no worker any more: one that has begun is killed. After `worker()`, do nothing."""
         report = self._withdraw()
         if report is not None and report.fd >= 0:
-            with suppress(ProcessLookupError):  # it has ended by itself
-                kernel.pidfd_send_signal(report.fd, signal.SIGKILL)
+            # Its number stays taken as long as the channel is open; else it died with the zygote.
+            if not self._zygote.has_ended():
+                kernel.kill_group(report.number)
             os.close(report.fd)
         self.forget()
 

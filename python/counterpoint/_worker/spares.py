@@ -7,7 +7,6 @@ any other, some tenths of a millisecond after it was asked for instead of some m
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -44,11 +43,7 @@ class Child:
 
     def kill_group(self) -> None:
         """Kill it and all that it started; not reaped yet, it cannot be mistaken."""
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(self.pid, signal.SIGKILL)
-            except OSError:
-                pass
+        kernel.kill_group(self.pid)
 
     def close(self) -> None:
         """Close the descriptors."""

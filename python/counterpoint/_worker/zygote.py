@@ -31,6 +31,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
@@ -186,7 +187,8 @@ class Zygote:
     def wait_for_orders(self, inbox: socket.socket) -> tuple[wire.Start, Sequence[int]]:
         """A spare's."""
         name = kernel.set_name(spares.NAME)
-        boot.rehearse()
+        with suppress(Exception):  # a sandbox may refuse something, perhaps not to the worker
+            boot.rehearse()
         kind, fds, complete = wire.receive(inbox, 1)
         if not kind or not complete:
             os._exit(FAULTY if kind else 0)

@@ -14,6 +14,7 @@ use counterpoint_pool::{Content, News, Outcome, StationReport, Word, run};
 use counterpoint_shm::clock;
 use counterpoint_sync::wait::deliver;
 use counterpoint_sync::waiter::turn;
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
@@ -104,7 +105,7 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
         News::Died(report, jobs) => died(py, core, report, jobs),
         News::Unfit(error) => unfit(py, core, &error),
         News::Wanted => wanted(py, core),
-        News::Begun(id) => launched(py, core, core.begun(py, id)),
+        News::Begun(id) => begun(py, core, id),
         News::Wakes(wakes) => {
             deliver(&*core.shared, wakes);
             Ok(())
@@ -114,12 +115,25 @@ fn act(py: Python<'_>, core: &Core, news: Tidings) -> PyResult<()> {
 }
 
 fn wanted(py: Python<'_>, core: &Core) -> PyResult<()> {
-    if core.shared.with(|pool| pool.is_broken()) {
+    if core.shared.with(|pool| pool.wants_nobody()) {
         core.shared.with(|pool| pool.not_launched());
         core.shared.poke();
         return Ok(());
     }
     launched(py, core, core.launch_soon(py))
+}
+
+/// As in `submit`: where others are at work it is no harm if one cannot be launched.
+fn begun(py: Python<'_>, core: &Core, id: u32) -> PyResult<()> {
+    let engaged = core.begun(py, id);
+    let stranded = || core.shared.with(|pool| pool.is_stranded());
+    match engaged {
+        Err(error) if error.is_instance_of::<PyException>(py) && !stranded() => {
+            core.shared.poke();
+            Ok(())
+        }
+        engaged => launched(py, core, engaged),
+    }
 }
 
 /// A worker was launched that nobody submitting waits for. If it could not be, and is the only hope of

@@ -1,7 +1,7 @@
 //! How a pool gets its workers: each is asked for, and has begun some time later.
 //!
 //! Whoever submits to a pool in which nobody works waits until the first worker has begun, so that an
-//! error is raised there. For the others nobody waits: the dispatcher sees that they have begun, and
+//! error is raised there; as does a callback that submits, which holds up the courier. For the others nobody waits: the dispatcher sees that they have begun, and
 //! the courier engages them.
 
 use super::pool::{ARENA, Core, no_memory};
@@ -30,13 +30,17 @@ pub struct Coming {
 }
 
 impl Core {
-    /// Launches one worker, which was counted already. Where others are at work nobody waits until
-    /// it has begun: then the courier hears of that.
+    /// Launches one worker, which was counted already, and waits until it has begun.
+    pub fn launch(&self, py: Python<'_>) -> PyResult<()> {
+        let launched = self.ask(py).and_then(|(coming, _)| self.engage(py, coming));
+        self.counted(launched)
+    }
+
+    /// Launches one worker, which was counted already. Nobody waits until it has begun: the courier
+    /// hears of that, unless it is what runs this.
     pub fn launch_soon(&self, py: Python<'_>) -> PyResult<()> {
-        let alone = self.shared.with(|pool| pool.launches_first());
-        if alone || self.coming().len() >= MOST_COMING {
-            let launched = self.ask(py).and_then(|(coming, _)| self.engage(py, coming));
-            return self.counted(launched);
+        if self.is_courier() || self.coming().len() >= MOST_COMING {
+            return self.launch(py);
         }
         let (coming, ready) = self.counted(self.ask(py))?;
         let id = coming.id;
@@ -57,14 +61,24 @@ impl Core {
             at.map(|at| coming.swap_remove(at))
         };
         let Some(coming) = found else { return Ok(()) };
-        if self.shared.with(|pool| pool.is_broken()) {
-            let withdrawn = self.hook(py, intern!(py, "withdraw"), (id,)).map(drop);
-            self.shared.with(|pool| pool.not_launched());
-            // It may have been the last that the pool's end waited for.
-            self.shared.poke();
-            return withdrawn;
+        if !self.shared.with(|pool| pool.wants_nobody()) {
+            return self.counted(self.engage(py, coming));
         }
-        self.counted(self.engage(py, coming))
+        let abandoned = self.abandon(py, id);
+        self.shared.with(|pool| pool.not_launched());
+        // It may have been the last that the pool's end waited for.
+        self.shared.poke();
+        abandoned
+    }
+
+    /// Wants none of those that were asked for and have not begun.
+    pub fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
+        let ids: Vec<_> = self.coming().iter().map(|coming| coming.id).collect();
+        ids.into_iter().try_for_each(|id| self.begun(py, id))
+    }
+
+    fn abandon(&self, py: Python<'_>, id: u32) -> PyResult<()> {
+        self.hook(py, intern!(py, "abandon"), (id,)).map(drop)
     }
 
     fn coming(&self) -> MutexGuard<'_, Vec<Coming>> {
@@ -103,16 +117,22 @@ impl Core {
         let mut fds: Vec<i32> = station.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
         fds.insert(2, reader.as_raw_fd());
         let fds = PyTuple::new(py, fds)?;
-        let ready = self.hook(py, intern!(py, "request"), (id, fds))?.extract()?;
-        Ok((Coming { id, station, _reader: reader }, ready))
+        match self.hook(py, intern!(py, "request"), (id, fds)).and_then(|ready| ready.extract()) {
+            Ok(ready) => Ok((Coming { id, station, _reader: reader }, ready)),
+            Err(error) => {
+                // An interrupt may have come when it was asked for already.
+                self.abandon(py, id)?;
+                Err(error)
+            }
+        }
     }
 
     fn engage(&self, py: Python<'_>, coming: Coming) -> PyResult<()> {
         let Coming { id, station, _reader } = coming;
-        let launched = self.hook(py, intern!(py, "launched"), (id,))?;
-        let added = self.admit(&launched, station);
+        let launched = self.hook(py, intern!(py, "launched"), (id,));
+        let added = launched.and_then(|launched| self.admit(&launched, station));
         if added.is_err() {
-            self.hook(py, intern!(py, "abandon"), (id,))?;
+            self.abandon(py, id)?;
         }
         added
     }

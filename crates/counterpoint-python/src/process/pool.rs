@@ -88,8 +88,12 @@ impl Core {
 
     /// Whether the calling thread is one of the pool's own.
     fn serves_here(&self) -> bool {
-        let me = Some(thread::current().id());
-        me == self.courier.get().copied() || me == self.listener.get().copied()
+        self.is_courier() || Some(thread::current().id()) == self.listener.get().copied()
+    }
+
+    /// Whether the calling thread is the one that runs callbacks.
+    pub(super) fn is_courier(&self) -> bool {
+        Some(thread::current().id()) == self.courier.get().copied()
     }
 
     /// The arena for arguments, made when it is first needed.
@@ -115,13 +119,14 @@ impl Core {
     /// Breaks the pool: every job fails with what `hooks.broken(cause)` makes.
     pub fn break_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) -> PyResult<()> {
         let jobs = self.shared.with(|pool| pool.break_up());
+        let withdrawn = self.withdraw_all(py);
         for job in jobs {
             let error = self.hooks.call_method1(py, intern!(py, "broken"), (cause,));
             let error = error.unwrap_or_else(|error| error.into_value(py).into_any());
             self.shared.with(|pool| pool.decide(job, Outcome::Failed(Arc::new(error))));
         }
         self.shared.poke();
-        Ok(())
+        withdrawn
     }
 }
 

@@ -5,7 +5,7 @@ use super::codec::{Encoded, encode_call};
 use super::context;
 use super::parcel::naming;
 use super::payload::pack;
-use super::pool::ProcessPool;
+use super::pool::{Core, ProcessPool};
 use crate::boundary::{Spec, guarded, method, raw_type};
 use crate::executor::future::FutureObject;
 use crate::executor::future::remote::{RemoteJob, new_remote};
@@ -103,11 +103,12 @@ fn submit_now<'py>(
     }
     loop {
         match core.shared.with(|pool| pool.push(job)) {
-            Ok(Pushed { launch, poke }) => {
+            Ok(Pushed { launch, poke, first }) => {
                 if poke {
                     core.shared.poke();
                 }
-                if launch && let Err(error) = core.launch_soon(py) {
+                let start = if first { Core::launch } else { Core::launch_soon };
+                if launch && let Err(error) = start(core, py) {
                     launch_failed(py, pool, &future, error)?;
                 }
                 return Ok(future);
@@ -131,6 +132,8 @@ fn launch_failed(
     error: PyErr,
 ) -> PyResult<()> {
     let shared = &pool.core().shared;
+    // The pool's end may have waited for that worker.
+    shared.poke();
     let harmless = error.is_instance_of::<PyException>(py);
     if harmless && !shared.with(|pool| pool.is_stranded()) {
         return Ok(());
