@@ -7,20 +7,53 @@ use pyo3::exceptions::PyOSError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem::ManuallyDrop;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Blocks of the parent's arena that a worker does not map any more, by offset.
+/// Blocks of the parent's arena that a worker needs no more.
 #[derive(Default)]
-pub struct Returned(Mutex<Vec<u64>>);
+pub struct Returned(Mutex<Pile>);
+
+#[derive(Default)]
+struct Pile {
+    offsets: Vec<u64>,
+    /// Still mapped.
+    views: Vec<View>,
+    /// Whether those to come are to stay mapped for now.
+    postponed: bool,
+}
 
 impl Returned {
-    /// All that came up since the last time.
+    /// The offsets of all that came up since the last time, which are mapped no more.
     pub fn take(&self) -> Vec<u64> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut pile = self.pile();
+        let (offsets, views) = (std::mem::take(&mut pile.offsets), std::mem::take(&mut pile.views));
+        drop(pile);
+        drop(views);
+        offsets
     }
 
-    fn add(&self, offset: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(offset);
+    /// Leaves mapped what `f` lets go of, until it is taken.
+    pub fn postpone(&self, f: impl FnOnce()) {
+        self.pile().postponed = true;
+        f();
+        self.pile().postponed = false;
+    }
+
+    fn add(&self, offset: u64, view: View) {
+        let mut pile = self.pile();
+        if pile.postponed {
+            pile.views.push(view);
+        } else {
+            drop(pile);
+            drop(view);
+            pile = self.pile();
+        }
+        pile.offsets.push(offset);
+    }
+
+    fn pile(&self) -> MutexGuard<'_, Pile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -40,20 +73,22 @@ enum Origin {
     },
 }
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        if let Self::Parent { offset, returned } = self {
-            returned.add(*offset);
-        }
-    }
-}
-
 /// A private mapping: what is written to it nobody else sees. Supports the buffer protocol.
 #[pyclass(frozen, module = "counterpoint._core")]
 pub struct Block {
-    // In this order: unmapped first, then said so.
-    view: View,
-    _origin: Origin,
+    view: ManuallyDrop<View>,
+    origin: Origin,
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it after this. Before the rest of this, since it is said to be unmapped
+        // then.
+        let view = unsafe { ManuallyDrop::take(&mut self.view) };
+        if let Origin::Parent { offset, returned } = &self.origin {
+            returned.add(*offset, view);
+        }
+    }
 }
 
 impl Block {
@@ -61,18 +96,22 @@ impl Block {
     pub fn of_worker(py: Python<'_>, block: &Arc<Received>) -> PyResult<Py<PyAny>> {
         let view = block.map().map_err(unmappable)?;
         let origin = Origin::Worker { _block: block.clone() };
-        Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+        Ok(Py::new(py, Self { view: ManuallyDrop::new(view), origin })?.into_any())
     }
 
     /// A parcel.
     pub fn of_nobody(py: Python<'_>, view: View) -> PyResult<Py<Self>> {
-        Py::new(py, Self { view, _origin: Origin::Nobody })
+        Py::new(py, Self { view: ManuallyDrop::new(view), origin: Origin::Nobody })
     }
 
     /// A run of a channel's.
     pub fn of_channel(py: Python<'_>, run: Held) -> PyResult<Py<PyAny>> {
         let view = run.map().map_err(unmappable)?;
-        Ok(Py::new(py, Self { view, _origin: Origin::Channel { _run: run } })?.into_any())
+        Ok(Py::new(
+            py,
+            Self { view: ManuallyDrop::new(view), origin: Origin::Channel { _run: run } },
+        )?
+        .into_any())
     }
 
     /// A block of the parent's, which is told by way of `returned`.
@@ -83,7 +122,7 @@ impl Block {
         returned: &Arc<Returned>,
     ) -> PyResult<Py<PyAny>> {
         let origin = Origin::Parent { offset, returned: returned.clone() };
-        Ok(Py::new(py, Self { view, _origin: origin })?.into_any())
+        Ok(Py::new(py, Self { view: ManuallyDrop::new(view), origin })?.into_any())
     }
 }
 

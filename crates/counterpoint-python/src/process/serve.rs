@@ -265,6 +265,8 @@ impl Worker {
         if limit.is_some() {
             self.limit.clear();
         }
+        // To unmap many megabytes takes longer than to say what came of them.
+        self.arguments.returned.postpone(|| drop(call));
         result
     }
 
@@ -285,11 +287,14 @@ impl Worker {
         self.head.extend_from_slice(&now.saturating_sub(began).to_le_bytes());
         wire::write_blocks(&blocks, apart, &mut self.head);
         self.lane.end(now);
-        self.give_back(py)?;
+        let idle = !self.lane.has_next();
+        if !idle {
+            // Else that is the first thing to do in a rest.
+            self.give_back(py)?;
+        }
         let Self { lane, head, encoded, .. } = self;
         let content: &[u8] = if apart { &[] } else { &encoded.bytes };
         publish(py, lane, kind, Some(entry), &[head, content])?;
-        let idle = !lane.has_next();
         lane.flush(clock::now(), idle);
         Ok(())
     }
