@@ -137,17 +137,30 @@ FORKS = (
     + """
 warnings.simplefilter("ignore", DeprecationWarning)
 
+import asyncio
+from counterpoint.futures import as_completed, wait
+
+async def awaits(future):
+    return await asyncio.wait_for(future, 5)
+
 def be_child(pool, futures):
     # Nothing that was inherited works, nothing hangs, and a pool of its own does work.
-    for attempt in (lambda: pool.submit(square, 1), lambda: futures[-1].result(5)):
+    last = futures[-1]
+    for attempt in (
+        lambda: pool.submit(square, 1),
+        lambda: last.result(5),
+        lambda: wait([last], 5),
+        lambda: next(as_completed([last], 5)),
+        lambda: asyncio.run(awaits(last)),
+    ):
         try:
             attempt()
         except RuntimeError as error:
             assert "fork" in str(error), error
         else:
-            assert futures[-1].done()
-    last = futures[-1]
-    last.cancel(); last.kill(); last.done(); last.running(); repr(last)
+            assert last.done()
+    assert last.done() or not (last.cancel() or last.kill() or last.done())
+    last.running(); repr(last)
     pool.shutdown(wait=True, cancel_futures=True)
     del pool
     gc.collect()

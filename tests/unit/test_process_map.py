@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Generator, Iterator
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -68,5 +68,14 @@ def test_an_endless_iterable_needs_a_buffer_only(pool: ProcessPoolExecutor) -> N
     results = pool.map(abs, numbers(), chunksize=3, buffersize=12)
     assert list(itertools.islice(results, 9)) == list(range(9))
     assert len(seen) <= 9 + 12 + 3
-    close: Any = getattr(results, "close", lambda: None)
-    close()
+    cast("Generator[int]", results).close()
+    assert list(itertools.islice(results, 3)) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"ordered": False}, {"buffersize": 20}])
+def test_what_is_closed_submits_no_more(pool: ProcessPoolExecutor, options: Any) -> None:
+    for size in (1, 5):
+        results = pool.map(abs, itertools.repeat(1, 1000), chunksize=size, **options)
+        assert next(iter(results)) == 1
+        cast("Generator[int]", results).close()
+        assert len(list(results)) < size

@@ -139,3 +139,10 @@ def interrupt_a_launch(when: tuple[str, str]) -> None:
         assert not hooks._requested
         assert not hooks._coming
         assert pool.submit(own_pid).result(DEADLINE) != os.getpid()
+
+
+def test_a_worker_that_has_run_its_last_task_is_none_of_the_pools_processes() -> None:
+    with ProcessPoolExecutor(1, max_tasks_per_child=1) as pool:
+        for _ in range(20):
+            pid = pool.submit(own_pid).result(DEADLINE)
+            assert pid not in pool._processes

@@ -195,6 +195,11 @@ impl<N, K> Station<N, K> {
         matches!(self.stage, Stage::Starting | Stage::Ready)
     }
 
+    /// Whether it has nothing left to do, and will get nothing more.
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.stage, Stage::Leaving | Stage::Stopped) && self.end.in_flight() == 0
+    }
+
     pub(crate) fn is_doomed(&self) -> bool {
         self.stage == Stage::Doomed
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
-from counterpoint._core import LoopWaker
+from counterpoint._core import LoopWaker, _check_ours
 
 if TYPE_CHECKING:
     from counterpoint._core import Future
@@ -22,6 +22,7 @@ async def wait_in_task(future: Future[T]) -> T:
     stops as well; any other call goes on.
     """
     if not future.done():
+        _check_ours(future)
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         wake = LoopWaker(loop, done)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Executor
 from concurrent.futures import Future as _StdlibFuture
 from itertools import islice
@@ -39,7 +39,7 @@ def map_calls(
     buffersize: int | None,
     ordered: bool,
     progress: bool,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """Submits now, yields later."""
     if buffersize is not None and not isinstance(buffersize, int):
         raise TypeError("buffersize must be an integer or None")
@@ -106,7 +106,9 @@ class _Refill:
         return None
 
 
-def _in_order(futures: list[Future[T]], refill: _Refill | None, end: float | None) -> Iterator[T]:
+def _in_order(
+    futures: list[Future[T]], refill: _Refill | None, end: float | None
+) -> Generator[T, None, None]:
     # The list is reversed: popping from its end is cheap, and leaves no reference to the future.
     try:
         if refill is None and all(type(future) is Future for future in futures):
@@ -136,7 +138,7 @@ def _take(future: _StdlibFuture[T], end: float | None) -> T:
 
 def _as_they_come(
     futures: list[Future[T]], refill: _Refill | None, end: float | None
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     pending = set(futures)
     completed = as_completed(futures, None if end is None else end - time.monotonic())
     futures.clear()
@@ -165,7 +167,9 @@ def _find_bar() -> type[tqdm[Any]]:
     return tqdm
 
 
-def _with_bar(kind: type[tqdm[Any]], results: Iterator[T], total: int | None) -> Iterator[T]:
+def _with_bar(
+    kind: type[tqdm[Any]], results: Iterator[T], total: int | None
+) -> Generator[T, None, None]:
     with kind(total=total) as bar:
         for result in results:
             bar.update()

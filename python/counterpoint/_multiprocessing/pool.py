@@ -15,6 +15,7 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
 from typing import Any
 
 from counterpoint._futures.cpus import usable_cpus
+from counterpoint._process.ending import terminate_at_exit
 from counterpoint._process.executor import ProcessPoolExecutor
 
 from .calls import chunks, map_chunk, starmap_chunk
@@ -96,6 +97,7 @@ class Pool:
             tuple(initargs),
             max_tasks_per_child=maxtasksperchild,
         )
+        terminate_at_exit(self._executor._counterpoint_pool)
         # Those whose input is not read to its end, which `join` does.
         self._reading: set[IMapIterator] = set()
         self._state = RUN

@@ -1,15 +1,21 @@
-"""Pools at the interpreter's exit: what was submitted still runs, as in the stdlib."""
+"""Pools at the interpreter's exit: what was submitted still runs, as in the stdlib.
+
+Not after Ctrl-C, and not what a `multiprocessing.Pool` runs: those are terminated. In the stdlib
+Ctrl-C at the terminal reaches the workers by itself; ours have process groups of their own.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import weakref
 from typing import Protocol
 
 from counterpoint._core import ProcessPool
 
-__all__ = ["forget", "let_go", "remember"]
+__all__ = ["forget", "let_go", "remember", "stop", "terminate_at_exit", "wait_or_kill"]
 
 
 class _Owner(Protocol):
@@ -18,6 +24,9 @@ class _Owner(Protocol):
 
 _pools: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
 
+# Those that do not go on then.
+_terminated: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
+
 # Those whose executor is gone, while they have something to do; by what is told of their end.
 _left: dict[_Owner, ProcessPool] = {}
 
@@ -25,6 +34,28 @@ _left: dict[_Owner, ProcessPool] = {}
 def remember(pool: ProcessPool) -> None:
     """Have a pool closed, and waited for, when the interpreter ends."""
     _pools.add(pool)
+
+
+def terminate_at_exit(pool: ProcessPool) -> None:
+    """Have what a pool runs at the end of the interpreter ended with it."""
+    _terminated.add(pool)
+
+
+def stop(pool: ProcessPool, number: int) -> None:
+    """Close a pool, cancel what waits, and send its workers a signal."""
+    pool.close(True)
+    pool.signal_workers(number)
+
+
+def wait_or_kill(*pools: ProcessPool) -> None:
+    """Wait for the end of closed pools; Ctrl-C meanwhile kills what they still run."""
+    try:
+        for pool in pools:
+            pool.wait_for_end()
+    except KeyboardInterrupt:
+        for pool in pools:
+            stop(pool, signal.SIGKILL)
+        raise
 
 
 def let_go(pool: ProcessPool, owner: _Owner) -> None:
@@ -42,10 +73,19 @@ def forget(owner: _Owner) -> None:
 
 def _end() -> None:
     pools = {*_pools, *_left.values()}
+    interrupted = isinstance(_last_error(), KeyboardInterrupt)
     for pool in pools:
-        pool.close(False)
-    for pool in pools:
-        pool.wait_for_end()
+        if interrupted or pool in _terminated:
+            stop(pool, signal.SIGTERM)
+        else:
+            pool.close(False)
+    wait_or_kill(*pools)
+
+
+def _last_error() -> object:
+    """What has ended the program."""
+    error: object = getattr(sys, "last_exc", None)
+    return getattr(sys, "last_value", None) if error is None else error
 
 
 def _forget_all() -> None:

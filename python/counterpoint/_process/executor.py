@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.context import BaseContext
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar
 
 from counterpoint._core import Meter, ProcessFuture, ProcessPool, _process_pool_base, let_yield
@@ -18,7 +19,7 @@ from counterpoint._futures.options import check_pending
 from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
-from .ending import let_go, remember
+from .ending import let_go, remember, stop, wait_or_kill
 from .errors import BROKEN, BrokenProcessPool
 from .handover import hand_over, keep
 from .mapping import map_chunks
@@ -237,9 +238,11 @@ class ProcessPoolExecutor(_Base):
                 raised inside the task, once, for it to clean up. Native code that never returns to
                 Python does not see it: `timeout` is for that.
             retries: How many more times a task that raised, or whose process died, is tried.
-            retry_on: For which exceptions.
+            retry_on: For which exceptions, as they arrive here: one that cannot be unpickled is an
+                `UnpicklingError`. A `timeout` is not tried again.
             priority: Higher runs sooner; within a priority, first come, first served. Others have
-                0.
+                0. What a worker has in hand already runs first: half a millisecond's work, or up
+                to four tasks while it is not known how long they take.
             name: The future's attribute `name`, which its repr and its `TimeoutError` show.
 
         Raises:
@@ -288,6 +291,23 @@ class ProcessPoolExecutor(_Base):
         if wait:
             self._counterpoint_pool.wait_for_end()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """`shutdown()`; after Ctrl-C what runs is not waited for but terminated (SIGTERM).
+
+        In the stdlib Ctrl-C reaches the workers by itself, and ends what they run. Another one
+        while this waits kills them.
+        """
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.terminate_workers()
+            wait_or_kill(self._counterpoint_pool)
+        else:
+            self.shutdown()
+
     def terminate_workers(self) -> None:
         """Ends the pool at once: cancels what waits, and terminates the workers (SIGTERM).
 
@@ -305,8 +325,7 @@ class ProcessPoolExecutor(_Base):
     def _force_shutdown(self, operation: str) -> None:
         if operation not in _SIGNALS:
             raise ValueError(f"Unsupported operation: {operation!r}")
-        self._counterpoint_pool.close(True)
-        self._counterpoint_pool.signal_workers(_SIGNALS[operation])
+        stop(self._counterpoint_pool, _SIGNALS[operation])
 
     async def __aenter__(self) -> Self:
         """`async with pool`: as `with pool`, but its end does not block the event loop.
@@ -338,7 +357,8 @@ class ProcessPoolExecutor(_Base):
 
     @property
     def _processes(self) -> dict[int, ProcessView]:  # type: ignore[override]
-        return {worker.pid: ProcessView(worker) for worker in self._supervisor.all_workers()}
+        workers = self._supervisor.workers_but(self._counterpoint_pool.leaving())
+        return {worker.pid: ProcessView(worker) for worker in workers}
 
     @property
     def _shutdown_thread(self) -> bool:  # type: ignore[override]

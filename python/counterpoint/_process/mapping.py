@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -46,7 +46,23 @@ def map_chunks(
         buffersize = max(1, buffersize // chunksize)
     chunk = _Chunk(fn, spread=not one)
     results = map_calls(executor, chunk, (chunks,), timeout, buffersize, ordered, progress)
-    return chain.from_iterable(results)
+    return _Flat.of(results)
+
+
+class _Flat(chain[Any]):
+    """The items of chunks, which can be closed as a generator can."""
+
+    _chunks: Generator[Any, None, None]
+
+    @classmethod
+    def of(cls, chunks: Generator[Any, None, None]) -> _Flat:
+        flat: _Flat = cls.from_iterable(chunks)  # type: ignore[assignment]  # typeshed's base class
+        flat._chunks = chunks
+        return flat
+
+    def close(self) -> None:
+        """Cancel what was not begun; what has come already is still there."""
+        self._chunks.close()
 
 
 def _auto(executor: object, iterables: tuple[Iterable[Any], ...]) -> int:

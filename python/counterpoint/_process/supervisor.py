@@ -211,8 +211,13 @@ class Supervisor:
 
     def all_workers(self) -> list[Worker]:
         """Those that have not been let go."""
+        return self.workers_but(())
+
+    def workers_but(self, numbers: Sequence[int]) -> list[Worker]:
+        """All of them but those with these numbers."""
         with self._lock:
-            return [employed.worker for employed in self.employed.values()]
+            employed = self.employed.items()
+            return [each.worker for number, each in employed if number not in numbers]
 
     def wait(self, timeout: float) -> None:
         """Wait until every worker's end was seen, for at most so many seconds."""

@@ -1,5 +1,6 @@
 //! `counterpoint._core.Collector`: told by many futures, waited for once.
 
+use super::future::remote::check_ours;
 use super::future::{FutureObject, settled_or_watch, unwatch};
 use super::pool::{Blocked, guess_wait_in_loop};
 use super::reference::Ref;
@@ -82,6 +83,7 @@ impl Collector {
                 foreign.push(future);
                 continue;
             };
+            check_ours(ours)?;
             match settled_or_watch(slf.py(), ours, slf.as_ptr())? {
                 Some(raised) => {
                     failed |= raised;

@@ -383,6 +383,17 @@ impl ProcessPool {
         }))
     }
 
+    /// The numbers of workers that have run their last task, and whose end is near.
+    fn leaving(&self) -> Vec<u32> {
+        if !self.core.shared.is_ours() {
+            return Vec::new();
+        }
+        self.core.shared.with(|pool| {
+            let leaves = pool.stations().iter().filter(|station| station.is_leaving());
+            leaves.map(Station::id).collect()
+        })
+    }
+
     /// Submits a call with options.
     #[pyo3(signature = (executor, function, arguments, names, priority, timeout, soft_timeout, retries, retry_on, name=None))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller

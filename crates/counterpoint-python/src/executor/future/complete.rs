@@ -222,6 +222,10 @@ pub fn restart(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
 
 /// Cancels a future that has not started.
 pub fn cancel(py: Python<'_>, future: FutureObject) -> PyResult<bool> {
+    if remote::is_inherited(future) {
+        // It goes on in the parent.
+        return Ok(false);
+    }
     let withdrawn = remote::withdraw(future);
     let cancelled = cancel_here(py, future)?;
     if withdrawn && cancelled {

@@ -45,5 +45,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let class = layout::make(py)?;
     module.add("ProcessFuture", remote::make(py, &class)?)?;
     module.add("Future", class)?;
+    module.add_function(wrap_pyfunction!(remote::_check_ours, module)?)?;
     module.add_function(wrap_pyfunction!(waiting::pop_result, module)?)
 }

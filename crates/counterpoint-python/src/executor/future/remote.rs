@@ -218,14 +218,30 @@ pub fn release(future: FutureObject) {
     drop(keeper);
 }
 
-/// Waits for the end, in this thread.
-pub fn park(py: Python<'_>, job: &RemoteJob, timeout: Timeout) -> PyResult<()> {
-    if !job.is_ours() {
-        return Err(PyRuntimeError::new_err(
-            "this future was submitted before a fork, and its workers are the parent's: submit \
-             the call again in this process",
-        ));
+/// Whether nobody in this process will ever end it: it was pending when this process was forked.
+pub fn is_inherited(future: FutureObject) -> bool {
+    future.job().is_some_and(|job| !job.is_ours() && !job.lock().future.phase().is_done())
+}
+
+/// An error if to wait for it would be to wait for ever.
+pub fn check_ours(future: FutureObject) -> PyResult<()> {
+    if !is_inherited(future) {
+        return Ok(());
     }
+    Err(PyRuntimeError::new_err(
+        "this future was submitted before a fork, and its workers are the parent's: submit the call \
+         again in this process",
+    ))
+}
+
+/// [`check_ours`] for who waits in Python.
+#[pyfunction]
+pub fn _check_ours(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    FutureObject::check(future.as_ptr()).map_or(Ok(()), check_ours)
+}
+
+/// Waits for the end, in this thread; see [`check_ours`].
+pub fn park(py: Python<'_>, job: &RemoteJob, timeout: Timeout) -> PyResult<()> {
     let (mut wait, deadline) = (Wait::new(Done::default()), timeout.deadline());
     let ended = block_on_shared(py, job, &mut wait, deadline, || job.look_out());
     drop(job.lock().future.tidy());

@@ -84,6 +84,7 @@ fn read_obediently(py: Python<'_>, future: FutureObject) -> PyResult<Outcome> {
 
 fn park(py: Python<'_>, future: FutureObject, timeout: Timeout) -> PyResult<()> {
     if let Some(job) = future.remote() {
+        remote::check_ours(future)?;
         return remote::park(py, &job, timeout);
     }
     let _blocked = crate::executor::pool::Blocked::enter(py, |home| home == future.home())?;
