@@ -82,3 +82,42 @@ def test_20_a_pool_of_multiprocessing_ends_with_the_program(
         # The tasks are at no meeting: they wait for a signal.
         status, _, errors = running.end()
     assert status == 0, errors
+
+
+THREADED = """
+    def work():
+        threading.main_thread().join()
+        with multiprocessing.Pool(2) as other:
+            print(other.map(abs, [-1, -2]), pool.map(abs, [-3]), flush=True)
+        pool.close()
+
+    pool = multiprocessing.Pool(2)
+    threading.Thread(target=work).start()
+"""
+
+PRINTED = """
+    def fails():
+        raise KeyboardInterrupt
+
+    try:
+        fails()
+    except KeyboardInterrupt as error:
+        # As those do who show an error of what they called, and go on.
+        sys.last_exc = sys.last_value = error.with_traceback(error.__traceback__.tb_next)
+    pool = ProcessPoolExecutor(1)
+    pool.submit(print, "done", flush=True)
+"""
+
+
+def test_20_threads_that_outlive_the_main_one_keep_their_pools(
+    meeting: Meeting, tmp_path: Path
+) -> None:
+    with program(tmp_path, ENDLESS + THREADED, *meeting.paths) as running:
+        assert running.end() == (0, "[1, 2] [3]\n", "")
+
+
+def test_20_an_interrupt_that_was_shown_and_survived_ends_nothing(
+    meeting: Meeting, tmp_path: Path
+) -> None:
+    with program(tmp_path, ENDLESS + PRINTED, *meeting.paths) as running:
+        assert running.end() == (0, "done\n", "")

@@ -146,3 +146,14 @@ def test_a_worker_that_has_run_its_last_task_is_none_of_the_pools_processes() ->
         for _ in range(20):
             pid = pool.submit(own_pid).result(DEADLINE)
             assert pid not in pool._processes
+
+
+def test_a_pool_that_is_closed_gets_the_workers_that_its_tasks_need(meeting: Meeting) -> None:
+    with ProcessPoolExecutor(4) as pool:
+        # Its tasks are quick, so one worker is given several.
+        pool.submit(own_pid).result(DEADLINE)
+        stays = [pool.submit(stay, meeting) for _ in range(4)]
+        pool.shutdown(wait=False)
+        meeting.arrived(4)
+        meeting.let_go(4)
+        assert not wait(stays, DEADLINE).not_done

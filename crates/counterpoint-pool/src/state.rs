@@ -208,8 +208,8 @@ impl<N: Notify, K> PoolState<N, K> {
 
     /// Whether there is nothing left to do for one more worker.
     pub fn wants_nobody(&self) -> bool {
-        let nothing = self.queue.len() <= self.withdrawn && self.undecided == 0;
-        self.broken || (self.closed && nothing)
+        // What waits behind another job is work for one more.
+        self.broken || (self.closed && self.pending() == 0 && self.undecided == 0)
     }
 
     /// Whether there is no worker, and none on its way.

@@ -291,6 +291,21 @@ fn closing_lets_workers_go_once_the_work_is_done() {
 }
 
 #[test]
+fn a_closed_pool_wants_workers_for_what_waits_behind_a_task() {
+    let pool = Pool::new(LIMITS);
+    let mut worker = pool.join(1);
+    let _jobs: Vec<_> = (0..2u8).map(|n| pool.submit(&[n])).collect();
+    let _ = worker.begin().unwrap();
+    assert!(!pool.0.lock().wants_nobody());
+    pool.0.lock().close(false);
+    assert!(!pool.0.lock().wants_nobody());
+    worker.end(0, wire::RESULT, b"");
+    let _ = worker.begin().unwrap();
+    pool.turn();
+    assert!(pool.0.lock().wants_nobody(), "one task is left, and runs");
+}
+
+#[test]
 fn after_its_share_of_tasks_a_worker_is_replaced() {
     let pool = Pool::new(Limits { tasks_per_worker: 2, workers: 1, ..LIMITS });
     let mut worker = pool.join(1);

@@ -349,7 +349,12 @@ fn a_dead_waiters_notification_goes_to_another() {
     }
     let slot = waiters.enter(Owner::me()).unwrap();
     assert_eq!(waiters.notify(1), 1);
-    assert!(!waiters.is_notified(slot) && !waiters.inherit());
+    assert!(!waiters.is_notified(slot), "the first come is the first notified");
+    assert!(
+        !waiters.inherit(),
+        "it lives: {:?}",
+        std::fs::read_to_string(format!("/proc/{child}/stat"))
+    );
     kill(child);
     while !waiters.inherit() {
         std::thread::yield_now();

@@ -7,6 +7,7 @@ mod kit;
 use counterpoint_shm::sync::Owner;
 use kit::{Chance, limit};
 use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
 /// More than there are CPUs, so that they are interrupted.
 const THREADS: usize = 4;
@@ -41,7 +42,10 @@ fn asks_while_another_forks(delay: u64) -> bool {
         for _ in 0..delay {
             std::hint::spin_loop();
         }
-        let good = fork(|| Owner::me().pid() == std::process::id());
+        let good = fork(|| {
+            let me = Owner::me();
+            me.pid() == std::process::id() && !me.is_over()
+        });
         let owners = others.map(|other| other.join().unwrap());
         good && owners.iter().all(|owner| owner.pid() == std::process::id())
     })
@@ -54,5 +58,26 @@ fn a_fork_in_the_middle_of_it_does_not_wait_for_ever() {
     for _ in 0..2000 {
         let delay = chance.below(3000);
         assert!(fork(|| asks_while_another_forks(delay)));
+    }
+}
+
+/// The kernel counts the starts of processes in hundredths of a second.
+fn let_a_tick_pass() {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(11) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_fork_in_the_middle_of_it_is_not_taken_for_dead() {
+    limit(100);
+    let mut chance = Chance::new(8);
+    for _ in 0..400 {
+        let delay = chance.below(3000);
+        assert!(fork(|| {
+            let_a_tick_pass();
+            asks_while_another_forks(delay)
+        }));
     }
 }

@@ -11,11 +11,12 @@ import signal
 import sys
 import threading
 import weakref
+from multiprocessing import util
 from typing import Protocol
 
 from counterpoint._core import ProcessPool
 
-__all__ = ["forget", "let_go", "remember", "stop", "terminate_at_exit", "wait_or_kill"]
+__all__ = ["forget", "let_go", "remember", "stop", "terminate_at_exit"]
 
 
 class _Owner(Protocol):
@@ -24,8 +25,12 @@ class _Owner(Protocol):
 
 _pools: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
 
-# Those that do not go on then.
+# Those that do not go on then, and in which process that was registered.
 _terminated: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
+_registered = 0
+
+# The error that had ended the parent when this process was forked.
+_inherited: object = None
 
 # Those whose executor is gone, while they have something to do; by what is told of their end.
 _left: dict[_Owner, ProcessPool] = {}
@@ -38,7 +43,12 @@ def remember(pool: ProcessPool) -> None:
 
 def terminate_at_exit(pool: ProcessPool) -> None:
     """Have what a pool runs at the end of the interpreter ended with it."""
+    global _registered
     _terminated.add(pool)
+    if _registered != os.getpid():
+        # As the stdlib's: after the threads that may still use it have ended.
+        _registered = os.getpid()
+        util.Finalize(None, _terminate, exitpriority=15)
 
 
 def stop(pool: ProcessPool, number: int) -> None:
@@ -47,7 +57,7 @@ def stop(pool: ProcessPool, number: int) -> None:
     pool.signal_workers(number)
 
 
-def wait_or_kill(*pools: ProcessPool) -> None:
+def _wait_or_kill(*pools: ProcessPool) -> None:
     """Wait for the end of closed pools; Ctrl-C meanwhile kills what they still run."""
     try:
         for pool in pools:
@@ -72,26 +82,48 @@ def forget(owner: _Owner) -> None:
 
 
 def _end() -> None:
+    interrupted = _is_interrupted()
     pools = {*_pools, *_left.values()}
-    interrupted = isinstance(_last_error(), KeyboardInterrupt)
+    if not interrupted:
+        pools.difference_update(_terminated)
     for pool in pools:
-        if interrupted or pool in _terminated:
+        if interrupted:
             stop(pool, signal.SIGTERM)
         else:
             pool.close(False)
-    wait_or_kill(*pools)
+    _wait_or_kill(*pools)
+
+
+def _terminate() -> None:
+    pools = [*_terminated]
+    for pool in pools:
+        stop(pool, signal.SIGTERM)
+    _wait_or_kill(*pools)
+
+
+def _is_interrupted() -> bool:
+    """Whether Ctrl-C has ended the program, as far as the interpreter tells."""
+    if hasattr(sys, "ps1") or sys.flags.interactive:
+        return False  # it ended one statement
+    error = _last_error()
+    if not isinstance(error, KeyboardInterrupt) or error is _inherited or not error.__traceback__:
+        return False
+    # Some print an error as the interpreter does, and go on.
+    return error.__traceback__.tb_frame.f_back is None
 
 
 def _last_error() -> object:
-    """What has ended the program."""
     error: object = getattr(sys, "last_exc", None)
     return getattr(sys, "last_value", None) if error is None else error
 
 
 def _forget_all() -> None:
-    # The processes are the parent's.
+    # The processes are the parent's, and so is what has ended it.
+    global _inherited
     _pools.clear()
     _left.clear()
+    _terminated.clear()
+    _inherited = _last_error()
 
 
 threading._register_atexit(_end)  # type: ignore[attr-defined]

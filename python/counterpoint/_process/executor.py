@@ -19,7 +19,7 @@ from counterpoint._futures.options import check_pending
 from counterpoint._worker.launch import Launcher
 
 from .checks import check_cpus, check_size
-from .ending import let_go, remember, stop, wait_or_kill
+from .ending import let_go, remember, stop
 from .errors import BROKEN, BrokenProcessPool
 from .handover import hand_over, keep
 from .mapping import map_chunks
@@ -302,11 +302,16 @@ class ProcessPoolExecutor(_Base):
         In the stdlib Ctrl-C reaches the workers by itself, and ends what they run. Another one
         while this waits kills them.
         """
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.terminate_workers()
-            wait_or_kill(self._counterpoint_pool)
-        else:
-            self.shutdown()
+        # One that a task raised comes with the worker's traceback.
+        cause = getattr(error, "__cause__", None)
+        if not isinstance(error, KeyboardInterrupt) or isinstance(cause, _stdlib._RemoteTraceback):
+            return self.shutdown()
+        self.terminate_workers()
+        try:
+            return self.shutdown()
+        except KeyboardInterrupt:
+            self.kill_workers()
+            raise
 
     def terminate_workers(self) -> None:
         """Ends the pool at once: cancels what waits, and terminates the workers (SIGTERM).
@@ -357,7 +362,7 @@ class ProcessPoolExecutor(_Base):
 
     @property
     def _processes(self) -> dict[int, ProcessView]:  # type: ignore[override]
-        workers = self._supervisor.workers_but(self._counterpoint_pool.leaving())
+        workers = self._supervisor.all_workers(self._counterpoint_pool.staying())
         return {worker.pid: ProcessView(worker) for worker in workers}
 
     @property

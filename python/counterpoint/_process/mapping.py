@@ -61,7 +61,7 @@ class _Flat(chain[Any]):
         return flat
 
     def close(self) -> None:
-        """Cancel what was not begun; what has come already is still there."""
+        """As a generator's, of the chunks; what is left of the one at hand is still there."""
         self._chunks.close()
 
 

@@ -209,15 +209,12 @@ class Supervisor:
         for worker in self.all_workers():
             worker.kill()
 
-    def all_workers(self) -> list[Worker]:
-        """Those that have not been let go."""
-        return self.workers_but(())
-
-    def workers_but(self, numbers: Sequence[int]) -> list[Worker]:
-        """All of them but those with these numbers."""
+    def all_workers(self, numbers: Sequence[int] | None = None) -> list[Worker]:
+        """Those that have not been let go, or of them those with these numbers."""
         with self._lock:
             employed = self.employed.items()
-            return [each.worker for number, each in employed if number not in numbers]
+            chosen = self.employed if numbers is None else numbers
+            return [each.worker for number, each in employed if number in chosen]
 
     def wait(self, timeout: float) -> None:
         """Wait until every worker's end was seen, for at most so many seconds."""

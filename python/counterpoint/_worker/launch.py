@@ -72,8 +72,9 @@ class Launch:
                 # Nothing of it has run; a spare may have been killed while it waited.
                 report = self._anew(end)
             return self._judge(report)
-        finally:
+        except BaseException:
             self.cancel()
+            raise
 
     def cancel(self) -> None:
         """Want no worker any more: one that has begun is killed. After `worker()`, do nothing."""

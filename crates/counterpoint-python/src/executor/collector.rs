@@ -78,12 +78,14 @@ impl Collector {
     /// whether one of them failed, and those that are not ours.
     fn watch<'py>(slf: &Bound<'py, Self>, futures: &Bound<'py, PyList>) -> PyResult<Watched<'py>> {
         let (mut settled, mut failed, mut foreign) = (Vec::new(), false, Vec::new());
+        // Before anything is left in any of them.
+        let ours = |future: Bound<'_, PyAny>| FutureObject::check(future.as_ptr());
+        futures.iter().filter_map(ours).try_for_each(check_ours)?;
         for future in futures.iter() {
             let Some(ours) = FutureObject::check(future.as_ptr()) else {
                 foreign.push(future);
                 continue;
             };
-            check_ours(ours)?;
             match settled_or_watch(slf.py(), ours, slf.as_ptr())? {
                 Some(raised) => {
                     failed |= raised;

@@ -44,10 +44,14 @@ impl Core {
         }
         let (coming, ready) = self.counted(self.ask(py))?;
         let id = coming.id;
-        self.coming().push(coming);
-        // SAFETY: the hook keeps it open until it is told to engage the worker or to withdraw.
+        // Held, so that nobody engages or withdraws it meanwhile.
+        let mut all = self.coming();
+        all.push(coming);
+        // SAFETY: the hook keeps it open until it is told to engage the worker or to abandon it.
         let ready = (ready >= 0).then(|| unsafe { BorrowedFd::borrow_raw(ready) });
-        if !ready.is_some_and(|ready| self.shared.expect(id, ready)) {
+        let heard_of = ready.is_some_and(|ready| self.shared.expect(id, ready));
+        drop(all);
+        if !heard_of {
             self.shared.mailbox.send(News::Begun(id));
         }
         Ok(())
@@ -74,7 +78,11 @@ impl Core {
     /// Wants none of those that were asked for and have not begun.
     pub fn withdraw_all(&self, py: Python<'_>) -> PyResult<()> {
         let ids: Vec<_> = self.coming().iter().map(|coming| coming.id).collect();
-        ids.into_iter().try_for_each(|id| self.begun(py, id))
+        let mut outcome = Ok(());
+        for id in ids {
+            outcome = outcome.and(self.begun(py, id));
+        }
+        outcome
     }
 
     fn abandon(&self, py: Python<'_>, id: u32) -> PyResult<()> {

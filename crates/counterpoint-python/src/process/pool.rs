@@ -317,11 +317,11 @@ impl ProcessPool {
         self.core.break_up(py, cause)
     }
 
-    /// Sends a signal to every worker.
-    fn signal_workers(&self, signal: i32) -> PyResult<()> {
-        self.core.check_ours()?;
-        self.core.shared.with(|pool| pool.signal_workers(signal));
-        Ok(())
+    /// Sends a signal to every worker of this process's.
+    fn signal_workers(&self, signal: i32) {
+        if self.core.shared.is_ours() {
+            self.core.shared.with(|pool| pool.signal_workers(signal));
+        }
     }
 
     /// Shows the executor to the observer of new objects, if there is one.
@@ -383,14 +383,14 @@ impl ProcessPool {
         }))
     }
 
-    /// The numbers of workers that have run their last task, and whose end is near.
-    fn leaving(&self) -> Vec<u32> {
+    /// The numbers of workers that have not run their last task; `None`: the pool is closed.
+    fn staying(&self) -> Option<Vec<u32>> {
         if !self.core.shared.is_ours() {
-            return Vec::new();
+            return None;
         }
         self.core.shared.with(|pool| {
-            let leaves = pool.stations().iter().filter(|station| station.is_leaving());
-            leaves.map(Station::id).collect()
+            let stay = pool.stations().iter().filter(|station| !station.is_leaving());
+            (!pool.is_closed()).then(|| stay.map(Station::id).collect())
         })
     }
 

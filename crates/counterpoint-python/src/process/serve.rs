@@ -43,6 +43,8 @@ struct Worker {
     encoded: Encoded,
     head: Vec<u8>,
     returning: Vec<u64>,
+    /// Blocks of the task before may not be given back.
+    owes: bool,
     limit: Limit,
     /// Whether it has run a task; `None`: and has said what it imported for that.
     worked: Option<bool>,
@@ -88,6 +90,7 @@ impl Server {
             encoded: Encoded::default(),
             head: Vec::new(),
             returning: Vec::new(),
+            owes: false,
             limit: Limit::default(),
             worked: Some(false),
             process: fork::generation(),
@@ -246,8 +249,9 @@ impl Worker {
         let mut buffers = |number: u32| {
             let at = number as usize;
             let place = *places.get(at).ok_or_else(damaged)?;
+            let view = arguments.map(place)?;
             mapped[at] = true;
-            Block::of_parent(py, arguments.map(place)?, place.0, &arguments.returned)
+            Block::of_parent(py, view, place.0, &arguments.returned)
         };
         let decoded = context::decode(py, bytes).and_then(|(context, call)| {
             Ok((context, decode_call(py, call, functions, &mut buffers)?))
@@ -288,10 +292,11 @@ impl Worker {
         wire::write_blocks(&blocks, apart, &mut self.head);
         self.lane.end(now);
         let idle = !self.lane.has_next();
-        if !idle {
-            // Else that is the first thing to do in a rest.
+        if !idle || self.owes {
             self.give_back(py)?;
         }
+        // What is left is the first thing to do in a rest; or after another task, if that is sooner.
+        self.owes = idle;
         let Self { lane, head, encoded, .. } = self;
         let content: &[u8] = if apart { &[] } else { &encoded.bytes };
         publish(py, lane, kind, Some(entry), &[head, content])?;
@@ -317,6 +322,7 @@ impl Worker {
 
     /// Returns the parent's blocks that are not mapped any more.
     fn give_back(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.owes = false;
         self.returning.extend(self.arguments.returned.take());
         for some in std::mem::take(&mut self.returning).chunks(512) {
             let bytes: Vec<u8> = some.iter().flat_map(|offset| offset.to_le_bytes()).collect();

@@ -51,7 +51,9 @@ mod real {
     static FORKS: AtomicU32 = AtomicU32::new(1);
     /// Whether forks are counted.
     static WATCHED: AtomicBool = AtomicBool::new(false);
-    /// This process's start; 0 if it was not asked for yet.
+    /// The number and the start of the process that asked last, packed as an owner without a thread.
+    /// In a child that is its parent, so the number is looked at: the handler below may not have been
+    /// called in a fork that was under way when it was registered.
     static START: AtomicU64 = AtomicU64::new(0);
 
     thread_local! {
@@ -90,12 +92,17 @@ mod real {
             Self(bits)
         }
 
+        fn start(self) -> u64 {
+            self.0 & !(ID | ID << ID_BITS)
+        }
+
         /// Whether its process has ended, whether or not its parent has heard of it. Slow: it asks
         /// the kernel.
         pub fn is_over(self) -> bool {
             match read_stat(self.pid()) {
                 Some((b'Z' | b'X' | b'x', _)) => true,
-                Some((_, start)) => pack(0, 0, start) != self.0 & !(ID | ID << ID_BITS),
+                // A process that could not find out its own is told by its number alone.
+                Some((_, start)) => self.start() != 0 && self.start() != pack(0, 0, start),
                 None => !exists(self.pid()),
             }
         }
@@ -103,7 +110,6 @@ mod real {
 
     extern "C" fn forked() {
         FORKS.fetch_add(1, Ordering::Relaxed);
-        START.store(0, Ordering::Relaxed);
     }
 
     fn exists(pid: u32) -> bool {
@@ -118,12 +124,12 @@ mod real {
 
     fn own_start(pid: i32) -> u64 {
         let known = START.load(Ordering::Relaxed);
-        if known != 0 {
-            return known;
+        if known & ID == pid as u64 & ID {
+            return known >> (2 * ID_BITS);
         }
-        // Where /proc is not there, the process id has to do.
-        let start = read_stat(pid as u32).map_or(0, |(_, start)| start);
-        START.store(start, Ordering::Relaxed);
+        // Where /proc is not there, or not to be opened now, the process id has to do.
+        let Some((_, start)) = read_stat(pid as u32) else { return 0 };
+        START.store(pack(pid as u64, 0, start), Ordering::Relaxed);
         start
     }
 
@@ -174,6 +180,8 @@ mod real {
         #[test]
         fn a_later_process_of_the_same_number_is_another_one() {
             let me = Owner::me();
+            let unknown = Owner(me.0 & !me.start());
+            assert!(!unknown.is_over());
             let earlier = Owner(me.0 ^ 1 << (2 * ID_BITS));
             assert!(earlier.is_over() && !me.shares_process_with(earlier));
         }

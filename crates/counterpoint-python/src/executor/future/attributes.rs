@@ -89,7 +89,7 @@ unsafe extern "C" fn get_state(object: *mut PyObject, _: *mut c_void) -> *mut Py
         // SAFETY: the receiver of an attribute.
         let future = unsafe { FutureObject::from_ptr(object) };
         remote::refresh(future);
-        let phase = future.with(py, |state, _| state.phase());
+        let phase = future.with(py, |state, fields| future.phase_to_show(state.phase(), fields));
         Ok(pyo3::types::PyString::intern(py, phase_name(phase)).into_ptr().cast())
     })
 }

@@ -84,6 +84,7 @@ fn change<'py, R>(
 /// Tells everybody of an end that is in the future already, and that nobody was told of.
 pub fn announce(py: Python<'_>, future: FutureObject) -> PyResult<()> {
     let ((news, told), acquired) = change(py, future, |state, fields, held| {
+        future.mark_told();
         let news = match (state.phase().is_cancelled(), fields.exception.is_null()) {
             (true, _) => News::Cancelled,
             (_, true) => News::Result,
@@ -148,6 +149,7 @@ fn complete_if(
             return Err(state.phase());
         }
         state.finish(wakes)?;
+        future.mark_told();
         // SAFETY: under the lock.
         unsafe { Ok(store(fields, ending.take(), held)) }
     })?;
@@ -204,6 +206,9 @@ unsafe fn observers(fields: &mut Fields, held: bool) -> Option<Ref> {
 pub fn start(py: Python<'_>, future: FutureObject) -> PyResult<Start> {
     let ((start, told), acquired) = change(py, future, |state, fields, held| {
         let start = state.start();
+        if start == Start::Cancelled {
+            future.mark_told();
+        }
         // SAFETY: under the lock.
         let told = (start == Start::Cancelled).then(|| unsafe { observers(fields, held) });
         (start, told.flatten())

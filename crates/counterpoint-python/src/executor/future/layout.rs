@@ -35,6 +35,10 @@ pub struct Tail {
     pub remote: *const RemoteJob,
     /// Whether the outcome of `remote` is in the fields above, or never will be.
     pub settled: AtomicBool,
+    /// Whether somebody is told of a remote future's end, by the courier or by who ends it.
+    pub kept: AtomicBool,
+    /// Whether that has happened, or is about to under the condition.
+    pub told: AtomicBool,
 }
 
 /// `Py_TPFLAGS_INLINE_VALUES`: attributes lie in the object itself, as long as they are few.

@@ -51,6 +51,31 @@ impl FutureObject {
         self.is_remote() && unsafe { !(*self.tail()).settled.load(Ordering::Relaxed) }
     }
 
+    /// Everybody is being told of its end. Under its lock, as all that reads it.
+    #[inline(always)]
+    pub fn mark_told(self) {
+        if self.is_remote() {
+            // SAFETY: as above.
+            unsafe { (*self.tail()).told.store(true, Ordering::Relaxed) };
+        }
+    }
+
+    /// The phase for who holds the condition, as the stdlib's `wait` does: there it changes, and
+    /// is told, in one step. A worker's end does not wait for that.
+    pub fn phase_to_show(self, phase: Phase, fields: &Fields) -> Phase {
+        if fields.condition.is_null() || !self.is_remote() {
+            return phase;
+        }
+        // SAFETY: as above.
+        let (kept, told) = unsafe { (&(*self.tail()).kept, &(*self.tail()).told) };
+        let untold = kept.load(Ordering::Relaxed) && !told.load(Ordering::Relaxed);
+        match phase {
+            Phase::Finished if untold => Phase::Running,
+            Phase::Notified if untold => Phase::Cancelled,
+            phase => phase,
+        }
+    }
+
     /// Its job.
     pub fn remote(self) -> Option<Arc<RemoteJob>> {
         // SAFETY: the pointer is null, or an `Arc` that the future owns until it is finalized.
@@ -80,6 +105,8 @@ impl FutureObject {
         let fields = unsafe { self.fields() };
         let result = f(&mut cell.future, fields);
         if cell.keeper.is_none() && !cell.future.phase().is_done() && fields.concern_somebody() {
+            // SAFETY: the tail lives as long as the object.
+            unsafe { (*self.tail()).kept.store(true, Ordering::Relaxed) };
             // SAFETY: a live object; a new reference runs no code.
             cell.keeper = Some(unsafe {
                 ffi::Py_INCREF(self.as_ptr());
