@@ -50,13 +50,6 @@ class Program:
             env={**os.environ, "PYTHONPATH": ""},
         )
 
-    def wait(self, timeout: float) -> None:
-        """Until it has ended; TimeoutError if it has not by then."""
-        try:
-            self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-
     def end(self, timeout: float = 30) -> tuple[int, str, str]:
         """Its status and what it wrote."""
         out, err = self.process.communicate(timeout=timeout)

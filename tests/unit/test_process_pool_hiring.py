@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pytest
@@ -16,20 +15,9 @@ from counterpoint._process.errors import BrokenProcessPool
 from counterpoint._process.supervisor import Supervisor
 from tests.processes import Meeting, ProcessPoolExecutor, clean, own_pid, stay
 from tests.support import DEADLINE, eventually, result, spawn
-from tests.unit.workers import zygote_pid
+from tests.unit.workers import stopped_zygote
 
 T = TypeVar("T")
-
-
-@contextmanager
-def stopped_zygote() -> Iterator[None]:
-    """Nobody is launched meanwhile."""
-    pid = zygote_pid()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.fixture

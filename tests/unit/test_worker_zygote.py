@@ -6,8 +6,6 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from tests.unit.workers import (
     is_alive,
     needs_death_signal,
     spares,
+    stopped_zygote,
     told,
     zygote_pid,
 )
@@ -103,21 +102,6 @@ class TestSpares:
         assert ask("zygote", code) == zygote_pid()
 
 
-@contextmanager
-def stopped_zygote() -> Iterator[int]:
-    """A zygote that reads nothing for now."""
-    assert ask("zygote", "say(1)") == 1
-    pid = zygote_pid()
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield pid
-    finally:
-        try:
-            os.kill(pid, signal.SIGCONT)
-        except ProcessLookupError:
-            pass
-
-
 @needs_death_signal
 def test_a_killed_zygote_takes_its_workers_and_is_replaced(method: str) -> None:
     with told(method, "say(1)" + WAIT) as worker:
@@ -132,6 +116,7 @@ def test_a_killed_zygote_takes_its_workers_and_is_replaced(method: str) -> None:
 
 def test_a_zygote_that_dies_while_it_is_asked_is_replaced() -> None:
     reading, writing = os.pipe()
+    assert ask("zygote", "say(1)") == 1
     with stopped_zygote() as pid:
         launch = Launcher(target="stand_in:serve").request([writing], b"say(os.getppid())")
         os.kill(pid, signal.SIGKILL)
@@ -159,6 +144,7 @@ def test_a_zygote_that_always_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) 
 def test_a_zygote_that_is_stopped_costs_the_time_limit_alone() -> None:
     reading, writing = os.pipe()
     launcher = Launcher(target="stand_in:serve")
+    assert ask("zygote", "say(1)") == 1
     with stopped_zygote():
         with pytest.raises(TimeoutError):
             launcher.launch([writing], b"say('late')", timeout=0.05)

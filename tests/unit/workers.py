@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,20 @@ def exists(pid: int) -> bool:
 
 def zygote_pid() -> int:
     return zygotes.ensure().pid
+
+
+@contextmanager
+def stopped_zygote() -> Iterator[int]:
+    """A zygote that reads nothing for now."""
+    pid = zygote_pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
 
 
 def spares() -> list[int]:

@@ -9,7 +9,7 @@ use counterpoint_sync::waiter::Notify;
 impl<N: Notify, K> PoolState<N, K> {
     /// The process of this station is gone.
     pub(crate) fn died(&mut self, id: u32) {
-        let Some(at) = self.stations.iter().position(|station| station.id() == id) else { return };
+        let Some(at) = self.position(id) else { return };
         // What was said before the end counts.
         self.hear_last(at);
         self.drain_last(at);

@@ -33,7 +33,7 @@ impl<N: Notify, K> PoolState<N, K> {
     pub fn kill(&mut self, job: &Job<N, K>) -> bool {
         let place = job.lock().place;
         let Place::Sent { station, entry } = place else { return place == Place::Judged };
-        let Some(at) = self.stations.iter().position(|each| each.id() == station) else {
+        let Some(at) = self.position(station) else {
             return false;
         };
         if !self.stations[at].end.is_started(entry) {

@@ -63,8 +63,4 @@ impl<N: Notify, K> PoolState<N, K> {
         self.asleep_until = if late { 0 } else { asleep_until };
         late
     }
-
-    fn position(&self, id: u32) -> Option<usize> {
-        self.stations.iter().position(|station| station.id() == id)
-    }
 }

@@ -419,8 +419,13 @@ impl<N: Notify, K> PoolState<N, K> {
         self.station(station).is_some_and(|station| station.end.is_started(entry))
     }
 
+    /// Where among the stations it is.
+    pub(crate) fn position(&self, id: u32) -> Option<usize> {
+        self.stations.iter().position(|station| station.id() == id)
+    }
+
     pub(crate) fn station(&mut self, id: u32) -> Option<&mut Station<N, K>> {
-        self.stations.iter_mut().find(|station| station.id() == id)
+        self.position(id).map(|at| &mut self.stations[at])
     }
 
     /// Accepts no more jobs. With `cancel`, those that were not begun are cancelled, and none is

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Collection
 from multiprocessing import util
 from typing import Protocol
 
@@ -48,7 +49,7 @@ def terminate_at_exit(pool: ProcessPool) -> None:
     if _registered != os.getpid():
         # As the stdlib's: after the threads that may still use it have ended.
         _registered = os.getpid()
-        util.Finalize(None, _terminate, exitpriority=15)
+        util.Finalize(None, lambda: _terminate([*_terminated]), exitpriority=15)
 
 
 def stop(pool: ProcessPool, number: int) -> None:
@@ -57,7 +58,7 @@ def stop(pool: ProcessPool, number: int) -> None:
     pool.signal_workers(number)
 
 
-def _wait_or_kill(*pools: ProcessPool) -> None:
+def _wait_or_kill(pools: Collection[ProcessPool]) -> None:
     """Wait for the end of closed pools; Ctrl-C meanwhile kills what they still run."""
     try:
         for pool in pools:
@@ -82,23 +83,19 @@ def forget(owner: _Owner) -> None:
 
 
 def _end() -> None:
-    interrupted = _is_interrupted()
     pools = {*_pools, *_left.values()}
-    if not interrupted:
-        pools.difference_update(_terminated)
+    if _is_interrupted():
+        return _terminate(pools)
+    pools.difference_update(_terminated)
     for pool in pools:
-        if interrupted:
-            stop(pool, signal.SIGTERM)
-        else:
-            pool.close(False)
-    _wait_or_kill(*pools)
+        pool.close(False)
+    return _wait_or_kill(pools)
 
 
-def _terminate() -> None:
-    pools = [*_terminated]
+def _terminate(pools: Collection[ProcessPool]) -> None:
     for pool in pools:
         stop(pool, signal.SIGTERM)
-    _wait_or_kill(*pools)
+    _wait_or_kill(pools)
 
 
 def _is_interrupted() -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any, NamedTuple
 
-from counterpoint._worker.launch import Begun, Launcher, Worker
+from counterpoint._worker.launch import PATIENCE, Begun, Launcher, Worker
 
 from . import telling
 from .diagnosis import Dump, OomWatch
@@ -25,9 +25,6 @@ __all__ = ["Employed", "Supervisor", "Terms"]
 
 # How long the end of a process may take to be reported, after its death was seen.
 _REPORT = 5.0
-
-# How long a worker may take to begin.
-_BEGIN = 60.0
 
 
 class Terms(NamedTuple):
@@ -89,7 +86,7 @@ class Supervisor:
         dump = Dump()
         place = self._take_place(number)
         asked = self._launcher.begin((*fds, dump.fd, *self._terms.config.fds), self._setup(place))
-        self._requested[number] = Requested(asked, place, dump, time.monotonic() + _BEGIN)
+        self._requested[number] = Requested(asked, place, dump, time.monotonic() + PATIENCE)
         return asked.ready
 
     def launched(self, number: int) -> tuple[int, int, bool]:

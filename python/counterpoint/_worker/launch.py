@@ -22,11 +22,14 @@ from . import kernel, wire, zygotes
 from .worker import ForkedWorker, Worker, ZygoteWorker
 from .zygotes import stop
 
-__all__ = ["METHODS", "Launch", "Launcher", "Worker", "stop"]
+__all__ = ["METHODS", "PATIENCE", "Begun", "Launch", "Launcher", "Worker", "stop"]
 
 METHODS = ("zygote", "spawn", "fork")
 
 SERVE = "counterpoint._core:_serve"
+
+# How many seconds a worker may take to begin.
+PATIENCE = 60.0
 
 _numbers = itertools.count(1)
 # Held from the making of a pipe until it is known to be closed in forks of this process: two
@@ -54,7 +57,7 @@ class Launch:
         """See the class."""
         return -1 if self._channel is None else self._channel.fileno()
 
-    def worker(self, timeout: float | None = 60.0) -> Worker:
+    def worker(self, timeout: float | None = PATIENCE) -> Worker:
         """The worker, once it has begun; to be called once, by one thread.
 
         A zygote that died meanwhile is replaced once, and asked again; so is one whose worker died
@@ -255,7 +258,7 @@ class Launcher:
         fds: Sequence[int],
         config: bytes,
         name: str | None = None,
-        timeout: float | None = 60.0,
+        timeout: float | None = PATIENCE,
     ) -> Worker:
         """A worker that has begun. It does not end with the object, but with this process.
 

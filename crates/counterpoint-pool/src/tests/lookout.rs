@@ -1,6 +1,7 @@
 //! Threads that look at lanes by themselves.
 
 use super::*;
+
 /// A worker of a pool whose dispatcher sleeps, and a job that it has begun.
 fn asleep(pool: &Pool) -> (Worker, Arc<Task>, u16) {
     let mut worker = pool.join(1);

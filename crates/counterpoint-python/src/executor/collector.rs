@@ -10,6 +10,7 @@ use crate::boundary::{
 };
 use counterpoint_sync::executor::collector::{CollectorState, Ready};
 use counterpoint_sync::wait::{Shared, Wait};
+use counterpoint_sync::waiter::fork;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -78,9 +79,11 @@ impl Collector {
     /// whether one of them failed, and those that are not ours.
     fn watch<'py>(slf: &Bound<'py, Self>, futures: &Bound<'py, PyList>) -> PyResult<Watched<'py>> {
         let (mut settled, mut failed, mut foreign) = (Vec::new(), false, Vec::new());
-        // Before anything is left in any of them.
-        let ours = |future: Bound<'_, PyAny>| FutureObject::check(future.as_ptr());
-        futures.iter().filter_map(ours).try_for_each(check_ours)?;
+        if fork::generation() != 0 {
+            // Before anything is left in any of them.
+            let ours = |future: Bound<'_, PyAny>| FutureObject::check(future.as_ptr());
+            futures.iter().filter_map(ours).try_for_each(check_ours)?;
+        }
         for future in futures.iter() {
             let Some(ours) = FutureObject::check(future.as_ptr()) else {
                 foreign.push(future);

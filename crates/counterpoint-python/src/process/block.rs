@@ -92,26 +92,26 @@ impl Drop for Block {
 }
 
 impl Block {
+    fn new(py: Python<'_>, view: View, origin: Origin) -> PyResult<Py<Self>> {
+        Py::new(py, Self { view: ManuallyDrop::new(view), origin })
+    }
+
     /// A block of a worker's.
     pub fn of_worker(py: Python<'_>, block: &Arc<Received>) -> PyResult<Py<PyAny>> {
         let view = block.map().map_err(unmappable)?;
         let origin = Origin::Worker { _block: block.clone() };
-        Ok(Py::new(py, Self { view: ManuallyDrop::new(view), origin })?.into_any())
+        Ok(Self::new(py, view, origin)?.into_any())
     }
 
     /// A parcel.
     pub fn of_nobody(py: Python<'_>, view: View) -> PyResult<Py<Self>> {
-        Py::new(py, Self { view: ManuallyDrop::new(view), origin: Origin::Nobody })
+        Self::new(py, view, Origin::Nobody)
     }
 
     /// A run of a channel's.
     pub fn of_channel(py: Python<'_>, run: Held) -> PyResult<Py<PyAny>> {
         let view = run.map().map_err(unmappable)?;
-        Ok(Py::new(
-            py,
-            Self { view: ManuallyDrop::new(view), origin: Origin::Channel { _run: run } },
-        )?
-        .into_any())
+        Ok(Self::new(py, view, Origin::Channel { _run: run })?.into_any())
     }
 
     /// A block of the parent's, which is told by way of `returned`.
@@ -122,7 +122,7 @@ impl Block {
         returned: &Arc<Returned>,
     ) -> PyResult<Py<PyAny>> {
         let origin = Origin::Parent { offset, returned: returned.clone() };
-        Ok(Py::new(py, Self { view: ManuallyDrop::new(view), origin })?.into_any())
+        Ok(Self::new(py, view, origin)?.into_any())
     }
 }
 

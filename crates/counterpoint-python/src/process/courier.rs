@@ -120,7 +120,7 @@ fn wanted(py: Python<'_>, core: &Core) -> PyResult<()> {
         core.shared.poke();
         return Ok(());
     }
-    launched(py, core, core.launch_soon(py))
+    launched(py, core, core.launch(py))
 }
 
 /// As in `submit`: where others are at work it is no harm if one cannot be launched.

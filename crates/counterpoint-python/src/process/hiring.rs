@@ -37,7 +37,7 @@ impl Core {
     }
 
     /// Launches one worker, which was counted already. Nobody waits until it has begun: the courier
-    /// hears of that, unless it is what runs this.
+    /// hears of that, unless a callback in it is what submits.
     pub fn launch_soon(&self, py: Python<'_>) -> PyResult<()> {
         if self.is_courier() || self.coming().len() >= MOST_COMING {
             return self.launch(py);
