@@ -20,6 +20,9 @@ ProcessPoolExecutor needs multiprocessing, which takes longer to import than eve
 It is put in place when the program first asks for it, by the name that concurrent.futures makes on
 demand, or by importing concurrent.futures.process, which holds it.
 
+asyncio too is waited for: once it is imported, its default policy makes our loops, and its names for
+the loop's class are ours. A policy that the program sets itself stays the program's.
+
 InterpreterPoolExecutor (Python 3.14) stays the stdlib's own. It is derived from the stdlib's pool,
 of whose insides it replaces some, when it is first named; so it is imported before that name is
 ours.
@@ -34,6 +37,10 @@ import sys
 from typing import NamedTuple
 
 from counterpoint._process.arriving import Arrivals
+
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 __all__ = ["install", "uninstall"]
 
@@ -88,7 +95,7 @@ _MISSING = object()
 
 
 class _Replaced(NamedTuple):
-    space: dict[str, object]
+    space: MutableMapping[str, object]
     before: object
     ours: object
 
@@ -106,6 +113,7 @@ def install(
     threading: bool = True,
     queue: bool = True,
     futures: bool = True,
+    asyncio: bool = True,
     multiprocessing: bool = False,
 ) -> None:
     """Put Counterpoint's classes in place of the stdlib's.
@@ -120,6 +128,8 @@ def install(
             Python has none.
         futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait`,
             `as_completed`.
+        asyncio: the event loops that `asyncio.run()` and `asyncio.new_event_loop()` make, and
+            `asyncio.SelectorEventLoop` and `EventLoop`. Costs nothing until asyncio is imported.
         multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. A
             context, as from `multiprocessing.get_context`, goes on making the stdlib's. Not without
             being asked for.
@@ -157,6 +167,8 @@ def install(
             _expect_process_pool()
     if futures and _arrivals.module in sys.modules:
         process_pool_imported()
+    if asyncio:
+        _expect_asyncio()
 
 
 def uninstall() -> None:
@@ -171,6 +183,7 @@ def uninstall() -> None:
             (_, name), replaced = _replaced.popitem()
             _restore(name, replaced)
         _arrivals.stop()
+        _asyncio_arrivals.stop()
 
 
 def _import_derived() -> None:
@@ -185,7 +198,9 @@ def _replace(module: str, ours: str, name: str) -> None:
     _put(module, space, name, getattr(importlib.import_module(ours), name))
 
 
-def _put(module: str, space: dict[str, object], name: str, replacement: object) -> None:
+def _put(
+    module: str, space: MutableMapping[str, object], name: str, replacement: object
+) -> None:
     """Have `space[name]` be the replacement; with _MISSING, have it not be there."""
     now = space.get(name, _MISSING)
     if now is not replacement:
@@ -202,7 +217,7 @@ def _restore(name: str, replaced: _Replaced) -> None:
         _set(space, name, before)
 
 
-def _set(space: dict[str, object], name: str, value: object) -> None:
+def _set(space: MutableMapping[str, object], name: str, value: object) -> None:
     if value is _MISSING:
         space.pop(name, None)
     else:
@@ -253,6 +268,28 @@ def _stdlib_pool_imported() -> None:
 
 
 _arrivals = Arrivals(_PROCESSES[1].module, _stdlib_pool_imported)
+
+
+def _expect_asyncio() -> None:
+    if _asyncio_arrivals.module in sys.modules:
+        _asyncio_imported()
+    else:
+        _asyncio_arrivals.start()
+
+
+def _asyncio_imported() -> None:
+    """Have asyncio make our loops."""
+    policy = importlib.import_module("counterpoint._loop.policy")
+    with _guard:
+        factory = policy.Attributes(policy.default_policy)
+        _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)
+        space = vars(importlib.import_module("asyncio"))
+        for name in ("SelectorEventLoop", "EventLoop"):
+            if name in space:
+                _put("asyncio", space, name, policy.EventLoop)
+
+
+_asyncio_arrivals = Arrivals("asyncio", _asyncio_imported)
 
 
 def _new_guard() -> None:

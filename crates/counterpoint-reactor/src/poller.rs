@@ -20,8 +20,6 @@ pub const BATCH: usize = 256;
 pub struct Event {
     /// Which.
     pub fd: RawFd,
-    /// The word that was given with it, so that an event for a predecessor is recognised.
-    pub generation: u32,
     /// Some of [`READ`] and [`WRITE`]; both after an error or a hang-up.
     pub what: u32,
 }
@@ -49,20 +47,20 @@ impl Poller {
     }
 
     /// Watches `fd` for `what`, in place of what it was watched for: `before` (0: for nothing).
-    pub fn watch(&self, fd: RawFd, generation: u32, before: u32, what: u32) -> io::Result<()> {
+    pub fn watch(&self, fd: RawFd, before: u32, what: u32) -> io::Result<()> {
         match (before, what) {
             (_, 0) => {
                 // Whatever comes of it: a closed descriptor is not watched any more either.
-                let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+                let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0);
                 Ok(())
             }
             (0, _) => self.first_or_else(
                 (libc::EPOLL_CTL_ADD, libc::EEXIST, libc::EPOLL_CTL_MOD),
-                (fd, generation, what),
+                (fd, what),
             ),
             _ => self.first_or_else(
                 (libc::EPOLL_CTL_MOD, libc::ENOENT, libc::EPOLL_CTL_ADD),
-                (fd, generation, what),
+                (fd, what),
             ),
         }
     }
@@ -71,19 +69,18 @@ impl Poller {
     fn first_or_else(
         &self,
         (first, error, second): (i32, i32, i32),
-        (fd, generation, what): (RawFd, u32, u32),
+        (fd, what): (RawFd, u32),
     ) -> io::Result<()> {
-        match self.control(first, fd, generation, what) {
+        match self.control(first, fd, what) {
             Err(failed) if failed.raw_os_error() == Some(error) => {
-                self.control(second, fd, generation, what)
+                self.control(second, fd, what)
             }
             other => other,
         }
     }
 
-    fn control(&self, operation: i32, fd: RawFd, generation: u32, what: u32) -> io::Result<()> {
-        let word = u64::from(generation) << 32 | u64::from(fd as u32);
-        let mut event = libc::epoll_event { events: what, u64: word };
+    fn control(&self, operation: i32, fd: RawFd, what: u32) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: what, u64: fd as u64 };
         // SAFETY: a valid event, for the duration of the call.
         let failed = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), operation, fd, &mut event) };
         if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -135,12 +132,12 @@ impl Poller {
     /// What an event says.
     #[inline(always)]
     pub fn read(event: &libc::epoll_event) -> Event {
-        let (events, word) = (event.events, event.u64);
+        let (events, fd) = (event.events, event.u64 as RawFd);
         let mut what = events & (READ | WRITE);
         if events & !(READ | WRITE) != 0 {
             what = READ | WRITE;
         }
-        Event { fd: word as u32 as RawFd, generation: (word >> 32) as u32, what }
+        Event { fd, what }
     }
 }
 
@@ -161,13 +158,13 @@ mod tests {
     #[test]
     fn an_alarm_ends_a_wait_and_is_silenced() {
         let (poller, alarm, mut events) = (Poller::new().unwrap(), Alarm::new().unwrap(), NO_EVENTS);
-        poller.watch(alarm.as_fd().as_raw_fd(), 7, 0, READ).unwrap();
+        poller.watch(alarm.as_fd().as_raw_fd(), 0, READ).unwrap();
         assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 0);
         alarm.ring();
         alarm.ring();
         assert_eq!(poller.wait(&mut events, None).unwrap(), 1);
         let event = Poller::read(&events[0]);
-        assert_eq!((event.fd, event.generation), (alarm.as_fd().as_raw_fd(), 7));
+        assert_eq!((event.fd, event.what), (alarm.as_fd().as_raw_fd(), READ));
         alarm.silence();
         assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 0);
     }
@@ -187,21 +184,21 @@ mod tests {
         let (poller, mut events) = (Poller::new().unwrap(), NO_EVENTS);
         let (ours, theirs) = UnixStream::pair().unwrap();
         let fd = ours.as_raw_fd();
-        poller.watch(fd, 0, 0, READ).unwrap();
+        poller.watch(fd, 0, READ).unwrap();
         drop((ours, theirs));
         let (again, other) = UnixStream::pair().unwrap();
         let again = if again.as_raw_fd() == fd { again } else { other };
         assert_eq!(again.as_raw_fd(), fd, "the lowest number is given out again");
-        poller.watch(fd, 1, READ, READ | WRITE).unwrap();
+        poller.watch(fd, READ, READ | WRITE).unwrap();
         assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 1);
-        assert_eq!(Poller::read(&events[0]).generation, 1);
+        assert_eq!(Poller::read(&events[0]).what, WRITE);
     }
 
     #[test]
     fn a_hang_up_is_news_for_reader_and_writer() {
         let (poller, mut events) = (Poller::new().unwrap(), NO_EVENTS);
         let (ours, theirs) = UnixStream::pair().unwrap();
-        poller.watch(ours.as_raw_fd(), 0, 0, READ).unwrap();
+        poller.watch(ours.as_raw_fd(), 0, READ).unwrap();
         drop(theirs);
         assert_eq!(poller.wait(&mut events, None).unwrap(), 1);
         assert_eq!(Poller::read(&events[0]).what, READ | WRITE);

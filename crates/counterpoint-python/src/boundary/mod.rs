@@ -4,6 +4,7 @@
 //! [`Protected::with`]; a fast path never detaches; every park goes through [`block_on`].
 
 mod arguments;
+mod behind;
 mod blocking;
 mod collect;
 mod observe;
@@ -16,6 +17,7 @@ mod task;
 mod ticket;
 
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
+pub use behind::{Behind, Outline};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
 pub use observe::{Counts, Meter, is_observed, observe};

@@ -1,0 +1,256 @@
+//! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
+
+use super::handle::{CANCELLED, HandleObject};
+use super::native::{DEBUG, Loop, STOPPING, State, System, unschedule};
+use crate::executor::reference::Ref;
+use counterpoint_reactor::clock;
+use counterpoint_reactor::pace::Pace;
+use counterpoint_reactor::poller::{NO_EVENTS, Poller};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Something to do in this turn.
+pub enum Due {
+    /// To call a handle: ours or, rarely, one of the stdlib's.
+    Call(Ref),
+    /// To have a transport read.
+    Read(Ref),
+    /// To have a transport write.
+    Write(Ref),
+}
+
+impl Due {
+    /// The handle or transport.
+    pub fn object(&self) -> &Ref {
+        match self {
+            Due::Call(object) | Due::Read(object) | Due::Write(object) => object,
+        }
+    }
+}
+
+impl Loop {
+    /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
+    /// as it is: it can be run again.
+    pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        let system = self.system(py)?;
+        let mut pace = Pace::default();
+        // Whatever a loop is run for, the kernel has news first.
+        self.turn(py, owner, &system, &mut pace, true)?;
+        while !self.is(STOPPING) {
+            self.turn(py, owner, &system, &mut pace, false)?;
+        }
+        Ok(())
+    }
+
+    /// One turn.
+    #[inline(always)]
+    pub fn turn(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        system: &System,
+        pace: &mut Pace,
+        poll: bool,
+    ) -> PyResult<()> {
+        let idle = self.state.with(py, |state| state.ready.is_empty());
+        if poll || idle || pace.must_poll(clock::now) {
+            self.poll(py, system)?;
+            pace.polled(clock::now());
+        }
+        self.fire(py);
+        let ran = self.run_ready(py, owner)?;
+        pace.ran(ran);
+        Ok(())
+    }
+
+    /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
+    fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
+        let timeout = self.state.with(py, |state| self.may_sleep(state));
+        let mut events = NO_EVENTS;
+        let count = if timeout == Some(0) {
+            system.poller.wait(&mut events, timeout)
+        } else {
+            let events = &mut events;
+            let count = py.detach(|| system.poller.wait(events, timeout));
+            self.state.with(py, |state| state.ready.unpark());
+            count
+        };
+        match count {
+            Ok(count) => self.dispatch(py, system, &events[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return py.check_signals(),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// How long to sleep, in nanoseconds; `None`: until something happens.
+    fn may_sleep(&self, state: &mut State) -> Option<u64> {
+        if self.is(STOPPING) || !state.ready.park() {
+            return Some(0);
+        }
+        let timeout = state.timers.first()?.saturating_sub(clock::now());
+        if timeout == 0 {
+            state.ready.unpark();
+        }
+        Some(timeout)
+    }
+
+    /// Queues what events are news for.
+    fn dispatch(&self, py: Python<'_>, system: &System, events: &[libc::epoll_event]) {
+        if events.is_empty() {
+            return;
+        }
+        let alarm = system.alarm.as_fd().as_raw_fd();
+        let rung = self.state.with(py, |state| {
+            let mut rung = false;
+            let State { ready, registry, .. } = state;
+            for event in events.iter().map(Poller::read) {
+                rung |= event.fd == alarm;
+                registry.dispatch(event, |due| {
+                    let _is_awake = ready.push(due);
+                });
+            }
+            rung
+        });
+        if rung {
+            system.alarm.silence();
+        }
+    }
+
+    /// Queues the timers that are due.
+    #[inline(always)]
+    fn fire(&self, py: Python<'_>) {
+        if self.state.with(py, |state| state.timers.is_empty()) {
+            return;
+        }
+        let now = clock::now();
+        while let Some(timer) = self.state.with(py, |state| state.timers.pop_due(now)) {
+            unschedule(&timer);
+            self.state.with(py, |state| {
+                let cancelled = HandleObject::check(timer.as_ptr()).is_some_and(|t| t.is(CANCELLED));
+                if cancelled {
+                    state.timers.forget_cancelled();
+                    return Some(timer);
+                }
+                let _is_awake = state.ready.push(Due::Call(timer));
+                None
+            });
+        }
+    }
+
+    /// Runs what is ready now, and not what becomes ready meanwhile; how many that were.
+    #[inline(always)]
+    fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let count = self.state.with(py, |state| state.ready.len());
+        for _ in 0..count {
+            let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
+            self.run(py, owner, &due)?;
+        }
+        Ok(count)
+    }
+
+    #[inline(always)]
+    fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        if self.is(DEBUG) {
+            return self.run_watched(py, owner, due);
+        }
+        self.run_due(py, due)
+    }
+
+    #[inline(always)]
+    fn run_due(&self, py: Python<'_>, due: &Due) -> PyResult<()> {
+        match due {
+            Due::Call(handle) => match HandleObject::check(handle.as_ptr()) {
+                Some(handle) => run_handle(py, handle),
+                None => run_other(&handle.bind(py)),
+            },
+            Due::Read(transport) => super::stream::read(py, self, transport.as_ptr()),
+            Due::Write(transport) => super::stream::write_more(py, self, transport.as_ptr()),
+        }
+    }
+
+    /// The same in debug mode: says which handle runs, and logs one that takes long.
+    #[cold]
+    fn run_watched(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        let Due::Call(handle) = due else { return self.run_due(py, due) };
+        if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
+            return Ok(());
+        }
+        self.set_current(py, Some(handle.share()));
+        let begun = clock::now();
+        let done = self.run_due(py, due);
+        let took = clock::seconds(clock::now() - begun);
+        self.set_current(py, None);
+        done?;
+        let limit: f64 = owner.getattr(intern!(py, "slow_callback_duration"))?.extract()?;
+        if took >= limit {
+            owner.call_method1(intern!(py, "_callback_was_slow"), (handle.bind(py), took))?;
+        }
+        Ok(())
+    }
+
+    fn set_current(&self, py: Python<'_>, handle: Option<Ref>) {
+        let before = self.state.with(py, |state| std::mem::replace(&mut state.current, handle));
+        drop(before);
+    }
+}
+
+/// A handle of the stdlib's.
+#[cold]
+fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = handle.py();
+    if !handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+        handle.call_method0(intern!(py, "_run"))?;
+    }
+    Ok(())
+}
+
+/// Calls a handle's callback in its context. What it raises goes to the loop's exception handler,
+/// unless it is to end the program.
+#[inline(always)]
+pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    let Some(call) = handle.call(py) else { return Ok(()) };
+    // SAFETY: the call holds references to the context and to all that it passes.
+    unsafe {
+        let context = call.context.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr);
+        if ffi::PyContext_Enter(context) != 0 {
+            return failed(py, handle);
+        }
+        let result = call.make();
+        if result.is_null() {
+            let raised = PyErr::fetch(py);
+            ffi::PyContext_Exit(context);
+            return report(py, handle, raised);
+        }
+        ffi::PyContext_Exit(context);
+        ffi::Py_DECREF(result);
+    }
+    Ok(())
+}
+
+#[cold]
+fn failed(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    report(py, handle, PyErr::fetch(py))
+}
+
+/// Whether the exception is to end the program, and not the callback alone.
+pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+#[cold]
+fn report(py: Python<'_>, handle: HandleObject, error: PyErr) -> PyResult<()> {
+    if is_fatal(py, &error) {
+        return Err(error);
+    }
+    let Some(owner) = handle.tail().owner.as_ref() else { return Ok(()) };
+    // SAFETY: the handle is alive: whoever runs it holds it.
+    let handle = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };
+    let arguments = (handle, error.into_value(py));
+    owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments)?;
+    Ok(())
+}
