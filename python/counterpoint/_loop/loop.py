@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 import sys
 import threading
@@ -43,7 +44,15 @@ class EventLoop(LoopBase):
     'done'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Make a loop.
+
+        Args:
+            selector: taken because asyncio's class takes one, and closed: the native loop polls by
+                itself, with epoll.
+        """
+        if selector is not None:
+            selector.close()
         self._counterpoint_loop = Loop()
         super().__init__(Selector(self._counterpoint_loop))
 

@@ -2,7 +2,7 @@
 //! reads and sets.
 
 use super::base::BASE;
-use super::handle::make;
+use super::handle::{Kind, make};
 use super::native::{CLOSED, DEBUG, Loop, STOPPING};
 use super::registry::Watcher;
 use crate::boundary::{boolean, guarded, none};
@@ -243,10 +243,9 @@ unsafe fn add(
                 return Err(PyRuntimeError::new_err("Event loop is closed"));
             }
             let fd = descriptor(&Bound::from_borrowed_ptr(py, *place))?;
-            let context = Ref::owned(ffi::PyContext_CopyCurrent());
-            let context = context.ok_or_else(|| PyErr::fetch(py))?;
+            let context = super::context::copy_current(py).map_err(|()| PyErr::fetch(py))?;
             let count = count as usize - 2;
-            let handle = make(false, owner, *place.add(1), place.add(2), count, context);
+            let handle = make(Kind::Kept, owner, *place.add(1), place.add(2), count, context);
             let handle = Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))?;
             let before = native.watch(py, fd, what, Watcher::Handle(handle.share()))?;
             cancel(py, before)?;

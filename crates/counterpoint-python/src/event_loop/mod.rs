@@ -6,6 +6,7 @@
 
 mod attributes;
 mod base;
+mod context;
 mod handle;
 mod native;
 mod registry;

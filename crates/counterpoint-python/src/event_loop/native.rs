@@ -1,7 +1,7 @@
 //! `counterpoint._core.event_loop.Loop`: a loop's state, behind the Python object that is the loop.
 
 use super::base::BASE;
-use super::handle::{CANCELLED, HandleObject, SCHEDULED};
+use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
 use super::registry::{Registry, Watcher, Watchers};
 use super::turn::Due;
 use crate::boundary::Protected;
@@ -256,7 +256,8 @@ impl Loop {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: only the collector calls this.
         let state = unsafe { self.state.peek() };
-        state.ready.iter().try_for_each(|due| due.object().visit(&visit))?;
+        // SAFETY: the loop holds what is queued.
+        state.ready.iter().try_for_each(|due| unsafe { visit_queued(due.object(), &visit) })?;
         state.timers.iter().try_for_each(|timer| timer.visit(&visit))?;
         for (_, watchers) in state.registry.watched() {
             let watchers = [&watchers.reader, &watchers.writer];

@@ -1,6 +1,7 @@
 //! `call_soon` and its like, as bare C functions.
 
-use super::handle::{HandleObject, SCHEDULED, make};
+use super::context;
+use super::handle::{HandleObject, KEEPS, Kind, SCHEDULED, make};
 use super::native::{CLOSED, DEBUG, Loop};
 use super::turn::Due;
 use crate::boundary::guarded;
@@ -18,6 +19,7 @@ static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes what the functions need.
 pub fn prepare(py: Python<'_>) {
+    context::prepare(py);
     CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
 }
 
@@ -40,37 +42,41 @@ impl Arguments {
         (unsafe { self.place.add(first) }, self.count - first)
     }
 
-    /// The context to call in: what was given, or a copy of the current one.
+    /// The context to call in: what was given, or a copy of the current one; `Ok(None)`: an empty
+    /// one. `Err`: an exception is set.
     ///
     /// # Safety
     /// The arguments are those of a running vectorcall.
     #[inline(always)]
-    unsafe fn context(self) -> Option<Ref> {
+    unsafe fn context(self) -> Result<Option<Ref>, ()> {
         // SAFETY: the caller's promise: the keyword's value follows the positional arguments.
         unsafe {
+            let py = Python::assume_attached();
             if self.names.is_null() {
-                return Ref::owned(ffi::PyContext_CopyCurrent());
+                return context::copy_current(py);
             }
             let given = ffi::PyTuple_GET_SIZE(self.names) == 1
                 && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
-            if !given {
-                return self.unusual_context();
+            if !given && !self.names_context(py)? {
+                return context::copy_current(py);
             }
             let context = *self.place.add(self.count);
             if context == ffi::Py_None() {
-                return Ref::owned(ffi::PyContext_CopyCurrent());
+                return context::copy_current(py);
             }
             if ffi::PyContext_CheckExact(context) == 0 {
                 return refuse_context(context);
             }
-            Some(Ref::new(context))
+            Ok(Some(Ref::new(context)))
         }
     }
 
+    /// Whether the keyword `context` is given; any other is refused.
+    ///
     /// # Safety
     /// As [`context`](Self::context), with names.
     #[cold]
-    unsafe fn unusual_context(mut self) -> Option<Ref> {
+    unsafe fn names_context(self, _: Python<'_>) -> Result<bool, ()> {
         let done: *mut PyObject = guarded(|py| {
             // SAFETY: a tuple of names.
             let names = unsafe { Bound::from_borrowed_ptr(py, self.names) };
@@ -83,35 +89,23 @@ impl Arguments {
             }
             Ok(names.into_ptr())
         });
-        // SAFETY: a name that was not interned is the only one. Its place is empty if there is none.
-        unsafe {
-            drop(Ref::owned(done)?);
-            if ffi::PyTuple_GET_SIZE(self.names) == 0 {
-                self.names = ptr::null_mut();
-                return Ref::owned(ffi::PyContext_CopyCurrent());
-            }
-            let context = *self.place.add(self.count);
-            if context == ffi::Py_None() {
-                return Ref::owned(ffi::PyContext_CopyCurrent());
-            }
-            if ffi::PyContext_CheckExact(context) == 0 {
-                return refuse_context(context);
-            }
-            Some(Ref::new(context))
-        }
+        // SAFETY: a reference of our own, or null with an exception set.
+        let names = unsafe { Ref::owned(done) }.ok_or(())?;
+        // SAFETY: a tuple.
+        Ok(unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1)
     }
 }
 
 /// Anything that has a `run` like a context's may be one for asyncio; ours enters it natively.
 #[cold]
-fn refuse_context(context: *mut PyObject) -> Option<Ref> {
+fn refuse_context(context: *mut PyObject) -> Result<Option<Ref>, ()> {
     let _: *mut PyObject = guarded(|py| {
         // SAFETY: an argument of the running call.
         let context = unsafe { Bound::from_borrowed_ptr(py, context) };
         let kind = context.get_type().name()?;
         Err(PyTypeError::new_err(format!("context must be a contextvars.Context, not {kind}")))
     });
-    None
+    Err(())
 }
 
 /// The receiver's native part, if it may schedule without further ado; `Err`: it may not.
@@ -162,6 +156,13 @@ fn trace(handle: *mut PyObject) -> bool {
         let handle = unsafe { HandleObject::from_ptr(handle) };
         let stack = Some(Ref::from(stack));
         handle.tail().content.with(py, |content| content.traceback = stack);
+        handle.flag(KEEPS, true);
+        // SAFETY: a new handle, whose tail is written; the collector is to know what keeps something.
+        unsafe {
+            if ffi::PyObject_GC_IsTracked(handle.as_ptr()) == 0 {
+                ffi::PyObject_GC_Track(handle.as_ptr().cast());
+            }
+        }
         Ok(crate::boundary::none())
     });
     !done.is_null()
@@ -177,15 +178,17 @@ unsafe fn handle(
     owner: *mut PyObject,
     arguments: Arguments,
     first: usize,
-    timer: bool,
+    kind: Kind,
 ) -> Option<Ref> {
     // SAFETY: the caller's promise.
     unsafe {
-        let context = arguments.context()?;
+        let context = arguments.context().ok()?;
         let (place, count) = arguments.rest(first + 1);
         let callback = *arguments.place.add(first);
-        let handle = Ref::owned(make(timer, owner, callback, place, count, context))?;
-        if native.is(DEBUG) && !trace(handle.as_ptr()) {
+        let debug = native.is(DEBUG);
+        let handle = make(kind, owner, callback, place, count, context);
+        let handle = Ref::owned(handle)?;
+        if debug && !trace(handle.as_ptr()) {
             return None;
         }
         Some(handle)
@@ -220,7 +223,7 @@ unsafe fn soon(
             return ptr::null_mut();
         }
         let Some(native) = native else { return ptr::null_mut() };
-        let Some(handle) = handle(native, owner, arguments, 0, false) else {
+        let Some(handle) = handle(native, owner, arguments, 0, Kind::Brief) else {
             return ptr::null_mut();
         };
         native.push(Python::assume_attached(), Due::Call(handle.share()));
@@ -305,7 +308,7 @@ unsafe fn at(
             return ptr::null_mut();
         }
         let Some(native) = native else { return ptr::null_mut() };
-        let Some(timer) = handle(native, owner, arguments, 1, true) else {
+        let Some(timer) = handle(native, owner, arguments, 1, Kind::Timer) else {
             return ptr::null_mut();
         };
         set(native, &timer, when(given));

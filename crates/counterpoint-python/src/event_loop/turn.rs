@@ -1,6 +1,7 @@
 //! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
 
-use super::handle::{CANCELLED, HandleObject};
+use super::context;
+use super::handle::{CANCELLED, Call, HandleObject, KEEPS};
 use super::native::{DEBUG, Loop, STOPPING, State, System, unschedule};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
@@ -213,28 +214,40 @@ fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {
 /// unless it is to end the program.
 #[inline(always)]
 pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
-    let Some(call) = handle.call(py) else { return Ok(()) };
-    // SAFETY: the call holds references to the context and to all that it passes.
+    let keeps = handle.is(KEEPS);
+    let call = if keeps { handle.call(py) } else { handle.take(py) };
+    let Some(call) = call else { return Ok(()) };
+    if let Some(context) = &call.context {
+        return run_in(py, handle, &call, context);
+    }
+    let context = context::take_spare(py)?;
+    let done = run_in(py, handle, &call, &context);
+    if context::is_untouched(&context) {
+        context::give_spare(py, context);
+    } else if keeps {
+        // It is called again in the same context.
+        drop(handle.set_context(py, context));
+    }
+    done
+}
+
+#[inline(always)]
+fn run_in(py: Python<'_>, handle: HandleObject, call: &Call, context: &Ref) -> PyResult<()> {
+    // SAFETY: the call holds references to all that it passes.
     unsafe {
-        let context = call.context.as_ref().map_or(std::ptr::null_mut(), Ref::as_ptr);
-        if ffi::PyContext_Enter(context) != 0 {
-            return failed(py, handle);
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return report(py, handle, call, PyErr::fetch(py));
         }
         let result = call.make();
         if result.is_null() {
             let raised = PyErr::fetch(py);
-            ffi::PyContext_Exit(context);
-            return report(py, handle, raised);
+            ffi::PyContext_Exit(context.as_ptr());
+            return report(py, handle, call, raised);
         }
-        ffi::PyContext_Exit(context);
+        ffi::PyContext_Exit(context.as_ptr());
         ffi::Py_DECREF(result);
     }
     Ok(())
-}
-
-#[cold]
-fn failed(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
-    report(py, handle, PyErr::fetch(py))
 }
 
 /// Whether the exception is to end the program, and not the callback alone.
@@ -243,14 +256,22 @@ pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 #[cold]
-fn report(py: Python<'_>, handle: HandleObject, error: PyErr) -> PyResult<()> {
+fn report(py: Python<'_>, handle: HandleObject, call: &Call, error: PyErr) -> PyResult<()> {
     if is_fatal(py, &error) {
         return Err(error);
     }
-    let Some(owner) = handle.tail().owner.as_ref() else { return Ok(()) };
+    let Some(owner) = call.owner.as_ref() else { return Ok(()) };
+    let keeps = handle.is(KEEPS);
+    if !keeps {
+        // The report shows it.
+        handle.put_back(py, call);
+    }
     // SAFETY: the handle is alive: whoever runs it holds it.
-    let handle = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };
-    let arguments = (handle, error.into_value(py));
-    owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments)?;
-    Ok(())
+    let object = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };
+    let arguments = (object, error.into_value(py));
+    let reported = owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments);
+    if !keeps {
+        drop(handle.empty(py));
+    }
+    reported.map(drop)
 }

@@ -2,6 +2,7 @@
 
 use super::layout::{CANCELLED, HandleObject, SCHEDULED};
 use crate::boundary::{boolean, guarded, none};
+use crate::event_loop::context::empty;
 use crate::event_loop::native::Loop;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyAttributeError;
@@ -32,7 +33,8 @@ pub unsafe extern "C" fn cancel(object: *mut PyObject, _: *mut PyObject) -> *mut
         if handle.is(CANCELLED) {
             return none();
         }
-        let native = handle.tail().owner.as_ref().and_then(|owner| Loop::of(py, owner.as_ptr()));
+        let owner = handle.owner(py);
+        let native = owner.as_ref().and_then(|owner| Loop::of(py, owner.as_ptr()));
         if native.is_some_and(Loop::is_debugging) && !remember(handle) {
             return ptr::null_mut();
         }
@@ -104,13 +106,16 @@ macro_rules! getter {
 
 getter!(callback, handle, py, or_none(handle.call(py).map(|call| call.callback)));
 getter!(context, handle, py, {
-    let context = |content: &mut super::layout::Content| content.context.as_ref().map(Ref::share);
-    or_none(handle.tail().content.with(py, context))
+    let share = |content: &mut super::layout::Content| content.context.as_ref().map(Ref::share);
+    match handle.tail().content.with(py, share) {
+        Some(context) => context.into_ptr(),
+        None => guarded(|py| Ok(handle.set_context(py, empty(py)?).into_ptr())),
+    }
 });
 getter!(arguments, handle, _py, guarded(|py| Ok(or_none(handle.arguments(py)?))));
 getter!(is_cancelled, handle, py, boolean(handle.is(CANCELLED)));
 getter!(scheduled, handle, py, boolean(handle.is(SCHEDULED)));
-getter!(owner, handle, py, or_none(handle.tail().owner.as_ref().map(Ref::share)));
+getter!(owner, handle, py, or_none(handle.owner(py)));
 getter!(traceback, handle, py, {
     let share = |content: &mut super::layout::Content| content.traceback.as_ref().map(Ref::share);
     or_none(handle.tail().content.with(py, share))

@@ -8,6 +8,7 @@
 use crate::boundary::{Protected, attached};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::mem;
@@ -24,6 +25,8 @@ const IN_TUPLE: u8 = u8::MAX;
 pub const CANCELLED: u8 = 1;
 /// It is in the heap of timers.
 pub const SCHEDULED: u8 = 2;
+/// It may be called again, or looked at after its call: it keeps what it holds.
+pub const KEEPS: u8 = 4;
 
 /// What a handle calls, and with what.
 #[derive(Default)]
@@ -31,7 +34,10 @@ pub struct Content {
     pub callback: Option<Ref>,
     arguments: [Option<Ref>; INLINE],
     count: u8,
+    /// None: an empty one of its own.
     pub context: Option<Ref>,
+    /// The event loop; None once it was called or cancelled.
+    pub owner: Option<Ref>,
     /// Where it was made, in debug mode.
     pub traceback: Option<Ref>,
     /// What it was called before it was cancelled, in debug mode.
@@ -42,8 +48,6 @@ pub struct Content {
 #[repr(C)]
 pub struct Tail {
     pub content: Protected<Content>,
-    /// The event loop; never null in a handle that Python knows, until the collector clears it.
-    pub owner: Option<Ref>,
     /// A timer's time, in seconds.
     pub when: f64,
     pub flags: AtomicU8,
@@ -55,6 +59,8 @@ pub struct Call {
     arguments: [Option<Ref>; INLINE],
     count: u8,
     pub context: Option<Ref>,
+    /// The event loop.
+    pub owner: Option<Ref>,
 }
 
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
@@ -93,12 +99,6 @@ impl HandleObject {
     #[inline(always)]
     pub unsafe fn from_ptr(object: *mut PyObject) -> Self {
         Self(object)
-    }
-
-    /// Whether it is a timer's.
-    pub fn is_timer(self) -> bool {
-        // SAFETY: alive by the constructors' contracts.
-        unsafe { ffi::Py_TYPE(self.0) == TIMER.load(Ordering::Relaxed) }
     }
 
     /// The object.
@@ -167,8 +167,60 @@ impl HandleObject {
                 arguments: content.arguments.each_ref().map(|a| a.as_ref().map(Ref::share)),
                 count: content.count,
                 context: content.context.as_ref().map(Ref::share),
+                owner: content.owner.as_ref().map(Ref::share),
             })
         })
+    }
+
+    /// The same, and it holds nothing any more.
+    #[inline(always)]
+    pub fn take(self, py: Python<'_>) -> Option<Call> {
+        if self.is(CANCELLED) {
+            return None;
+        }
+        self.tail().content.with(py, |content| {
+            Some(Call {
+                callback: content.callback.take()?,
+                arguments: mem::take(&mut content.arguments),
+                count: mem::take(&mut content.count),
+                context: content.context.take(),
+                owner: content.owner.take(),
+            })
+        })
+    }
+
+    /// Gives back what was taken.
+    pub fn put_back(self, py: Python<'_>, call: &Call) {
+        let shared = Content {
+            callback: Some(call.callback.share()),
+            arguments: call.arguments.each_ref().map(|a| a.as_ref().map(Ref::share)),
+            count: call.count,
+            context: call.context.as_ref().map(Ref::share),
+            owner: call.owner.as_ref().map(Ref::share),
+            ..Content::default()
+        };
+        let before = self.tail().content.with(py, |content| mem::replace(content, shared));
+        drop(before);
+    }
+
+    /// The event loop.
+    pub fn owner(self, py: Python<'_>) -> Option<Ref> {
+        self.tail().content.with(py, |content| content.owner.as_ref().map(Ref::share))
+    }
+
+    /// Gives it a context of its own, unless it has one: the one that it has now.
+    pub fn set_context(self, py: Python<'_>, context: Ref) -> Ref {
+        let mut context = Some(context);
+        let now = self.tail().content.with(py, |content| {
+            if content.context.is_none() {
+                content.context = context.take();
+            }
+            content.context.as_ref().map(Ref::share)
+        });
+        match now {
+            Some(now) => now,
+            None => unreachable!("it was set just now"),
+        }
     }
 
     /// Its arguments, as a tuple.
@@ -182,11 +234,15 @@ impl HandleObject {
         Ok(Some(pyo3::types::PyTuple::new(py, arguments)?.into_any().into()))
     }
 
-    /// Takes out what it calls, to be dropped by the caller.
-    pub fn empty(self, py: Python<'_>) -> (Option<Ref>, [Option<Ref>; INLINE]) {
+    /// Takes out what it holds but for what is told of it, to be dropped by the caller.
+    pub fn empty(self, py: Python<'_>) -> Content {
         self.tail().content.with(py, |content| {
-            content.count = 0;
-            (content.callback.take(), mem::take(&mut content.arguments))
+            let told = Content {
+                traceback: content.traceback.take(),
+                repr: content.repr.take(),
+                ..Content::default()
+            };
+            mem::replace(content, told)
         })
     }
 }
@@ -213,25 +269,37 @@ impl Call {
     }
 }
 
+/// What a handle is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One call in the next turn.
+    Brief,
+    /// One call at its time.
+    Timer,
+    /// Calls whenever a descriptor is ready; or any, in debug mode.
+    Kept,
+}
+
 /// Makes a handle. Null, with an exception set, if there is no memory.
 ///
 /// # Safety
 /// `owner`, `callback` and the `count` arguments are live objects; the thread is attached.
 #[inline(always)]
 pub unsafe fn make(
-    timer: bool,
+    kind: Kind,
     owner: *mut PyObject,
     callback: *mut PyObject,
     arguments: *const *mut PyObject,
     count: usize,
-    context: Ref,
+    context: Option<Ref>,
 ) -> *mut PyObject {
     // SAFETY: the caller's promise; the classes are made before anybody can call this.
     unsafe {
-        let class = if timer { &TIMER } else { &HANDLE }.load(Ordering::Relaxed);
+        let class = if kind == Kind::Timer { &TIMER } else { &HANDLE }.load(Ordering::Relaxed);
         let mut content = Content {
             callback: Some(Ref::new(callback)),
-            context: Some(context),
+            context,
+            owner: Some(Ref::new(owner)),
             ..Content::default()
         };
         if count <= INLINE {
@@ -248,11 +316,12 @@ pub unsafe fn make(
         if !object.is_null() {
             HandleObject(object).memory().write(Tail {
                 content: Protected::new(content),
-                owner: Some(Ref::new(owner)),
                 when: 0.0,
-                flags: AtomicU8::new(0),
+                flags: AtomicU8::new(if kind == Kind::Kept { KEEPS } else { 0 }),
             });
-            ffi::PyObject_GC_Track(object.cast());
+            if cfg!(Py_GIL_DISABLED) || kind != Kind::Brief {
+                ffi::PyObject_GC_Track(object.cast());
+            }
         }
         object
     }
@@ -278,7 +347,7 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the interpreter calls this, attached, for a handle that nobody refers to any more. The
     // tail is taken once, and not looked at again.
     unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast());
+        ffi::PyObject_GC_UnTrack(object.cast()); // which may not be tracked
         let weak_references = WEAK_REFERENCES.load(Ordering::Relaxed);
         if !(*object.byte_add(weak_references).cast::<*mut PyObject>()).is_null() {
             ffi::PyObject_ClearWeakRefs(object);
@@ -288,17 +357,17 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
         let class = ffi::Py_TYPE(object);
         super::recycled::free(class, object);
         drop_content(content);
-        drop(tail);
         ffi::Py_DECREF(class.cast());
     }
 }
 
 #[inline(always)]
 fn drop_content(content: Content) {
-    let Content { callback, arguments, context, traceback, repr, .. } = content;
-    crate::executor::shed::shed(
-        arguments.into_iter().chain([callback, context, traceback, repr]).flatten(),
-    );
+    if content.callback.is_some() || content.traceback.is_some() || content.repr.is_some() {
+        let Content { callback, arguments, context, owner, traceback, repr, .. } = content;
+        let held = [callback, context, owner, traceback, repr];
+        crate::executor::shed::shed(arguments.into_iter().chain(held).flatten());
+    }
 }
 
 /// `tp_traverse`.
@@ -310,19 +379,47 @@ pub unsafe extern "C" fn traverse(
     // SAFETY: called by the collector, with the world stopped or the GIL held, on a handle that was
     // tracked after its tail was written.
     unsafe {
-        let tail = HandleObject(object).tail();
-        let content = tail.content.peek();
-        let held = [&content.callback, &content.context, &content.traceback, &tail.owner];
-        let held = held.into_iter().chain(&content.arguments).flatten().map(Ref::as_ptr);
         let class = ffi::Py_TYPE(object).cast();
+        let held = held(HandleObject(object)).map(Ref::as_ptr);
         std::iter::once(class).chain(held).map(|o| visit(o, argument)).find(|&s| s != 0).unwrap_or(0)
+    }
+}
+
+/// What a handle holds.
+///
+/// # Safety
+/// Only from a traversal.
+unsafe fn held<'a>(handle: HandleObject) -> impl Iterator<Item = &'a Ref> {
+    // SAFETY: the caller's promise.
+    let content = unsafe { handle.tail().content.peek() };
+    let held = [&content.callback, &content.context, &content.traceback, &content.owner];
+    held.into_iter().chain(&content.arguments).flatten()
+}
+
+/// Shows the collector a handle that is queued: itself, or, if the collector does not know it and
+/// nobody else holds it, what it holds.
+///
+/// # Safety
+/// Only from the traversal of the loop that holds it.
+pub unsafe fn visit_queued(handle: &Ref, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    let object = handle.as_ptr();
+    // SAFETY: the caller's promise: the queue holds the handle.
+    unsafe {
+        match HandleObject::check(object) {
+            Some(ours) if ffi::PyObject_GC_IsTracked(object) == 0 => {
+                if ffi::Py_REFCNT(object) > 1 {
+                    return Ok(());
+                }
+                held(ours).try_for_each(|object| object.visit(visit))
+            }
+            _ => handle.visit(visit),
+        }
     }
 }
 
 /// `tp_clear`.
 pub unsafe extern "C" fn clear(object: *mut PyObject) -> c_int {
-    // SAFETY: called by the collector on garbage, attached, outside traversal. The owner stays: it
-    // is not what closes the cycle, and whoever calls this handle's methods relies on it.
+    // SAFETY: called by the collector on garbage, attached, outside traversal.
     attached(|py| drop(unsafe { HandleObject::from_ptr(object) }.empty(py)));
     0
 }

@@ -4,7 +4,7 @@ mod attributes;
 mod layout;
 mod recycled;
 
-pub use layout::{CANCELLED, HandleObject, SCHEDULED, make};
+pub use layout::{CANCELLED, Call, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued};
 
 use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
 use layout::Tail;
