@@ -72,9 +72,7 @@ impl Poller {
         (fd, what): (RawFd, u32),
     ) -> io::Result<()> {
         match self.control(first, fd, what) {
-            Err(failed) if failed.raw_os_error() == Some(error) => {
-                self.control(second, fd, what)
-            }
+            Err(failed) if failed.raw_os_error() == Some(error) => self.control(second, fd, what),
             other => other,
         }
     }
@@ -157,7 +155,8 @@ mod tests {
 
     #[test]
     fn an_alarm_ends_a_wait_and_is_silenced() {
-        let (poller, alarm, mut events) = (Poller::new().unwrap(), Alarm::new().unwrap(), NO_EVENTS);
+        let (poller, alarm, mut events) =
+            (Poller::new().unwrap(), Alarm::new().unwrap(), NO_EVENTS);
         poller.watch(alarm.as_fd().as_raw_fd(), 0, READ).unwrap();
         assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 0);
         alarm.ring();

@@ -5,9 +5,9 @@
 //! native objects, which Python puts there once, under a name that no subclass uses for itself.
 
 use super::raw::{NamedMethod, Spec, attribute, guarded, hide, raw_type};
+use pyo3::PyClass;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
-use pyo3::PyClass;
 use pyo3::prelude::*;
 use pyo3::pyclass::boolean_struct::True;
 use std::ffi::{CStr, c_int, c_void};
@@ -110,7 +110,9 @@ impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
     pub unsafe fn demand<'a>(&self, py: Python<'a>, object: *mut PyObject) -> PyResult<&'a T> {
         // SAFETY: the caller's promise.
         unsafe { self.get(py, object) }.ok_or_else(|| {
-            PyRuntimeError::new_err("this object was not initialised: call super().__init__() first")
+            PyRuntimeError::new_err(
+                "this object was not initialised: call super().__init__() first",
+            )
         })
     }
 }

@@ -267,8 +267,7 @@ pub unsafe extern "C" fn remove_writer(owner: *mut PyObject, fd: *mut PyObject) 
 fn remove(owner: *mut PyObject, fd: *mut PyObject, what: u32) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: receiver and argument of a method.
-        let (native, fd) =
-            unsafe { (BASE.demand(py, owner)?, Bound::from_borrowed_ptr(py, fd)) };
+        let (native, fd) = unsafe { (BASE.demand(py, owner)?, Bound::from_borrowed_ptr(py, fd)) };
         if native.is(CLOSED) {
             return Ok(boolean(false));
         }

@@ -27,7 +27,8 @@ static FIELD: AtomicUsize = AtomicUsize::new(UNKNOWN);
 /// Looks for the field.
 pub fn prepare(py: Python<'_>) {
     // SAFETY: words of the running thread's own state, which is longer.
-    let word = |index: usize| unsafe { *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(index) };
+    let word =
+        |index: usize| unsafe { *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(index) };
     let mut candidates: Vec<usize> = (0..WORDS).collect();
     for _ in 0..2 {
         // SAFETY: a new context, entered and left again.
@@ -97,7 +98,5 @@ pub fn empty(py: Python<'_>) -> PyResult<Ref> {
 #[inline(always)]
 pub fn is_untouched(context: &Ref) -> bool {
     // SAFETY: a live context.
-    unsafe {
-        ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyObject_Size(context.as_ptr()) == 0
-    }
+    unsafe { ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyObject_Size(context.as_ptr()) == 0 }
 }

@@ -206,7 +206,8 @@ impl Loop {
 
     /// The callbacks that are ready.
     fn ready(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let share = |state: &mut State| state.ready.iter().map(|due| due.object().share()).collect();
+        let share =
+            |state: &mut State| state.ready.iter().map(|due| due.object().share()).collect();
         unbound(py, self.state.with(py, share))
     }
 
@@ -241,9 +242,9 @@ impl Loop {
 
     /// Drops everything that is to be called.
     fn clear(&self, py: Python<'_>) {
-        let everything = self.state.with(py, |state| {
-            (state.ready.clear(), state.timers.clear(), state.registry.clear())
-        });
+        let everything = self
+            .state
+            .with(py, |state| (state.ready.clear(), state.timers.clear(), state.registry.clear()));
         everything.1.iter().for_each(unschedule);
         drop(everything);
     }

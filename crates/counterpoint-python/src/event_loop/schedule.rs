@@ -359,7 +359,10 @@ pub unsafe extern "C" fn time(_: *mut PyObject, _: *mut PyObject) -> *mut PyObje
 }
 
 /// `_add_callback(handle)`: queues a handle that exists, unless it is cancelled.
-pub unsafe extern "C" fn add_callback(owner: *mut PyObject, handle: *mut PyObject) -> *mut PyObject {
+pub unsafe extern "C" fn add_callback(
+    owner: *mut PyObject,
+    handle: *mut PyObject,
+) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: receiver and argument of a method.
         let (native, handle) =

@@ -132,7 +132,8 @@ impl Loop {
         while let Some(timer) = self.state.with(py, |state| state.timers.pop_due(now)) {
             unschedule(&timer);
             self.state.with(py, |state| {
-                let cancelled = HandleObject::check(timer.as_ptr()).is_some_and(|t| t.is(CANCELLED));
+                let cancelled =
+                    HandleObject::check(timer.as_ptr()).is_some_and(|t| t.is(CANCELLED));
                 if cancelled {
                     state.timers.forget_cancelled();
                     return Some(timer);

@@ -90,7 +90,8 @@ impl HandleObject {
     pub fn check(object: *mut PyObject) -> Option<Self> {
         // SAFETY: callers hand in live objects.
         let class = unsafe { ffi::Py_TYPE(object) };
-        let ours = class == HANDLE.load(Ordering::Relaxed) || class == TIMER.load(Ordering::Relaxed);
+        let ours =
+            class == HANDLE.load(Ordering::Relaxed) || class == TIMER.load(Ordering::Relaxed);
         ours.then_some(Self(object))
     }
 
@@ -381,7 +382,11 @@ pub unsafe extern "C" fn traverse(
     unsafe {
         let class = ffi::Py_TYPE(object).cast();
         let held = held(HandleObject(object)).map(Ref::as_ptr);
-        std::iter::once(class).chain(held).map(|o| visit(o, argument)).find(|&s| s != 0).unwrap_or(0)
+        std::iter::once(class)
+            .chain(held)
+            .map(|o| visit(o, argument))
+            .find(|&s| s != 0)
+            .unwrap_or(0)
     }
 }
 

@@ -45,7 +45,8 @@ mod kept {
     /// The most that are kept: some 200 KiB of them.
     const MOST: usize = 1024;
 
-    static KEPT: Protected<Kept> = Protected::new(Kept { len: 0, objects: [ptr::null_mut(); MOST] });
+    static KEPT: Protected<Kept> =
+        Protected::new(Kept { len: 0, objects: [ptr::null_mut(); MOST] });
 
     struct Kept {
         len: usize,

@@ -184,7 +184,5 @@ impl Reading<'_, '_> {
 #[inline(always)]
 unsafe fn call_method(name: *mut PyObject, arguments: &[*mut PyObject; 2]) -> *mut PyObject {
     // SAFETY: the caller's promise.
-    unsafe {
-        ffi::PyObject_VectorcallMethod(name, arguments.as_ptr(), 2, std::ptr::null_mut())
-    }
+    unsafe { ffi::PyObject_VectorcallMethod(name, arguments.as_ptr(), 2, std::ptr::null_mut()) }
 }

@@ -153,11 +153,7 @@ fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
 }
 
 /// Whether something may be written; the errors and warnings are asyncio's.
-fn may_write(
-    connection: &Connection,
-    transport: &Bound<'_, PyAny>,
-    name: &str,
-) -> PyResult<bool> {
+fn may_write(connection: &Connection, transport: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
     if !connection.is(EOF | AWAITED) && !connection.is_lost() {
         return Ok(true);
     }
@@ -194,7 +190,8 @@ pub unsafe extern "C" fn writelines(
             let object = Bound::from_borrowed_ptr(py, transport);
             (connection, object, Bound::from_borrowed_ptr(py, lines))
         };
-        let pieces = lines.try_iter()?.map(|line| snapshot(&line?)).collect::<PyResult<Vec<_>>>()?;
+        let pieces =
+            lines.try_iter()?.map(|line| snapshot(&line?)).collect::<PyResult<Vec<_>>>()?;
         if pieces.is_empty() || !may_write(connection, &object, "writelines")? {
             return Ok(none());
         }
