@@ -20,8 +20,8 @@ ProcessPoolExecutor needs multiprocessing, which takes longer to import than eve
 It is put in place when the program first asks for it, by the name that concurrent.futures makes on
 demand, or by importing concurrent.futures.process, which holds it.
 
-asyncio too is waited for: once it is imported, its default policy makes our loops, and its names for
-the loop's class are ours. A policy that the program sets itself stays the program's.
+asyncio too is waited for: once it is imported, its default policy makes our loops, and its names
+for the loop's class are ours. A policy that the program sets itself stays the program's.
 
 InterpreterPoolExecutor (Python 3.14) stays the stdlib's own. It is derived from the stdlib's pool,
 of whose insides it replaces some, when it is first named; so it is imported before that name is
@@ -198,9 +198,7 @@ def _replace(module: str, ours: str, name: str) -> None:
     _put(module, space, name, getattr(importlib.import_module(ours), name))
 
 
-def _put(
-    module: str, space: MutableMapping[str, object], name: str, replacement: object
-) -> None:
+def _put(module: str, space: MutableMapping[str, object], name: str, replacement: object) -> None:
     """Have `space[name]` be the replacement; with _MISSING, have it not be there."""
     now = space.get(name, _MISSING)
     if now is not replacement:

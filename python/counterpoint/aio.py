@@ -1,4 +1,4 @@
-"""The asyncio event loop, in Rust: `run`, `new_event_loop`, `EventLoop`, `EventLoopPolicy`, `install`.
+"""The asyncio event loop, in Rust.
 
 A program that uses asyncio goes on using it: tasks, futures, streams and locks are asyncio's own.
 What is ours is the loop below them.
@@ -63,7 +63,7 @@ def run(main: Coroutine[Any, Any, _T], *, debug: bool | None = None) -> _T:
 def install() -> None:
     """Have asyncio make our loops: `asyncio.run()`, `new_event_loop()`, `EventLoop()`.
 
-    The same as `counterpoint.install()` for asyncio alone; `counterpoint.uninstall()` takes it back.
+    The same as `counterpoint.install()` for asyncio alone; `counterpoint.uninstall()` undoes it.
     Loops that exist stay what they are, and so does a policy that a program has set.
     """
     from . import _install

@@ -7,7 +7,7 @@ import selectors
 import socket
 import sys
 import threading
-from asyncio import events, format_helpers, sslproto
+from asyncio import base_events, events, format_helpers, sslproto
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
@@ -26,11 +26,11 @@ class EventLoop(LoopBase):
 
     It is one, in the sense of `isinstance`: what is done once for a connection, a subprocess or a
     signal is asyncio's own code. What is done for each callback, timer and event is native:
-    `call_soon`, `call_later`, `call_at`, `call_soon_threadsafe`, the poll, and the handles, which are
+    `call_soon`, `call_later`, `call_at`, `call_soon_threadsafe`, the poll, and handles, which are
     instances of `asyncio.Handle` and `asyncio.TimerHandle`.
 
     What differs:
-        A timer never fires early: `loop.time()` in its callback is at least the time it was set for.
+        A timer never fires early: in its callback `loop.time()` is at least what it was set for.
         While callbacks keep coming, the kernel is asked for events every 256 callbacks or 25 µs,
         and not in every turn.
         `call_soon` from another thread wakes the loop, though only `call_soon_threadsafe` is meant
@@ -99,9 +99,17 @@ class EventLoop(LoopBase):
         return SocketTransport(self, sock, protocol, waiter, **more)
 
     def _make_ssl_transport(
-        self, rawsock: socket.socket, protocol: Any, sslcontext: Any, waiter: Any = None, *,
-        server_side: bool = False, server_hostname: str | None = None,
-        extra: Any = None, server: Any = None, **timeouts: Any,
+        self,
+        rawsock: socket.socket,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
         inner = sslproto.SSLProtocol(
@@ -156,7 +164,7 @@ class EventLoop(LoopBase):
         self.call_exception_handler(context)
 
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
-        what = asyncio.base_events._format_handle(handle)
+        what = base_events._format_handle(handle)  # type: ignore[attr-defined]
         logger.warning("Executing %s took %.3f seconds", what, seconds)
 
 

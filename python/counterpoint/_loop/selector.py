@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from .native import Loop
@@ -18,7 +18,7 @@ class Selector(selectors.BaseSelector):
     def __init__(self, native: Loop) -> None:
         self._native = native
 
-    def get_map(self) -> Mapping[object, selectors.SelectorKey]:  # type: ignore[override]
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """The watched descriptors, each with its reader and writer as `data`."""
         return _Map(self._native)
 
@@ -26,7 +26,7 @@ class Selector(selectors.BaseSelector):
         """The key of a watched descriptor; KeyError if it is not."""
         return self.get_map()[fileobj]
 
-    def register(self, *_: object) -> NoReturn:  # type: ignore[override]
+    def register(self, *_: object) -> NoReturn:
         """Always an error."""
         raise RuntimeError("use the loop's add_reader() and add_writer()")
 
@@ -57,7 +57,7 @@ class _Map(Mapping[object, selectors.SelectorKey]):
         return key
 
     def __iter__(self) -> Iterator[object]:
-        return (fd for fd, _, _ in self._native.watched())
+        return (fd for fd, _ in self._native.watched())
 
     def __len__(self) -> int:
         return len(self._native.watched())

@@ -16,8 +16,8 @@ class SocketTransport(TransportBase):
     """A stream over a socket; the same as asyncio's, whose class it is derived from.
 
     What differs:
-        `write()` keeps a copy of a bytearray or memoryview that it cannot send at once, so that what
-        is sent is what was written.
+        `write()` keeps a copy of a bytearray or memoryview that it cannot send at once: what is
+        sent is what was written.
         What `connection_made()` raises closes the connection, as with every other callback.
     """
 

@@ -190,6 +190,9 @@ pub fn unschedule(timer: &Ref) {
     }
 }
 
+/// A descriptor's reader and writer.
+type Watched = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+
 #[pymethods]
 impl Loop {
     #[new]
@@ -218,21 +221,20 @@ impl Loop {
     }
 
     /// Each watched descriptor with its reader and writer.
-    fn watched(&self, py: Python<'_>) -> Vec<(RawFd, Option<Py<PyAny>>, Option<Py<PyAny>>)> {
+    fn watched(&self, py: Python<'_>) -> Vec<(RawFd, Watched)> {
         let watched: Vec<_> = self.state.with(py, |state| {
             let watched = state.registry.watched();
             watched.map(|(fd, watchers)| (fd, objects(watchers))).collect()
         });
         let unbind = |watcher: Option<Ref>| watcher.map(|watcher| watcher.bind(py).unbind());
-        watched.into_iter().map(|(fd, [r, w])| (fd, unbind(r), unbind(w))).collect()
+        watched.into_iter().map(|(fd, both)| (fd, both.map(unbind).into())).collect()
     }
 
     /// Who watches `fd`, as reader and as writer.
-    fn watchers(&self, py: Python<'_>, fd: RawFd) -> (Option<Py<PyAny>>, Option<Py<PyAny>>) {
+    fn watchers(&self, py: Python<'_>, fd: RawFd) -> Watched {
         let watchers = self.state.with(py, |state| state.registry.get(fd).map(objects));
-        let [reader, writer] = watchers.unwrap_or_default();
         let unbind = |watcher: Option<Ref>| watcher.map(|watcher| watcher.bind(py).unbind());
-        (unbind(reader), unbind(writer))
+        watchers.unwrap_or_default().map(unbind).into()
     }
 
     /// Closes its descriptors.

@@ -124,5 +124,7 @@ getter!(repr, handle, py, {
     let share = |content: &mut super::layout::Content| content.repr.as_ref().map(Ref::share);
     or_none(handle.tail().content.with(py, share))
 });
-// SAFETY: the thread is attached.
-getter!(when_attribute, handle, py, unsafe { ffi::PyFloat_FromDouble(handle.tail().when) });
+getter!(when_attribute, handle, py, {
+    // SAFETY: the thread is attached.
+    unsafe { ffi::PyFloat_FromDouble(handle.tail().when) }
+});

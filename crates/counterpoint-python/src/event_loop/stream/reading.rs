@@ -30,7 +30,7 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
         return Err(PyErr::fetch(py));
     }
     let read = Reading { py, native, connection, transport, protocol: protocol.as_ptr() };
-    let done = if connection.is(BUFFERED) { read.into_buffer() } else { read.data() };
+    let done = if connection.is(BUFFERED) { read.buffered() } else { read.data() };
     // SAFETY: entered above.
     unsafe { ffi::PyContext_Exit(context.as_ptr()) };
     done
@@ -79,7 +79,7 @@ impl Reading<'_, '_> {
     }
 
     /// For a BufferedProtocol: reads into its own buffer.
-    fn into_buffer(&self) -> PyResult<()> {
+    fn buffered(&self) -> PyResult<()> {
         let mut view = match self.buffer() {
             Ok(view) => view,
             Err(error) => {
