@@ -1,6 +1,7 @@
 """A chat server with a hundred clients, on asyncio's streams, and nothing but the standard library.
 
-    python examples/chat_server.py
+    python examples/chat_server.py            # a hundred clients
+    python examples/chat_server.py 10         # ten
     counterpoint run examples/chat_server.py
 
 Clients say their name, and then lines that everybody gets. `/shout TEXT` is put into capitals by a
@@ -15,7 +16,7 @@ import os
 import signal
 import sys
 
-CLIENTS = 100
+CLIENTS = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 ROUNDS = 3
 SILENCE = 1.0  # seconds
 PATIENCE = 60.0  # seconds
@@ -63,8 +64,11 @@ class Room:
             return
         self.writers[name] = writer
         self.tell(f"* {name} joined")
-        while line := await reader.readline():
-            await self._hear(name, line.decode().strip())
+        try:
+            while line := await reader.readline():
+                await self._hear(name, line.decode().strip())
+        except ConnectionError:
+            pass  # it left with something unread
         del self.writers[name]
         writer.close()
         self.tell(f"* {name} left")

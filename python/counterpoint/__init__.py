@@ -2,7 +2,8 @@
 
 The modules carry the names of what they replace: `counterpoint.threading`, `counterpoint.queue`,
 `counterpoint.futures`, `counterpoint.multiprocessing`; `counterpoint.aio` has asyncio's event loop.
-The names that people type most are here as well, and are looked up on first use, so that importing the package costs next to nothing.
+The names that people type most are here as well, and are looked up on first use, so that importing
+the package costs next to nothing.
 
 `install()` puts our classes in place of the standard library's; `counterpoint run PROGRAM` does
 that before a program's first line and says at the end what its locks, queues and pools did.
