@@ -53,6 +53,13 @@ def factory(name: str | None = None) -> Factory:
     return made
 
 
+def class_name() -> str:
+    """The name of the class of the loop under test."""
+    loop = factory()()
+    loop.close()
+    return type(loop).__qualname__
+
+
 @contextmanager
 def running_in(name: str | None = None) -> Iterator[asyncio.AbstractEventLoop]:
     """A new loop of this name, closed in the end with what its callbacks left to do."""
