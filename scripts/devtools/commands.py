@@ -24,7 +24,7 @@ BENCH_TAGS = ("cp311", "cp313", "cp314t", "cp315t")
 def develop() -> int:
     prerequisites.check_all()
     for interpreter in _chosen():
-        say(f"{interpreter}: {build.develop(interpreter, 'test')}")
+        say(f"{interpreter}: {build.develop(interpreter, *venvs.TESTED_WITH)}")
     return 0
 
 
