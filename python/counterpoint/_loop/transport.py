@@ -59,6 +59,36 @@ class SocketTransport(TransportBase):
         if waiter is not None:
             futures._set_result_unless_cancelled(waiter, None)  # type: ignore[attr-defined]
 
+    def _maybe_pause_protocol(self) -> None:
+        """Too much may be queued: tell the protocol, once."""
+        if self._protocol_paused or self.get_write_buffer_size() <= self._high_water:
+            return
+        self._protocol_paused = True
+        self._tell("pause_writing")
+
+    def _maybe_resume_protocol(self) -> None:
+        """Little may be queued: tell the protocol, once."""
+        if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
+            self._protocol_paused = False
+            self._tell("resume_writing")
+
+    def _tell(self, name: str) -> None:
+        protocol = self._protocol
+        try:
+            getattr(protocol, name)()
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._loop.call_exception_handler(
+                {
+                    "message": f"protocol.{name}() failed",
+                    "exception": error,
+                    "transport": self,
+                    "protocol": protocol,
+                }
+            )
+            self._force_close(error)
+
     def _cannot_write(self, name: str) -> None:
         """Say why nothing can be written, in asyncio's words."""
         if self._eof:

@@ -10,10 +10,12 @@ use counterpoint_reactor::alarm::Alarm;
 use counterpoint_reactor::poller::{Poller, READ};
 use counterpoint_reactor::ready::Ready;
 use counterpoint_reactor::timers::Timers;
+use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyObject;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
@@ -45,9 +47,22 @@ pub struct State {
 
 /// A loop's descriptors. They are rung and changed under the state's lock, where they are taken away
 /// when the loop is closed: so nobody uses a number that is another file's by then.
+///
+/// A fork shares them with its parent, whose events it would take, and whose watching it would
+/// change. So a child makes its own before it touches them.
 pub struct System {
     pub poller: Poller,
     pub alarm: Alarm,
+    /// Of which process they are.
+    generation: u32,
+}
+
+impl System {
+    fn new() -> io::Result<Arc<Self>> {
+        let (poller, alarm) = (Poller::new()?, Alarm::new()?);
+        poller.watch(alarm.as_fd().as_raw_fd(), 0, READ)?;
+        Ok(Arc::new(Self { poller, alarm, generation: fork::generation() }))
+    }
 }
 
 /// The native part of one event loop.
@@ -112,7 +127,10 @@ impl Loop {
 
     /// Its descriptors, for as long as it runs.
     pub fn system(&self, py: Python<'_>) -> PyResult<Arc<System>> {
-        let system = self.state.with(py, |state| state.system.clone());
+        let system = self.state.with(py, |state| {
+            state.renew()?;
+            Ok::<_, io::Error>(state.system.clone())
+        })?;
         system.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
     }
 
@@ -153,27 +171,48 @@ impl Loop {
         watcher: Watcher,
     ) -> PyResult<Option<Watcher>> {
         let before = self.state.with(py, |state| {
+            state.renew()?;
             let State { registry, system, .. } = state;
-            system.as_ref().map(|system| registry.set(&system.poller, fd, what, watcher))
-        });
-        let before = before.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))?;
-        Ok(before?)
+            system
+                .as_ref()
+                .map(|system| registry.set(&system.poller, fd, what, watcher))
+                .transpose()
+        })?;
+        before.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
     }
 
     /// Takes who is told away.
     pub fn unwatch(&self, py: Python<'_>, fd: RawFd, what: u32) -> Option<Watcher> {
         self.state.with(py, |state| {
+            let renewed = state.renew();
             let State { registry, system, .. } = state;
-            registry.remove(&system.as_ref()?.poller, fd, what)
+            // A child without descriptors of its own leaves its parent's alone.
+            let system = renewed.is_ok().then_some(system.as_ref()).flatten();
+            registry.remove(system.map(|system| &system.poller), fd, what)
         })
     }
 }
 
 impl State {
     #[cold]
-    fn ring(&self) {
-        if let Some(system) = &self.system {
+    fn ring(&mut self) {
+        if self.renew().is_ok()
+            && let Some(system) = &self.system
+        {
             system.alarm.ring();
+        }
+    }
+
+    /// In a forked child: makes descriptors of its own, which watch what the parent's do.
+    fn renew(&mut self) -> io::Result<()> {
+        match &self.system {
+            Some(system) if system.generation != fork::generation() => {
+                let system = System::new()?;
+                self.registry.watch_again(&system.poller);
+                self.system = Some(system);
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -197,9 +236,7 @@ type Watched = (Option<Py<PyAny>>, Option<Py<PyAny>>);
 impl Loop {
     #[new]
     fn new() -> PyResult<Self> {
-        let system = System { poller: Poller::new()?, alarm: Alarm::new()? };
-        system.poller.watch(system.alarm.as_fd().as_raw_fd(), 0, READ)?;
-        let state = State { system: Some(Arc::new(system)), ..State::default() };
+        let state = State { system: Some(System::new()?), ..State::default() };
         Ok(Self {
             state: Protected::new(state),
             flags: AtomicU8::new(0),

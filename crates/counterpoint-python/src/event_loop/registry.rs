@@ -90,16 +90,24 @@ impl Registry {
     }
 
     /// Takes the reader or writer of `fd` away.
-    pub fn remove(&mut self, poller: &Poller, fd: RawFd, what: u32) -> Option<Watcher> {
+    pub fn remove(&mut self, poller: Option<&Poller>, fd: RawFd, what: u32) -> Option<Watcher> {
         let slot = self.slots.get_mut(usize::try_from(fd).ok()?)?;
         let watcher = slot.place(what).take();
         let wanted = slot.wanted();
         if watcher.is_some() && slot.watched != wanted {
             // The kernel does not know a descriptor that was closed: nothing to take away then.
-            let _ = poller.watch(fd, slot.watched, wanted);
+            let _ = poller.map(|poller| poller.watch(fd, slot.watched, wanted));
             slot.watched = wanted;
         }
         watcher
+    }
+
+    /// Has a new poller watch what the one before did.
+    pub fn watch_again(&self, poller: &Poller) {
+        for (fd, slot) in self.watched() {
+            // One that was closed meanwhile is watched no more.
+            let _ = poller.watch(fd, 0, slot.watched);
+        }
     }
 
     /// Tells who watches for what happened.

@@ -264,7 +264,9 @@ unsafe fn number(object: *mut PyObject, name: &str) -> Option<f64> {
     // SAFETY: the caller's promise.
     unsafe {
         if object == ffi::Py_None() {
-            return refuse_time(format!("{name} must not be None"));
+            // The words are asyncio's.
+            let verb = if name == "when" { "cannot" } else { "must not" };
+            return refuse_time(format!("{name} {verb} be None"));
         }
         let value = ffi::PyFloat_AsDouble(object);
         if value == -1.0 && !ffi::PyErr_Occurred().is_null() {
