@@ -141,8 +141,8 @@ async def _turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-class Recorder(asyncio.Protocol):
-    """A protocol that keeps what it is told."""
+class Notes(asyncio.BaseProtocol):
+    """Keeps what a protocol is told, of whatever kind it is."""
 
     def __init__(self) -> None:
         self.transport: Any = None
@@ -153,10 +153,6 @@ class Recorder(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.events.append("connection_made")
         self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.events.append("data_received")
-        self.data += data
 
     def eof_received(self) -> bool | None:
         self.events.append("eof_received")
@@ -171,6 +167,14 @@ class Recorder(asyncio.Protocol):
     def connection_lost(self, exc: BaseException | None) -> None:
         self.events.append("connection_lost")
         self.lost.append(exc)
+
+
+class Recorder(Notes, asyncio.Protocol):
+    """A protocol that keeps what it is told."""
+
+    def data_received(self, data: bytes) -> None:
+        self.events.append("data_received")
+        self.data += data
 
 
 class Echo(Recorder):

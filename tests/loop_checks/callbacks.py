@@ -7,7 +7,7 @@ import contextlib
 import socket
 from typing import Any
 
-from tests.loop_checks.arena import HOST, Arena, Check, Echo, Made, Recorder
+from tests.loop_checks.arena import HOST, Arena, Check, Echo, Made, Notes, Recorder
 
 BIG = 8 << 20
 
@@ -34,11 +34,11 @@ class Filling(Recorder):
         self.transport.write(b"x" * BIG)
 
 
-class Buffered(asyncio.BufferedProtocol, Recorder):
+class Buffered(Notes, asyncio.BufferedProtocol):
     """Reads into a buffer of its own."""
 
     def __init__(self) -> None:
-        Recorder.__init__(self)
+        super().__init__()
         self.buffer = bytearray(1_000)
 
     def get_buffer(self, sizehint: int) -> bytearray:

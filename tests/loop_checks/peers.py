@@ -41,7 +41,7 @@ def resets(arena: Arena) -> None:
         reset(peer)
         arena.until(lambda: made.last.lost)
         assert isinstance(made.last.lost[0], ConnectionError), made.last.lost
-    assert arena.handled == []
+    assert arena.handled == [], arena.contexts
     _lives(arena, server)
     _end(arena, server, made)
 
@@ -56,7 +56,7 @@ def resets_before_accept(arena: Arena) -> None:
         reset(peer)
     _lives(arena, server)
     _end(arena, server, made)
-    assert arena.handled == []
+    assert arena.handled == [], arena.contexts
 
 
 class Filling(Recorder):
@@ -79,7 +79,7 @@ def resets_while_written_to(arena: Arena) -> None:
     assert isinstance(made.last.lost[0], ConnectionError), made.last.lost
     arena.loop.call_soon(made.last.transport.write, b"late")
     arena.run(asyncio.sleep(0.001))
-    assert arena.handled == []
+    assert arena.handled == [], arena.contexts
     _end(arena, server, made)
 
 
@@ -184,7 +184,7 @@ def unreachable_datagram(arena: Arena) -> None:
 
     arena.run(main())
     assert {type(error) for error in seen} == {ConnectionRefusedError}
-    assert arena.handled == []
+    assert arena.handled == [], arena.contexts
 
 
 ALL = {

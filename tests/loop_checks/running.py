@@ -59,7 +59,7 @@ def verdict(loop: str, check: str, patience: float = DEADLINE) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=LIMIT,
+            timeout=min(LIMIT, 5 + 3 * patience),
             env=environment,
             check=False,
         )
