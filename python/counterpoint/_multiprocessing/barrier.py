@@ -28,6 +28,8 @@ class Barrier(threading.Barrier):
     0
     """
 
+    _numbers: _Numbers
+
     def __init__(
         self,
         parties: int,
@@ -80,6 +82,7 @@ class _Numbers(Shared):
     """
 
     __slots__ = ("_file",)
+    _file: int
 
     def __new__(cls, *, _fd: int | None = None) -> Self:
         self = super().__new__(cls)
