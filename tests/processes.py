@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from counterpoint._process import executor
 from counterpoint._worker import zygotes
-from counterpoint._worker.spares import NAME
+from counterpoint._worker.spares import NAME, PROBE
 from tests.support import DEADLINE, eventually
 
 METHODS = ("fork", "spawn", "forkserver")
@@ -133,7 +133,7 @@ def state_of(pid: int) -> str:
 
 
 def descendants(root: int) -> set[int]:
-    """All processes below one, whatever their state, but for the zygote's spares."""
+    """All processes below one, whatever their state, but for the zygote's spares and probes."""
     parents: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -141,7 +141,7 @@ def descendants(root: int) -> set[int]:
                 text = Path(f"/proc/{entry}/stat").read_text()
             except OSError:
                 continue
-            if f"({NAME})" in text:
+            if f"({NAME})" in text or f"({PROBE})" in text:
                 continue
             parent = int(text[text.rindex(")") + 2 :].split()[1])
             parents.setdefault(parent, []).append(int(entry))

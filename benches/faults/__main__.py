@@ -31,6 +31,9 @@ if __name__ == "__main__":
     print("VERDICT", verdict, flush=True)
 """
 
+# Of these the program does not live to say how they went.
+ENDED_BY_CTRL_C = ("interrupted", "interrupted_once")
+
 NO_SHM = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c")
 
 
@@ -150,7 +153,7 @@ def conclude(case: str, said: list[str], hung: bool, left: int, marks: int) -> t
         return "hang", text if said else ""
     if case == "exit_with_work" and verdict == "correct" and marks < 30:
         return "task lost", f"{30 - marks} of 30 tasks were not run"
-    if case == "interrupted" and not said:
+    if case in ENDED_BY_CTRL_C and not said:
         verdict, text = "correct", ""
     if left and verdict == "correct" and case != "child_left":
         return "left behind", f"{left} processes"

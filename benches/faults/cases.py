@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -219,17 +221,56 @@ def replaced(name: str) -> None:
         unharmed(bystanders(pool, 40))
 
 
+@case("16", "the same, and the executor is garbage-collected")
+def collected(name: str) -> None:
+    pool = make(name, max_tasks=2)
+    tickets = bystanders(pool, 40)
+    del pool
+    gc.collect()
+    unharmed(tickets)
+
+
+def press(times: int, every: float = 1.5) -> None:
+    """Ctrl-C, as at a terminal: everybody in front is told."""
+
+    def presses() -> None:
+        for _ in range(times):
+            time.sleep(every)
+            os.killpg(0, signal.SIGINT)
+
+    threading.Thread(target=presses, daemon=True).start()
+
+
+@case("17", "Ctrl-C while idle, which the program catches")
+def interrupted_idle(name: str, times: int = 1) -> None:
+    with goes_on(name):
+        press(times, 0.5)
+        for _ in range(times):
+            try:
+                time.sleep(20)
+            except KeyboardInterrupt:
+                continue
+            raise NotMade("no interrupt arrived")
+
+
+@case("17", "the same twice")
+def interrupted_idle_twice(name: str) -> None:
+    interrupted_idle(name, 2)
+
+
+@case("17", "Ctrl-C while busy")
+def interrupted_once(name: str) -> None:
+    pool = make(name)
+    tickets = [pool.submit(time.sleep, 1000) for _ in range(4)]
+    press(1)
+    tickets[0]()
+
+
 @case("17", "Ctrl-C twice while busy")
 def interrupted(name: str) -> None:
     pool = make(name)
     tickets = [pool.submit(time.sleep, 1000) for _ in range(4)]
-
-    def press() -> None:
-        for _ in range(2):
-            time.sleep(1.5)
-            os.killpg(0, signal.SIGINT)
-
-    threading.Thread(target=press, daemon=True).start()
+    press(2)
     try:
         tickets[0]()
     except BaseException as error:
@@ -244,6 +285,14 @@ def bad_initializer(name: str) -> None:
         if not isinstance(outcome(ticket), BaseException):
             raise TaskLost("a task ran in a worker that was not set up")
     pool.stop()
+
+
+@case("18", "an initializer that hangs in one worker")
+def hanging_initializer(name: str) -> None:
+    pool = make(name, initializer=tasks.hang_once)
+    unharmed(bystanders(pool, 30))
+    # The one that hangs is at nobody's work.
+    pool.stop(cancel=True)
 
 
 @case("19", "a fork of the parent while busy")
@@ -304,6 +353,31 @@ def child_left(name: str) -> None:
 def no_shm(name: str) -> None:
     if os.access("/dev/shm", os.W_OK):
         raise NotMade("takes the right to make a mount namespace")
+    with goes_on(name) as pool:
+        unharmed(bystanders(pool))
+
+
+@case("23", "a small limit of descriptors", limit=60.0)
+def few_descriptors(name: str) -> None:
+    """An error or the answers, whatever the limit, and all is well without it."""
+    # What it imports is not what the limit is about.
+    pool = make(name)
+    unharmed(bystanders(pool, 4))
+    pool.stop()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for room in (0, 5, 10, 15, 20, 30, 40):
+        used = max(map(int, os.listdir("/proc/self/fd"))) + 1
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + room, hard))
+        try:
+            pool = make(name)
+            answers = [outcome(ticket) for ticket in bystanders(pool, 10)]
+            pool.stop()
+        except Exception as error:
+            answers = [error]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        wrong = [a for n, a in enumerate(answers) if not isinstance(a, Exception) and a != n * n]
+        if wrong:
+            raise TaskLost(f"with {room} descriptors: {wrong[0]!r}")
     with goes_on(name) as pool:
         unharmed(bystanders(pool))
 

@@ -22,9 +22,15 @@ each pool in a program of its own, among tasks that have no part in it, with a t
 - *task lost*: a task without fault failed, was never run, or gave a wrong answer;
 - *pool lost*: afterwards the pool did no work any more;
 - *hang*: the program did not come to its end within the limit (25 s; 120 s for 100,000 tasks, 60 s
-  for the storm; a pool without time limits hangs by definition when a task is stopped for ever);
+  for the storm and the limit of descriptors; a pool without time limits hangs by definition when a
+  task is stopped for ever);
 - *left behind*: processes were left after the program's end;
 - –: the pool has no such option, or the fault cannot be brought about on the machine of the run.
+
+The storm is one of 3,000 tasks and a kill every 20 ms, for all alike: most pools are lost at its
+first kills, and those that start a process anew after each would take many minutes for more. The
+one that `counterpoint` has to survive, 100,000 tasks and a kill every few milliseconds, is a test:
+`tests/faults/test_pool_faults_storm.py`.
 """
 
 

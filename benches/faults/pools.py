@@ -155,7 +155,8 @@ class Joblib(Pool):
 
 
 class Mpire(Pool):
-    options = {"max_tasks": "worker_lifespan", "initializer": "worker_init"}
+    # Its worker_lifespan is for its maps alone.
+    options = {"initializer": "worker_init"}
 
     def create(self, workers: int, options: dict[str, Any]) -> Any:
         import mpire

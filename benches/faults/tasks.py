@@ -29,6 +29,15 @@ def raise_plain(*_: Any) -> None:
     raise Odd("on purpose")
 
 
+def hang_once(*_: Any) -> None:
+    """In the first process that gets here; in no other."""
+    try:
+        Path(os.environ["COUNTERPOINT_DIRECTORY"], "hangs").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    time.sleep(1000)
+
+
 def raise_odd() -> None:
     raise OnlyThere("made", "there")
 

@@ -16,7 +16,7 @@ from benches.vs.process_libraries import Hosted
 from benches.vs.series import Series
 
 KIND = "ProcessPool"
-# Others start an interpreter for each worker.
+# Of others, so many workers take long to start, and much memory.
 CHEAP_STARTERS = (OURS, STDLIB, "multiprocessing.Pool")
 CHEAP_WORKERS = 8
 # Where nobody does anything, the ratio is to be one.

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from benches.vs.case import Demand
+from benches.vs.cases.processes import CASES
 from benches.vs.libraries import OURS, STDLIB
 from benches.vs.measure import Column, Row
+from benches.vs.process_libraries import UNCHUNKED
 from benches.vs.series import Series
 
 NONE = "–"
+CHUNKED = tuple(case.name for case in CASES if case.kind == "ChunkedProcessPool")
 HEAD = ("", OURS, STDLIB, "ratio", "by CPU", "wanted", "verdict", "others")
 
 
@@ -50,7 +53,6 @@ def row_cells(row: Row) -> tuple[str, ...]:
         for name, column in row.measured().items()
         if name not in (OURS, STDLIB)
     ]
-    wanted = [f"≥ {times(d.times)}{'' if d.than == STDLIB else ' ' + d.than}" for d in row.demands]
     verdicts = [verdict(row, demand) for demand in row.demands]
     return (
         row.title,
@@ -58,10 +60,35 @@ def row_cells(row: Row) -> tuple[str, ...]:
         cell(row.columns.get(STDLIB), row.unit),
         times(row.ratio(STDLIB)),
         times(row.cpu_ratio(STDLIB)),
-        ", ".join(wanted) or NONE,
+        wanted_of(row.demands),
         ", ".join(verdicts) or NONE,
         ", ".join(others) or NONE,
     )
+
+
+def wanted_of(demands: Sequence[Demand]) -> str:
+    """What is asked for; of the standard library where nothing else is named."""
+    return ", ".join(f"≥ {compared(d.times, d.than)}" for d in demands) or NONE
+
+
+def compared(ratio: float | None, than: str) -> str:
+    return times(ratio) if than == STDLIB else f"{times(ratio)} {than}"
+
+
+def reached(row: Row) -> str:
+    """The ratio to the standard library and to whatever else a demand names; missed ones marked."""
+    demands = {demand.than: demand for demand in row.demands}
+    compares = [STDLIB, *(than for than in demands if than != STDLIB)]
+    found = []
+    for than in compares:
+        ratio = row.ratio(than)
+        if ratio is None and than not in demands and len(compares) > 1:
+            continue
+        text = compared(ratio, than)
+        judged = row.verdict(demands[than]) if than in demands else "pass"
+        missed = {"FAIL": f"**{text} (missed)**", "close": f"**{text} (close)**"}
+        found.append(missed.get(judged, text))
+    return ", ".join(found)
 
 
 def verdict(row: Row, demand: Demand) -> str:
@@ -94,8 +121,8 @@ def losses(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """The demands that are not met, or that nothing was measured for."""
+def failures(rows: Sequence[Row], close: bool = False) -> list[str]:
+    """The demands that are not met, or that nothing was measured for; with those that are close."""
     found = []
     for row in rows:
         ours = row.columns.get(OURS, Column(error="not measured"))
@@ -103,7 +130,39 @@ def failures(rows: Sequence[Row]) -> list[str]:
             found.append(f"{row.name}: {ours.error}")
             continue
         for demand in row.demands:
-            if row.verdict(demand) == "FAIL":
-                got, wanted = times(row.ratio(demand.than)), times(demand.times)
-                found.append(f"{row.name}: {got} of {demand.than}, wanted {wanted}")
+            judged = row.verdict(demand)
+            if judged == "FAIL" or (judged == "close" and close):
+                found.append(f"{row.name}: {shortfall(row, demand)}")
+    return found
+
+
+def shortfall(row: Row, demand: Demand) -> str:
+    """By how much a demand is missed."""
+    ratio = row.ratio(demand.than) or 0.0
+    text = f"{times(ratio)} of {demand.than}, wanted {times(demand.times)}: "
+    text += f"{1 - ratio / demand.times:.1%} short"
+    return f"{text} (close)" if row.verdict(demand) == "close" else text
+
+
+def unmeasured(rows: Sequence[Row], libraries: Collection[str]) -> list[str]:
+    """The columns of a case that failed, and those that some process pools have not at all."""
+    found = []
+    for row in rows:
+        failed = {name: column for name, column in row.columns.items() if not column.samples}
+        found += [f"{row.name}: {name}: {column.error}" for name, column in failed.items()]
+        if row.name in CHUNKED:
+            left_out = [name for name in UNCHUNKED if name in libraries and name not in row.columns]
+            found += [f"{row.name}: {name}: its map has no chunks" for name in left_out]
+    return found
+
+
+def gaps(series: Series) -> list[str]:
+    """Where a library has no value: what was noted then, or that it was not tried."""
+    found = list(dict.fromkeys(series.notes))
+    for name in series.columns:
+        has = series.medians(name)
+        missing = [x for x in series.xs() if x not in has]
+        missing = [x for x in missing if not any(n.startswith(f"{name} at {x}:") for n in found)]
+        if missing:
+            found.append(f"{name} at {', '.join(f'{x:,}' for x in missing)}: not tried")
     return found

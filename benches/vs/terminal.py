@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from benches.vs.results import Results
-from benches.vs.tables import HEAD, failures, losses, row_cells, series_cells
+from benches.vs.tables import HEAD, failures, gaps, losses, row_cells, series_cells, unmeasured
 
 
 def print_results(results: Results) -> None:
@@ -18,10 +18,11 @@ def print_results(results: Results) -> None:
     for series in results.series:
         head, lines = series_cells(series)
         print_table(f"{series.title}, each", head, lines)
-        for note in series.notes:
+        for note in gaps(series):
             print(f"  {note}")
     print_list("Losses", losses(results.rows))
-    print_list("Demands that are not met", failures(results.rows))
+    print_list("Demands that are not met", failures(results.rows, close=True))
+    print_list("Not measured", unmeasured(results.rows, results.meta["libraries"]))
 
 
 def print_list(title: str, sentences: Sequence[str]) -> None:

@@ -55,7 +55,8 @@ _LOCKS = ("Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event"
 _QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue", "ShutDown")
 _FUTURES = ("Future", "wait", "as_completed")
 _POOLS = ("ThreadPoolExecutor",)
-# Not `get_context`: the stdlib's ProcessPoolExecutor asks a context for the stdlib's own queues.
+# Not `get_context`: the stdlib's ProcessPoolExecutor and Pool ask a context for the stdlib's own
+# queues, into whose insides they reach.
 _MULTIPROCESSING = (
     "Array",
     "Barrier",
@@ -130,9 +131,12 @@ def install(
             `as_completed`.
         asyncio: the event loops that `asyncio.run()` and `asyncio.new_event_loop()` make, and
             `asyncio.SelectorEventLoop` and `EventLoop`. Costs nothing until asyncio is imported.
-        multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. A
-            context, as from `multiprocessing.get_context`, goes on making the stdlib's. Not without
-            being asked for.
+        multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. Only
+            if it is asked for: `Pool` does not fork this process, so its workers do not have what
+            was changed in it since it began; and a queue has no pipe (`_reader`, `_writer`) to
+            poll. A context, as from `multiprocessing.get_context`, and the modules below
+            `multiprocessing` go on giving the stdlib's, on which the stdlib itself relies; those
+            of `counterpoint.multiprocessing.get_context` give ours.
 
     Existing objects, and names that a module imported before, stay what they were. A forked child
     inherits the installation; a spawned one starts without. Safe to call from several threads.

@@ -199,8 +199,18 @@ def test_5_the_kernel_kills_for_want_of_memory(small_group: Path) -> None:
     with ProcessPoolExecutor(1, initializer=join_group, initargs=(str(small_group),)) as pool:
         victim = pool.submit(devour)
         behind = [pool.submit(square, number) for number in range(20)]
-        assert crashed(victim).exitcode == -signal.SIGKILL
+        error = crashed(victim)
+        assert error.exitcode == -signal.SIGKILL
+        assert error.oom == kernel_counts(small_group)
         assert [future.result(DEADLINE) for future in behind] == [n * n for n in range(20)]
+        # What it did is not blamed for what others do, in the same group.
+        for _ in range(2):
+            assert not crashed(pool.submit(die)).oom
+
+
+def kernel_counts(group: Path) -> bool:
+    """Whether the kernel counts what it kills: since Linux 4.13."""
+    return "oom_kill " in (group / "memory.oom_control").read_text()
 
 
 def test_6_os_exit_in_a_task() -> None:

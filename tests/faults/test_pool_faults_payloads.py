@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +44,17 @@ class RaisesWhenUnpickled:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return raise_it, (self.error("on the way in"),)
+
+
+class WantsANumber:
+    """Unpickled without any code of Python's."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, ("no number",)
+
+
+def notes_of(error: BaseException | None) -> str:
+    return "\n".join(getattr(error, "__notes__", ()))
 
 
 class ExitsWhenUnpickled:
@@ -94,10 +109,53 @@ def test_9_the_error_names_the_argument() -> None:
 @pytest.mark.parametrize("error", [Odd, SystemExit, KeyboardInterrupt])
 def test_10_an_argument_whose_unpickling_raises(error: type[BaseException]) -> None:
     with ProcessPoolExecutor(1) as pool:
-        assert isinstance(
-            pool.submit(identity, RaisesWhenUnpickled(error)).exception(DEADLINE), error
+        raised = pool.submit(identity, RaisesWhenUnpickled(error)).exception(DEADLINE)
+        assert isinstance(raised, error)
+        assert notes_of(raised) == (
+            "this was raised while unpickling the arguments of a call of 'identity', "
+            f"by {__name__}.raise_it"
         )
         still_works(pool)
+
+
+def test_10_the_error_names_what_was_unpickled() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        error = pool.submit(identity, [1, WantsANumber()]).exception(DEADLINE)
+        assert isinstance(error, ValueError)
+        assert notes_of(error) == (
+            "this was raised while unpickling the arguments of a call of 'identity', "
+            "whose pickle names builtins.int"
+        )
+        # A function that is sent by value is in the same pickle.
+        error = pool.submit(lambda _: None, WantsANumber()).exception(DEADLINE)
+        assert isinstance(error, ValueError)
+        assert notes_of(error).startswith("this was raised while unpickling a call, whose pickle")
+        error = next(iter_error(pool.map(identity, [WantsANumber()] * 100, timeout=DEADLINE)))
+        assert "unpickling a call, whose pickle names" in notes_of(error)
+
+
+def iter_error(results: Iterator[Any]) -> Iterator[BaseException]:
+    try:
+        list(results)
+    except Exception as error:
+        yield error
+
+
+def test_10_a_function_whose_module_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text(
+        f"import os\nif os.getpid() != {os.getpid()}:\n    raise LookupError\ndef f(): pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("only_here")
+    with ProcessPoolExecutor(1, initializer=sys.path.append, initargs=(str(tmp_path),)) as pool:
+        error = pool.submit(module.f).exception(DEADLINE)
+        assert isinstance(error, LookupError)
+        assert notes_of(error) == (
+            "this was raised while unpickling the function of a call, by module only_here"
+        )
+    del sys.modules["only_here"]
 
 
 def test_10_an_argument_whose_unpickling_exits() -> None:
@@ -135,7 +193,26 @@ def test_12_a_result_that_cannot_be_unpickled_here(error: type[BaseException]) -
         future = pool.submit(RaisesWhenUnpickled, error)
         for _ in range(2):
             assert isinstance(future.exception(DEADLINE), error)
+        assert notes_of(future.exception()) == (
+            "this was raised while unpickling the result of a call of 'RaisesWhenUnpickled', "
+            f"by {__name__}.raise_it"
+        )
         still_works(pool)
+
+
+def test_12_the_error_names_what_was_unpickled() -> None:
+    with ProcessPoolExecutor(1) as pool:
+        error = pool.submit(WantsANumber).exception(DEADLINE)
+        assert isinstance(error, ValueError)
+        assert notes_of(error) == (
+            "this was raised while unpickling the result of a call of 'WantsANumber', "
+            "whose pickle names builtins.int"
+        )
+        future = pool.options(name="number").submit(lambda: WantsANumber())
+        assert "the result of the task 'number'" in notes_of(future.exception(DEADLINE))
+        assert "the result of a task" in notes_of(
+            pool.submit(lambda: WantsANumber()).exception(DEADLINE)
+        )
 
 
 def test_12_with_a_callback_it_is_the_courier_that_meets_it() -> None:

@@ -22,7 +22,7 @@ from benches.vs.measure import Column, Effort, Row, contenders, measure, rounded
 from benches.vs.process_libraries import Hosted
 from benches.vs.results import Results, load
 from benches.vs.series import Series
-from benches.vs.tables import quantity
+from benches.vs.tables import failures, gaps, quantity, reached, unmeasured, wanted_of
 
 BRIEF = Effort(rounds=2, cpu_ms=0.01, wall_ms=0.01)
 BOTH = [STDLIB, "ours"]
@@ -203,6 +203,8 @@ def results() -> Results:
     for x in (100, 1000):
         series.add(OURS, x, 10.0 * x)
         series.add(STDLIB, x, 30.0 * x)
+    series.add(OURS, 10_000, 1e5)
+    series.notes = ["ours at 5: gone", "ours at 5: gone"]
     meta = {
         "tag": "cp313",
         "python": "3.13.0",
@@ -214,8 +216,13 @@ def results() -> Results:
         "libraries": {STDLIB: "3.13.0"},
         "notes": ["janus is left out: gone"],
     }
-    rows = [row_of([10.0], [30.0]), row_of([10.0], [8.0])]
+    rows = [row_of([10.0], [30.0]), row_of([10.0], [8.0]), row_of([100.0], [199.0])]
+    rows[0].demands += (Demand(1, "floor"), Demand(3, BEST_PEER))
+    rows[0].columns |= {name: Column(n=1, samples=[t]) for name, t in (("floor", 9.0), ("p", 30.0))}
+    rows[0].columns["gone"] = Column(n=1, error="OSError: out of tea")
+    rows[0].extra = ("floor",)
     rows[1].name = rows[1].title = "lost"
+    rows[2].name = rows[2].title = "nearly"
     return Results(meta, rows, [series])
 
 
@@ -230,8 +237,16 @@ def test_page_shows_misses_losses_and_charts(tmp_path: Path) -> None:
     page = tmp_path / "benchmarks.md"
     write_page(page, [results()])
     text = page.read_text()
-    assert "| title | ≥ 2.00× | 3.00× |" in text
+    wanted, found = "≥ 2.00×, ≥ 1.00× floor, ≥ 3.00× the best peer", "3.00×"
+    line = f"| title | {wanted} | {found}, **0.90× floor (missed)**, 3.00× the best peer |"
+    assert line in text
     assert "| lost | ≥ 2.00× | **0.80× (missed)** |" in text
+    assert "| nearly | ≥ 2.00× | **1.99× (close)** |" in text
+    assert "- lost: 0.80× of stdlib, wanted 2.00×: 60.0% short\n" in text
+    assert "- nearly: 1.99× of stdlib, wanted 2.00×: 0.5% short (close)\n" in text
+    assert "Not measured:\n\n- name: gone: OSError: out of tea\n" in text
+    assert "- stdlib at 10,000: not tried\n" in text
+    assert text.count("- ours at 5: gone\n") == 1
     assert "- lost: stdlib is 1.25× faster." in text
     assert "janus is left out: gone" in text
     assert "| 1,000 | 10 µs | 30 µs | 3.00× |" in text
@@ -249,10 +264,46 @@ def test_readme_table_is_replaced(tmp_path: Path) -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| title | ≥ 2.00× | 3.00× |" in text
+    assert line_of(text, "title").endswith("3.00× the best peer |")
     readme.write_text("no markers")
     with pytest.raises(ValueError, match="has no lines"):
         write_readme(readme, [results()])
+
+
+def line_of(text: str, title: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(f"| {title} |"))
+
+
+def test_what_is_close_is_told_and_no_failure() -> None:
+    rows = results().rows
+    assert [line.partition(":")[0] for line in failures(rows)] == ["name", "lost"]
+    assert [line.partition(":")[0] for line in failures(rows, True)] == ["name", "lost", "nearly"]
+
+
+def test_a_demand_of_somebody_else_stands_beside_the_ratio_to_the_standard_library() -> None:
+    row = row_of([10.0], [30.0])
+    row.demands = (Demand(1, BEST_PEER),)
+    row.columns["peer"] = Column(n=1, samples=[20.0])
+    assert (wanted_of(row.demands), reached(row)) == (
+        "≥ 1.00× the best peer",
+        "3.00×, 2.00× the best peer",
+    )
+    row.demands = ()
+    assert (wanted_of(row.demands), reached(row)) == ("–", "3.00×")
+
+
+def test_who_is_left_out_is_named() -> None:
+    row = row_of([10.0], [30.0])
+    row.name = "process-map"
+    everybody = [STDLIB, "deadpool-executor"]
+    assert unmeasured([row], everybody) == ["process-map: deadpool-executor: its map has no chunks"]
+    assert unmeasured([row], [STDLIB]) == []
+    series = Series("process-workers", "title", "workers", "ns")
+    for name, numbers in ((OURS, (1, 64)), ("loky", (1,))):
+        for number in numbers:
+            series.add(name, number, 1.0)
+    (gap,) = gaps(series)
+    assert gap == "loky at 64: not tried"
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

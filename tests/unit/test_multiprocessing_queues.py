@@ -152,8 +152,9 @@ def test_a_bounded_queue_is_full_and_empty() -> None:
             empty()
     with pytest.raises(stdlib_queue.Empty):
         queue.get_many(3, timeout=0.01)
-    with pytest.raises(ValueError, match="max must be"):
-        queue.get_many(0)
+    for most in (0, -1):
+        with pytest.raises(ValueError, match=f"^max must be at least 1, not {most}$"):
+            queue.get_many(most)
 
 
 def test_any_number_is_put_without_a_consumer() -> None:

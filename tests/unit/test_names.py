@@ -47,8 +47,10 @@ def test_a_future_has_the_name_that_options_gave() -> None:
         named: Any = pool.options(name="named").submit(int)
         plain = pool.submit(int)
         assert named.name == "named"
-        assert not hasattr(plain, "name")
+        assert plain.name is None
+        assert "name" not in repr(plain)
         assert named.result(DEADLINE) == plain.result(DEADLINE) == 0
+    assert futures.Future().name is None
 
 
 def test_importing_the_three_modules_imports_no_more_than_it_must() -> None:

@@ -6,10 +6,14 @@ import faulthandler
 import os
 import pickle
 import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from counterpoint._process import diagnosis
+from counterpoint._process import diagnosis, groups
 from counterpoint._process.errors import WorkerCrashed
 from counterpoint._process.executor import ProcessPoolExecutor
 from counterpoint._process.sharing import share
@@ -99,20 +103,49 @@ def test_a_fatal_signal_leaves_a_dump() -> None:
 
 
 def test_a_kill_of_the_kernel_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    kills = 10
-    monkeypatch.setattr(diagnosis, "_oom_kills", lambda: kills)
+    kills = diagnosis.kills().number
+    monkeypatch.setattr(diagnosis, "kills_by", lambda _: kills)
     with ProcessPoolExecutor(1) as pool:
         assert not crash_of(pool, be_killed, signal.SIGKILL).oom
-        kills = 11
+        # The worker has told how many there were before it.
+        pool.submit(os.getpid).result(DEADLINE)
+        kills += 1
         error = crash_of(pool, be_killed, signal.SIGKILL)
         assert error.oom
         assert "out-of-memory killer" in str(error)
         assert not crash_of(pool, be_killed, signal.SIGKILL).oom
 
 
-def test_the_kernel_counts_its_kills() -> None:
-    assert diagnosis._oom_kills() >= 0
-    assert not diagnosis.OomWatch().claim()
+def test_each_kill_explains_one_death(tmp_path: Path) -> None:
+    """By counter, from the one on that a worker has seen when it was set up."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for path in (first, second):
+        path.write_text("low 3\noom_kill 5\noom_kill_group 0\n")
+    five, elsewhere = groups.Kills(str(first), 5), groups.Kills(str(second), 5)
+    watch = diagnosis.OomWatch()
+    assert not watch.claim(five)
+    first.write_text("oom_kill 7\n")
+    assert not watch.claim(elsewhere)
+    assert not watch.claim(groups.Kills(str(first), 7))
+    assert [watch.claim(five) for _ in range(3)] == [True, True, False]
+    first.unlink()
+    assert not watch.claim(five)
+    assert not watch.claim(None)
+
+
+def test_a_group_is_told_as_it_is() -> None:
+    here = groups.kills()
+    assert here.number >= 0
+    assert groups.Kills.unpack(here.pack()) == here
+    for nonsense in (b"", b"5", b"x /proc/vmstat", b"5 /etc/passwd", b"5 /sys/fs/cgroup/../x"):
+        assert groups.Kills.unpack(nonsense) is None
+    dump = diagnosis.Dump()
+    assert dump.kills() is None
+    diagnosis.keep_dump(dump.fd)
+    diagnosis.note_kills(dump.fd)
+    os.write(dump.fd, b"crashed")
+    assert dump.kills() == groups.kills()
+    assert dump.read() == "crashed"
 
 
 def test_statistics_are_those_of_each_worker() -> None:
@@ -128,11 +161,50 @@ def test_statistics_are_those_of_each_worker() -> None:
         assert worker.bytes_out > 0
         assert worker.memory > 0
         assert worker.cpu_time >= 0
+        pool.submit(burn, 0.2).result(DEADLINE)
+        (worker,) = pool.statistics().each_worker
+        # The kernel counts it in hundredths.
+        assert 0.18 <= worker.cpu_time < DEADLINE
+        assert worker.busy >= 0.2
         assert worker.busy > 0
         assert (statistics.crashes, statistics.restarts) == (1, 1)
         assert sum(count for _, count in statistics.run_histogram) == 5
         assert sum(count for _, count in statistics.queue_histogram) == 5
         assert 0 < statistics.utilisation <= 1
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, pickle.PickleBuffer], ids=lambda k: k.__name__)
+def test_large_buffers_are_counted_where_they_arrive_and_leave(kind: Callable[..., Any]) -> None:
+    size = 1 << 20
+    with ProcessPoolExecutor(1) as pool:
+        before = counted(pool)
+        large = kind(bytearray(size))
+        assert pool.submit(length, large).result(DEADLINE) == size
+        came, went = counted(pool)
+        assert size <= came - before[0] < 2 * size
+        assert went - before[1] < 1000
+        pool.submit(bytearray, size).result(DEADLINE)
+        assert size <= counted(pool)[1] - went < 2 * size
+        # Many small parts make one large record.
+        came, _ = counted(pool)
+        pool.submit(len, list(range(1 << 18))).result(DEADLINE)
+        assert 1 << 18 <= counted(pool)[0] - came < 2 << 20
+
+
+def length(value: Any) -> int:
+    return memoryview(value).nbytes
+
+
+def counted(pool: ProcessPoolExecutor) -> tuple[int, int]:
+    pool.submit(os.getpid).result(DEADLINE)
+    (worker,) = pool.statistics().each_worker
+    return worker.bytes_in, worker.bytes_out
+
+
+def burn(seconds: float) -> None:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def test_pools_nest() -> None:

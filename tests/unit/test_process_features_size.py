@@ -167,6 +167,7 @@ def test_what_the_first_worker_imported_the_next_one_has() -> None:
         {"min_workers": -1},
         {"idle_timeout": -1},
         {"max_memory_per_worker": 0},
+        {"cpu_affinity": []},
         {"cpu_affinity": [()]},
         {"cpu_affinity": [100_000]},
     ],
@@ -174,6 +175,11 @@ def test_what_the_first_worker_imported_the_next_one_has() -> None:
 def test_nonsense_is_refused(arguments: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(arguments))):
         ProcessPoolExecutor(2, **arguments)
+
+
+def test_affinity_is_for_each_worker() -> None:
+    with pytest.raises(TypeError, match=r"^cpu_affinity must have a CPU, or CPUs, for each worker"):
+        ProcessPoolExecutor(2, cpu_affinity=0)  # type: ignore[arg-type]  # that is the point
 
 
 def test_a_finalizer_must_be_callable() -> None:

@@ -335,6 +335,8 @@ class TestOptions:
         future = pool.options(name="parse").submit(square, 2)
         assert future.name == "parse"
         assert future.result(DEADLINE) == 4
+        assert pool.submit(square, 2).name is None
+        assert pool.options(priority=1).submit(square, 2).name is None
 
 
 def flaky(path: str, succeed_at: int) -> int:

@@ -68,6 +68,8 @@ impl<N: Notify, K> PoolState<N, K> {
                 station.ready();
                 self.stillborn = Stillborn::default();
             }
+            // It was set up: to believe this would cost all the others theirs.
+            Event::Unfit(_) if station.was_ready => return false,
             Event::Unfit(error) => {
                 // Its end is no crash; what it was to run goes back until the courier decides.
                 station.kill();

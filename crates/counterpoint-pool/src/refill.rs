@@ -41,6 +41,11 @@ impl<N: Notify, K> PoolState<N, K> {
         }
     }
 
+    /// What a worker is told of a function, if that has this number.
+    pub fn definition(&self, function: u32) -> Option<Arc<[u8]>> {
+        (self.definitions)(function)
+    }
+
     /// Whether more jobs wait than workers are on their way.
     fn is_short(&self) -> bool {
         let starting = self.stations.iter().filter(|station| station.stage == Stage::Starting);

@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 mod lookout;
+mod nonsense;
 mod speech;
 
 /// Nobody but threads waits here.

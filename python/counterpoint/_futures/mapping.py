@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from concurrent.futures import Executor
 from concurrent.futures import Future as _StdlibFuture
@@ -27,8 +28,18 @@ if TYPE_CHECKING:
         def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
             """As an executor's."""
 
+    Refill = Callable[[_StdlibFuture[T]], Iterable[Future[T]]]
 
-__all__ = ["map_calls"]
+
+__all__ = [
+    "check_buffer",
+    "find_bar",
+    "length_of",
+    "map_calls",
+    "owner_of",
+    "take_all",
+    "with_bar",
+]
 
 
 def map_calls(
@@ -41,25 +52,42 @@ def map_calls(
     progress: bool,
 ) -> Generator[T, None, None]:
     """Submits now, yields later."""
+    check_buffer(buffersize)
+    bar = find_bar() if progress else None
+    end = None if timeout is None else timeout + time.monotonic()
+    total = length_of(iterables)
+    calls = zip(*iterables, strict=False)
+    futures = _submit_each(executor, fn, calls, buffersize)
+    refill = None if buffersize is None else _Refill(executor, fn, calls)
+    results = take_all(futures, refill, end, ordered)
+    return results if bar is None else with_bar(bar, results, total)
+
+
+def check_buffer(buffersize: int | None) -> None:
+    """Raises for what the stdlib's `map` does not accept."""
     if buffersize is not None and not isinstance(buffersize, int):
         raise TypeError("buffersize must be an integer or None")
     if buffersize is not None and buffersize < 1:
         raise ValueError("buffersize must be None or > 0")
-    bar = _find_bar() if progress else None
-    end = None if timeout is None else timeout + time.monotonic()
-    total = _length(iterables)
-    calls = zip(*iterables, strict=False)
-    futures = _submit_each(executor, fn, calls, buffersize)
-    refill = None if buffersize is None else _Refill(executor, fn, calls)
-    futures.reverse()
+
+
+def take_all(
+    futures: list[Future[T]], refill: Refill[T] | None, end: float | None, ordered: bool
+) -> Generator[T, None, None]:
+    """The results of futures, and of those that `refill` adds for each that is about to be taken.
+
+    Empties the list.
+    """
     if not ordered:
-        results = _as_they_come(futures, refill, end)
-    else:
-        results = _in_order(futures, refill, end)
-    return results if bar is None else _with_bar(bar, results, total)
+        return _as_they_come(futures, refill, end)
+    if refill is not None:
+        return _refilled(deque(futures), refill, end)
+    futures.reverse()
+    return _in_order(futures, end)
 
 
-def _length(iterables: tuple[Iterable[Any], ...]) -> int | None:
+def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """How many items `zip` makes of them; None if one of them does not say its length."""
     if not iterables or not all(isinstance(iterable, Sized) for iterable in iterables):
         return None
     return min(len(iterable) for iterable in iterables if isinstance(iterable, Sized))
@@ -90,36 +118,43 @@ class _Refill:
         fn: Callable[..., Any],
         calls: Iterator[tuple[Any, ...]],
     ) -> None:
-        # As in the stdlib, an iterator that nobody finishes keeps no executor alive.
-        self._executor: Callable[[], Submitter | None] = (
-            weakref.ref(executor) if isinstance(executor, Executor) else lambda: executor
-        )
+        self._executor = owner_of(executor)
         self._fn = fn
         self._calls = calls
 
-    def __call__(self) -> Future[Any] | None:
+    def __call__(self, _taken: _StdlibFuture[Any]) -> list[Future[Any]]:
         executor = self._executor()
         if executor is None:
-            return None
-        for args in self._calls:
-            return executor.submit(self._fn, *args)
-        return None
+            return []
+        return [executor.submit(self._fn, *args) for args in islice(self._calls, 1)]
 
 
-def _in_order(
-    futures: list[Future[T]], refill: _Refill | None, end: float | None
-) -> Generator[T, None, None]:
+def owner_of(executor: Submitter) -> Callable[[], Submitter | None]:
+    """As in the stdlib, an iterator that nobody finishes keeps no executor alive."""
+    return weakref.ref(executor) if isinstance(executor, Executor) else lambda: executor
+
+
+def _in_order(futures: list[Future[T]], end: float | None) -> Generator[T, None, None]:
     # The list is reversed: popping from its end is cheap, and leaves no reference to the future.
     try:
-        if refill is None and all(type(future) is Future for future in futures):
+        if all(type(future) is Future for future in futures):
             while futures:
                 yield pop_result(futures, end)
         else:
             while futures:
-                if refill is not None and (more := refill()) is not None:
-                    futures.insert(0, more)
-                    del more
                 yield _take(futures.pop(), end)
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _refilled(
+    futures: deque[Future[T]], refill: Refill[T], end: float | None
+) -> Generator[T, None, None]:
+    try:
+        while futures:
+            futures.extend(refill(futures[0]))
+            yield _take(futures.popleft(), end)
     finally:
         for future in futures:
             future.cancel()
@@ -137,7 +172,7 @@ def _take(future: _StdlibFuture[T], end: float | None) -> T:
 
 
 def _as_they_come(
-    futures: list[Future[T]], refill: _Refill | None, end: float | None
+    futures: list[Future[T]], refill: Refill[T] | None, end: float | None
 ) -> Generator[T, None, None]:
     pending = set(futures)
     completed = as_completed(futures, None if end is None else end - time.monotonic())
@@ -145,8 +180,7 @@ def _as_they_come(
     try:
         for future in completed:
             pending.discard(future)
-            more = refill() if refill is not None else None
-            if more is not None:
+            for more in refill(future) if refill is not None else ():
                 pending.add(more)
                 completed.add(more)
                 del more
@@ -158,7 +192,8 @@ def _as_they_come(
             future.cancel()
 
 
-def _find_bar() -> type[tqdm[Any]]:
+def find_bar() -> type[tqdm[Any]]:
+    """The progress bar's class. Raises ImportError if it is not there."""
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -167,9 +202,10 @@ def _find_bar() -> type[tqdm[Any]]:
     return tqdm
 
 
-def _with_bar(
+def with_bar(
     kind: type[tqdm[Any]], results: Iterator[T], total: int | None
 ) -> Generator[T, None, None]:
+    """The results, each of which moves the bar."""
     with kind(total=total) as bar:
         for result in results:
             bar.update()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Callable
-from multiprocessing import heap
-from typing import Any
+from typing import Any, Self
+
+from counterpoint._worker import kernel
 
 from .condition import Condition
 from .locks import OwnerDied
+from .sharing import Shared
 
 __all__ = ["Barrier"]
 
@@ -25,6 +28,8 @@ class Barrier(threading.Barrier):
     0
     """
 
+    _numbers: _Numbers
+
     def __init__(
         self,
         parties: int,
@@ -35,40 +40,69 @@ class Barrier(threading.Barrier):
     ) -> None:
         if parties < 1:
             raise ValueError("parties must be >= 1")
-        memory = heap.BufferWrapper(struct.calcsize("i") * 2)
-        self.__setstate__((parties, action, timeout, _Whole(), memory))
-        self._state = 0
-        self._count = 0
+        self.__setstate__((parties, action, timeout, _Whole(), _Numbers()))
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._parties, self._action, self._timeout, self._cond, self._wrapper = state
-        self._array = self._wrapper.create_memoryview().cast("i")
+        self._parties, self._action, self._timeout, self._cond, self._numbers = state
         self._cond.broken = self._break  # type: ignore[attr-defined]
 
     def __getstate__(self) -> tuple[Any, ...]:
-        return self._parties, self._action, self._timeout, self._cond, self._wrapper
+        return self._parties, self._action, self._timeout, self._cond, self._numbers
 
     @property
     def _state(self) -> int:
-        return int(self._array[0])
+        return self._numbers[0]
 
     @_state.setter
     def _state(self, value: int) -> None:
-        self._array[0] = value
+        self._numbers[0] = value
 
     @property
     def _count(self) -> int:
-        return int(self._array[1])
+        return self._numbers[1]
 
     @_count.setter
     def _count(self, value: int) -> None:
-        self._array[1] = value
+        self._numbers[1] = value
 
     def __repr__(self) -> str:
         name = f"{type(self).__module__}.{type(self).__qualname__} at {id(self):#x}"
         if self.broken:
             return f"<{name}: broken>"
         return f"<{name}: waiters={self.n_waiting}/{self.parties}>"
+
+
+_NUMBER = struct.Struct("q")
+
+
+class _Numbers(Shared):
+    """Two numbers in memory without a name: the stdlib's heap has its own in /dev/shm.
+
+    They are read and written, not mapped: so rarely that a descriptor for it is all they need.
+    """
+
+    __slots__ = ("_file",)
+    _file: int
+
+    def __new__(cls, *, _fd: int | None = None) -> Self:
+        self = super().__new__(cls)
+        self._file = kernel.memfd_create("counterpoint-barrier") if _fd is None else _fd
+        return self
+
+    def _fd(self) -> int:
+        return self._file
+
+    def __getitem__(self, at: int) -> int:
+        data = os.pread(self._file, _NUMBER.size, at * _NUMBER.size)
+        # What was not written is 0.
+        return int(_NUMBER.unpack(data)[0]) if data else 0
+
+    def __setitem__(self, at: int, value: int) -> None:
+        os.pwrite(self._file, _NUMBER.pack(value), at * _NUMBER.size)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            os.close(self._file)
 
 
 class _Whole(Condition):

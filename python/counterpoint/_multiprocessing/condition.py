@@ -36,7 +36,9 @@ class Condition:
 
     Equals `multiprocessing.Condition(lock)`. Different: those who wait are notified in the order
     in which they came, and `notify()` does not wait until they are awake, so nobody who dies
-    meanwhile keeps it waiting; a notification that a dead process had goes to somebody else.
+    meanwhile keeps it waiting; a notification that a dead process had goes to somebody else. If
+    somebody died with the lock, the next to enter, or to return from `wait()`, gets `OwnerDied`
+    instead of True.
 
     Args:
         lock: A `Lock` or `RLock` of this module or of the stdlib; a new RLock by default.
@@ -73,14 +75,15 @@ class Condition:
     def __repr__(self) -> str:
         return f"<{type(self).__name__}({self._lock}, {self._waiters.waiting()})>"
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None) -> bool | OwnerDied:
         """Releases the lock, waits for a notification, and acquires the lock again.
 
         Args:
             timeout: Seconds; None waits for ever.
 
         Returns:
-            Whether there was a notification.
+            Whether there was a notification; `OwnerDied`, which is true, if there was one and the
+            lock was inherited from the dead. `owner_deaths` tells without one.
         """
         assert self._lock._semlock._is_mine(), "must acquire() condition before using wait()"
         slot = self._waiters.enter()
@@ -88,24 +91,29 @@ class Condition:
         for _ in range(count):
             self._lock.release()
         heir, over = False, False
+        died: OwnerDied | None = None
         try:
             heir = self._waiters.wait(slot, timeout) or False
             over = True
         finally:
             try:
-                self._acquire_again(count)
+                died = self._acquire_again(count)
             finally:
                 notified = self._waiters.leave(slot)
                 # Two are one too many, and who was interrupted cannot use one.
                 if notified and (heir or not over):
                     self._waiters.notify(1)
-        return heir or notified
+        woken = heir or notified
+        return died if woken and died is not None else woken
 
-    def _acquire_again(self, count: int) -> None:
+    def _acquire_again(self, count: int) -> OwnerDied | None:
+        died = None
         for _ in range(count):
             acquired = self._lock.acquire()
             if isinstance(acquired, OwnerDied):
+                died = acquired
                 self._tell(acquired)
+        return died
 
     def _tell(self, died: OwnerDied) -> None:
         """What the lock guards may be half changed."""
@@ -130,6 +138,11 @@ class Condition:
             self.wait(left)
             result = predicate()
         return result
+
+    @property
+    def owner_deaths(self) -> int:
+        """How many have died with the lock; not known of a lock of the stdlib's, 0."""
+        return int(getattr(self._lock, "owner_deaths", 0))
 
     # What the stdlib's has, and programs are known to look at.
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from counterpoint._process.pickling import dumps
 
-__all__ = ["blame_call", "blame_result"]
+__all__ = ["blame_call", "blame_result", "name_of"]
 
 # How deeply, and at how many parts of one object, it is worth looking.
 _DEPTH = 8
@@ -26,7 +26,7 @@ def blame_call(
     error: BaseException,
 ) -> BaseException:
     """The error with the name of the part of a call that is to blame."""
-    name = _name(function)
+    name = name_of(function)
     parts: list[tuple[str, object]] = [("the function", function)]
     parts += [(f"argument {at}", value) for at, value in enumerate(arguments, 1)]
     parts += [(f"argument {key!r}", value) for key, value in keywords.items()]
@@ -140,6 +140,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _name(function: Callable[..., Any]) -> str:
+def name_of(function: Callable[..., Any]) -> str:
+    """A function in words."""
     name = getattr(function, "__qualname__", None)
     return repr(name) if isinstance(name, str) else _short(function)

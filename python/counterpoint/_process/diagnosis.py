@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from counterpoint._worker import kernel
 
-__all__ = ["Dump", "OomWatch"]
+from .groups import Kills, kills, kills_by
+
+__all__ = ["Dump", "OomWatch", "keep_dump", "note_kills"]
 
 # How much of a dump is shown.
 _LONGEST = 8000
 
+# Where a dump begins: behind what the worker says of its control group.
+_HEAD = 4096
+
 
 class Dump:
-    """Memory into which a worker's faulthandler writes if it crashes.
+    """Memory for what is to be known of a worker after its end.
+
+    It says in which control group it is, and its faulthandler writes there if it crashes.
 
     Attributes:
         fd: for the worker.
@@ -25,55 +31,45 @@ class Dump:
 
     def read(self) -> str:
         """What was written, in which the crashed thread comes first; usually nothing."""
-        return os.pread(self.fd, _LONGEST, 0).decode(errors="backslashreplace").rstrip()
+        return os.pread(self.fd, _LONGEST, _HEAD).decode(errors="backslashreplace").rstrip()
+
+    def kills(self) -> Kills | None:
+        """What the kernel had killed in the worker's group when it was set up, if it said so."""
+        return Kills.unpack(os.pread(self.fd, _HEAD, 0).rstrip(b"\0"))
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):
             os.close(self.fd)
 
 
+def keep_dump(fd: int) -> None:
+    """In the worker: have a dump written behind the head."""
+    os.lseek(fd, _HEAD, os.SEEK_SET)
+
+
+def note_kills(fd: int) -> None:
+    """In the worker: say what the kernel has killed in this process's group so far."""
+    os.pwrite(fd, kills().pack()[:_HEAD], 0)
+
+
 class OomWatch:
-    """Counts what the kernel's out-of-memory killer does. Used by one thread."""
+    """Tells which deaths are the kernel's out-of-memory killer's. Used by one thread."""
 
     def __init__(self) -> None:
-        self._seen = _oom_kills()
-        self._unexplained = 0
+        # For a worker that dies before it says where it is: where its parent is.
+        self._here = kills()
+        # By counter: up to which kill it is known of whom it was.
+        self._explained: dict[str, int] = {}
 
-    def claim(self) -> bool:
-        """Whether it has killed a process of which nobody has said so yet."""
-        seen = _oom_kills()
-        self._unexplained += max(0, seen - self._seen)
-        self._seen = seen
-        if self._unexplained == 0:
+    def claim(self, begun: Kills | None) -> bool:
+        """Whether it killed somebody in the worker's group of whom nobody has said so yet.
+
+        Args:
+            begun: the group, and its kills before the worker was there.
+        """
+        path, before = begun or self._here
+        explained = max(before, self._explained.get(path, 0))
+        if (kills_by(path) or 0) <= explained:
             return False
-        self._unexplained -= 1
+        self._explained[path] = explained + 1
         return True
-
-
-def _oom_kills() -> int:
-    """Kills so far: of this control group if that can be known, else of the whole system."""
-    for path in _counters():
-        try:
-            with open(path) as file:
-                for line in file:
-                    if line.startswith("oom_kill "):
-                        return int(line.split()[1])
-        except (OSError, ValueError):
-            continue
-    return 0
-
-
-def _counters() -> Iterator[str]:
-    try:
-        with open("/proc/self/cgroup") as file:
-            groups = [line.rstrip("\n").split(":", 2) for line in file]
-    except OSError:
-        groups = []
-    for _, controllers, path in groups:
-        if not controllers:
-            yield f"/sys/fs/cgroup{path}/memory.events"
-        elif "memory" in controllers.split(","):
-            yield f"/sys/fs/cgroup/memory{path}/memory.oom_control"
-            # In a container the path may be that outside of it.
-            yield "/sys/fs/cgroup/memory/memory.oom_control"
-    yield "/proc/vmstat"

@@ -23,7 +23,8 @@ class WorkerCrashed(BrokenProcessPool):
             is not known.
         task: the call, about as it was written, after its name if it has one; None if there was
             none.
-        oom: whether the kernel's out-of-memory killer did it, as far as its counters tell.
+        oom: whether the kernel's out-of-memory killer did it, as far as its counter for the control
+            group tells in which the worker was once its initializer had run.
         dump: where each thread was in the moment of a fatal signal (module `faulthandler`).
     """
 

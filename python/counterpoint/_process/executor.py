@@ -86,7 +86,8 @@ class ProcessPoolExecutor(_Base):
             what it shares with other processes) while it runs a task. One that has more is killed,
             and its task fails with `WorkerCrashed`. It is looked at every 20 ms.
         cpu_affinity: For each worker in turn the CPU, or CPUs, that it may use; after the last
-            entry the first one follows. A worker that replaces another has its CPUs.
+            entry the first one follows. A worker that replaces another has its CPUs. None: those
+            of this process.
         finalizer: Called in each worker that leaves, after its last task; not in one that is
             killed. What it raises is logged.
         forward_logs: Whether log records and warnings of workers are handled by the loggers of
@@ -191,23 +192,30 @@ class ProcessPoolExecutor(_Base):
         """Calls `fn` with the items of the iterables, in the pool, and yields the results.
 
         Equals `ProcessPoolExecutor.map` of Python 3.14, on every version. Different: `chunksize`
-        may be "auto", the default, and then goes by how long the items take; `ordered` and
-        `progress`.
+        may be "auto", the default; `buffersize` counts items; `ordered` and `progress`.
 
         Args:
             fn: Called with one item of each iterable.
             iterables: Read to the shortest one's end: at once, or with a `buffersize` as results
-                are taken.
+                are taken, which an iterator without an end needs.
             timeout: Seconds from this call within which every result must be there.
-            chunksize: How many items are sent together.
+            chunksize: How many items are sent together. "auto" divides what has a length into 16
+                chunks for each worker (of 2,048 items at most). Without a length chunks grow with
+                the number of items that came before, and are sent early where those are slow to
+                come. With a `buffersize` they go by how long those before took: about 4 ms, and
+                not more than a quarter of each worker's part of the buffer.
             buffersize: The most items that are submitted and whose results were not taken yet;
                 None for any number.
             ordered: False yields results as they come.
-            progress: Shows a bar on stderr (package tqdm).
+            progress: Shows a bar of the items on stderr (package tqdm).
+
+        A chunk that no worker has begun is cancelled when the iterator is closed, when it is over
+        or raises, and by `shutdown(cancel_futures=True)`; one that was begun runs to its end, or to
+        the first item that raises. With `chunksize=1` that goes for each item.
 
         Raises:
             ValueError: `chunksize` or `buffersize` is less than 1.
-            TypeError: An argument cannot be iterated, or `buffersize` is no int.
+            TypeError: An argument cannot be iterated, or `chunksize` or `buffersize` is no int.
             TimeoutError: From the iterator, when the time is over.
 
         >>> from counterpoint.futures import ProcessPoolExecutor
@@ -243,7 +251,8 @@ class ProcessPoolExecutor(_Base):
             priority: Higher runs sooner; within a priority, first come, first served. Others have
                 0. What a worker has in hand already runs first: half a millisecond's work, or up
                 to four tasks while it is not known how long they take.
-            name: The future's attribute `name`, which its repr and its `TimeoutError` show.
+            name: The future's attribute `name`, which its repr and its `TimeoutError` show; None
+                where no name was given.
 
         Raises:
             ValueError: A time is not positive, or a number is out of range.
@@ -403,6 +412,7 @@ _PRELOADED = (
     "counterpoint._process.pickling",
     "counterpoint._process.exceptions",
     "counterpoint._process.blaming",
+    "counterpoint._process.unpickling",
     # What a program that has a pool imports, so each worker, too.
     "counterpoint.futures",
     "counterpoint._process.executor",

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sized
-from itertools import chain, islice
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from counterpoint._futures.mapping import map_calls
+from counterpoint._futures.mapping import (
+    check_buffer,
+    find_bar,
+    length_of,
+    map_calls,
+    take_all,
+    with_bar,
+)
+
+from .checks import check_chunks
+from .chunks import Feed, Timed, batched, even_size, growing
 
 if TYPE_CHECKING:
-    from .executor import ProcessPoolExecutor
-    from .options import ProcessOptions
+    from counterpoint._futures.mapping import Submitter
 
 __all__ = ["map_chunks"]
 
 T = TypeVar("T")
 
-# How many chunks "auto" makes of what can be counted, for each worker: enough that the last one
-# does not keep the others waiting, few enough that a chunk is worth its way.
-_CHUNKS = 16
-_MOST = 2048
-
 
 def map_chunks(
-    executor: ProcessPoolExecutor | ProcessOptions,
+    executor: Submitter,
     fn: Callable[..., T],
     iterables: tuple[Iterable[Any], ...],
     timeout: float | None,
@@ -33,20 +38,67 @@ def map_chunks(
     progress: bool,
 ) -> Iterator[T]:
     """Submits now, yields later."""
-    if chunksize != "auto" and chunksize < 1:
-        raise ValueError("chunksize must be >= 1.")
-    if chunksize == "auto":
-        chunksize = _auto(executor, iterables)
-    if chunksize == 1:
-        return map_calls(executor, fn, iterables, timeout, buffersize, ordered, progress)
+    check_chunks(chunksize)
+    check_buffer(buffersize)
+    bar = find_bar() if progress else None
+    length = length_of(iterables)
+    results: Iterator[T]
+    if chunksize == "auto" and buffersize is not None:
+        results = _with_room(executor, fn, iterables, timeout, buffersize, ordered)
+    else:
+        if chunksize == "auto" and length is not None:
+            chunksize = even_size(length, _workers(executor))
+        results = _in_chunks(executor, fn, iterables, timeout, chunksize, buffersize, ordered)
+    return results if bar is None else with_bar(bar, results, length)
+
+
+def _in_chunks(
+    executor: Submitter,
+    fn: Callable[..., T],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    size: int | Literal["auto"],
+    buffersize: int | None,
+    ordered: bool,
+) -> Iterator[T]:
+    """Chunks of one size; of growing ones, if it is "auto"."""
+    if size == 1:
+        return map_calls(executor, fn, iterables, timeout, buffersize, ordered, False)
+    items, chunk = _items(fn, iterables)
+    if size == "auto":
+        chunks = growing(items, _workers(executor))
+    else:
+        chunks = batched(items, size)
+        buffersize = None if buffersize is None else max(1, buffersize // size)
+    return _Flat.of(map_calls(executor, chunk, (chunks,), timeout, buffersize, ordered, False))
+
+
+def _with_room(
+    executor: Submitter,
+    fn: Callable[..., T],
+    iterables: tuple[Iterable[Any], ...],
+    timeout: float | None,
+    buffersize: int,
+    ordered: bool,
+) -> Iterator[T]:
+    """Chunks that go by how long those before took, submitted as results are taken."""
+    end = None if timeout is None else timeout + time.monotonic()
+    items, chunk = _items(fn, iterables)
+    feed = Feed(executor, Timed(chunk), items, buffersize, _workers(executor))
+    return _Flat.of(take_all(feed.begin(), feed, end, ordered), feed.learn)
+
+
+def _items(
+    fn: Callable[..., T], iterables: tuple[Iterable[Any], ...]
+) -> tuple[Iterator[Any], _Chunk]:
     one = len(iterables) == 1
     items: Iterator[Any] = iter(iterables[0]) if one else zip(*iterables, strict=False)
-    chunks = iter(lambda: tuple(islice(items, chunksize)), ())
-    if isinstance(buffersize, int) and buffersize >= 1:
-        buffersize = max(1, buffersize // chunksize)
-    chunk = _Chunk(fn, spread=not one)
-    results = map_calls(executor, chunk, (chunks,), timeout, buffersize, ordered, progress)
-    return _Flat.of(results)
+    return items, _Chunk(fn, spread=not one)
+
+
+def _workers(executor: Submitter) -> int:
+    # A subclass may be anything, as long as it submits.
+    return getattr(getattr(executor, "_executor", executor), "_max_workers", 1)
 
 
 class _Flat(chain[Any]):
@@ -55,22 +107,17 @@ class _Flat(chain[Any]):
     _chunks: Generator[Any, None, None]
 
     @classmethod
-    def of(cls, chunks: Generator[Any, None, None]) -> _Flat:
-        flat: _Flat = cls.from_iterable(chunks)  # type: ignore[assignment]  # typeshed's base class
+    def of(
+        cls, chunks: Generator[Any, None, None], items: Callable[[Any], list[Any]] | None = None
+    ) -> _Flat:
+        lists = chunks if items is None else map(items, chunks)
+        flat: _Flat = cls.from_iterable(lists)  # type: ignore[assignment]  # typeshed's base class
         flat._chunks = chunks
         return flat
 
     def close(self) -> None:
         """As a generator's, of the chunks; what is left of the one at hand is still there."""
         self._chunks.close()
-
-
-def _auto(executor: object, iterables: tuple[Iterable[Any], ...]) -> int:
-    lengths = [len(each) for each in iterables if isinstance(each, Sized)]
-    if len(lengths) < len(iterables) or not lengths:
-        return 1
-    workers = getattr(executor, "_max_workers", 1)
-    return max(1, min(_MOST, min(lengths) // (workers * _CHUNKS)))
 
 
 class _Chunk:

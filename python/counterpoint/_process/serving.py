@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from counterpoint._core import Server
 
 from . import handover, sharing
+from .diagnosis import keep_dump, note_kills
 from .telling import Levels, forward_logs, tell_modules
 from .warming import new_modules, reseed
 
@@ -48,6 +49,8 @@ class Setup(NamedTuple):
 
 
 _server: Server | None = None
+# For what is to be known after its end.
+_dump = -1
 # The modules that it began with, if anybody wants to know of others.
 _known: set[str] | None = None
 
@@ -61,11 +64,12 @@ def begin(
     *others_and_setup: Any,
 ) -> None:
     """Be connected with the parent, before the program's main module is imported."""
-    global _server, _known
+    global _server, _known, _dump
     *others, pickled = others_and_setup
     setup = Setup(*pickle.loads(pickled))
-    *streams, dump = others[: len(others) - setup.handed]
-    faulthandler.enable(dump)
+    *streams, _dump = others[: len(others) - setup.handed]
+    keep_dump(_dump)
+    faulthandler.enable(_dump)
     for stream, fd in enumerate(streams, 1):
         _redirect(stream, fd)
     _server = Server(lane, event, arguments, results, sideband)
@@ -93,6 +97,8 @@ def serve(*fds_and_setup: Any) -> int:
         _flush_queues()
         _server.unfit(error)
         return 1
+    # Not before: the initializer may have gone to another control group.
+    note_kills(_dump)
     _server.run()
     if config.finalizer is not None:
         _finalize(config.finalizer)

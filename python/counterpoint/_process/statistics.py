@@ -121,8 +121,8 @@ describe(
     busy="Seconds that it spent in them.",
     cpu_time="Seconds of CPU time that it used, in user and kernel mode.",
     memory="Bytes of memory that it has for itself.",
-    bytes_in="Bytes of the records that it was sent; large buffers are not in them.",
-    bytes_out="Bytes of the records that it sent; large buffers are not in them.",
+    bytes_in="Bytes that it was sent: records and large buffers; not what `share` has placed.",
+    bytes_out="Bytes that it sent: records and large buffers.",
     restarts="Workers that had its place before.",
 )
 describe(

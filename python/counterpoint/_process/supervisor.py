@@ -148,7 +148,8 @@ class Supervisor:
             # What its tasks have started has lost whom it worked for.
             worker.kill()
         worker.close()
-        oom = status == -signal.SIGKILL and not expected and self._oom.claim()
+        killed = status == -signal.SIGKILL and not expected
+        oom = killed and self._oom.claim(employed.dump.kills())
         task = running[0] if running else None
         dump = "" if expected else employed.dump.read()
         text = f"worker process {pid} {describe_status(status)} {_when(was_ready, task)}"

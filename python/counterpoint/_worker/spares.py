@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from . import kernel, wire
 
-__all__ = ["CALM", "LONG", "MOST", "NAME", "Child", "Spares"]
+__all__ = ["CALM", "LONG", "MOST", "NAME", "PROBE", "Child", "Spares"]
 
 MOST = min(4, len(os.sched_getaffinity(0)))
 
@@ -25,8 +25,9 @@ DEATH = 0.1
 # After a fork that failed, or while a module is tried whose import would end them all.
 LONG = 1.0
 
-# What `ps -o comm` calls one.
+# What `ps -o comm` calls one, and a fork that tries an import.
 NAME = "spare-worker"
+PROBE = "import-probe"
 
 
 class Child:

@@ -308,6 +308,7 @@ class Zygote:
 
     def try_import(self, name: str) -> NoReturn:
         try:
+            kernel.set_name(spares.PROBE)
             os.nice(NICENESS)
             self.settle_in()
             null = os.open(os.devnull, os.O_RDWR)

@@ -226,13 +226,14 @@ impl ProcessQueue {
     #[pyo3(signature = (max, timeout = None))]
     fn get_many<'py>(
         slf: &Bound<'py, Self>,
-        max: usize,
+        max: isize,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyList>> {
         Self::check_open(slf)?;
-        if max == 0 {
-            return Err(PyValueError::new_err("max must be at least 1, not 0"));
-        }
+        let max = match usize::try_from(max) {
+            Ok(max) if max > 0 => max,
+            _ => return Err(PyValueError::new_err(format!("max must be at least 1, not {max}"))),
+        };
         let (py, queue) = (slf.py(), slf.get());
         let deadline = outside_deadline(true, timeout)?;
         with_inbox(|inbox| {

@@ -1,7 +1,7 @@
 //! What came back: from bytes to a result or an exception.
 
 use super::block::Block;
-use super::codec::{decode_exception, decode_result};
+use super::codec::{decode_exception, decode_result, note_result};
 use crate::executor::future::Ending;
 use crate::executor::future::remote::RemoteJob;
 use crate::executor::reference::Ref;
@@ -15,7 +15,9 @@ use std::sync::Arc;
 /// come at any moment and is the business of whoever runs: decoding can be tried again.
 pub fn decode(py: Python<'_>, job: &RemoteJob, outcome: &Outcome) -> PyResult<Ending> {
     let decoded = match outcome {
-        Outcome::Returned(record) => open(py, record, decode_result).map(Ref::from),
+        Outcome::Returned(record) => open(py, record, decode_result)
+            .map(Ref::from)
+            .map_err(|error| name_the_result(py, job, error)),
         Outcome::Raised(record) => match open(py, record, decode_exception) {
             Ok(exception) => return Ok(Ending::Exception(exception.into())),
             Err(error) => Err(error),
@@ -31,6 +33,17 @@ pub fn decode(py: Python<'_>, job: &RemoteJob, outcome: &Outcome) -> PyResult<En
         Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => Err(error),
         Err(error) => Ok(failed(py, error)),
     }
+}
+
+/// An error of unpickling does not say of what; an interrupt is none.
+#[cold]
+fn name_the_result(py: Python<'_>, job: &RemoteJob, error: PyErr) -> PyErr {
+    if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+        return error;
+    }
+    let definition = job.pool.with(|pool| pool.definition(job.function));
+    let name = job.options.as_ref().and_then(|options| options.name.as_deref());
+    note_result(py, error, definition.as_deref(), name)
 }
 
 fn failed(py: Python<'_>, error: PyErr) -> Ending {

@@ -237,6 +237,7 @@ impl Worker {
             _ => Some(reader.u64().ok_or_else(damaged)?),
         };
         let (mut places, apart) = reader.blocks().ok_or_else(damaged)?;
+        self.lane.count_beside(total(&places), 0);
         let own = if apart { places.pop() } else { None };
         let view = own.map(|place| self.arguments.map(place)).transpose()?;
         let bytes = match &view {
@@ -284,6 +285,7 @@ impl Worker {
             }
             Err(error) => return Err(error),
         };
+        self.lane.count_beside(0, total(&blocks));
         let apart = self.encoded.bytes.len() > wire::INLINE;
         let now = clock::now();
         self.head.clear();
@@ -337,6 +339,11 @@ impl Worker {
         self.lane.flush(clock::now(), true);
         Ok(())
     }
+}
+
+/// How many bytes are in these blocks.
+fn total(blocks: &[(u64, u64)]) -> usize {
+    blocks.iter().map(|(_, len)| *len as usize).fold(0, usize::wrapping_add)
 }
 
 /// A task has forked, and this is the child, come back from the task: it is no worker, the lane is

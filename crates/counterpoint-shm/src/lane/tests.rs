@@ -32,10 +32,11 @@ fn a_task_goes_there_and_its_result_comes_back() {
     assert!(parent.is_started(entry) && parent.started_at() == 1000);
     assert!(worker.publish(2, Some(entry), &[b"done"]));
     worker.end(1500);
+    worker.count_beside(1000, 2000);
     assert_eq!(received(&mut parent), [(2, Some(entry), b"done".to_vec())]);
     assert_eq!((parent.in_flight(), parent.state(entry)), (0, Phase::Free));
     assert_eq!(parent.started_at(), 0);
-    let counters = Counters { tasks: 1, busy_ns: 500, bytes_in: 13, bytes_out: 4 };
+    let counters = Counters { tasks: 1, busy_ns: 500, bytes_in: 1013, bytes_out: 2004 };
     assert_eq!(parent.counters(), counters);
 }
 

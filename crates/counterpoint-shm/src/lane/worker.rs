@@ -92,6 +92,13 @@ impl WorkerEnd {
         self.memory.control().meters.end(now.saturating_sub(self.began));
     }
 
+    /// Counts bytes that came or go beside the records, in memory of which these only say where.
+    pub fn count_beside(&self, came: usize, go: usize) {
+        let meters = &self.memory.control().meters;
+        meters.count_in(came);
+        meters.count_out(go);
+    }
+
     /// Publishes a record for the parent: with an entry the result of that task, which ends it;
     /// without, a message. `false`: the ring has no room (see [`room_sleep`](Self::room_sleep)),
     /// or there are more than [`MAX_PAYLOAD`] bytes. Not for the same entry

@@ -287,6 +287,8 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let hidden: Vec<_> = spec.members.iter().map(|member| member.name).collect();
     let class = raw_type(py, spec, Some(&base))?;
     hide(&class, &hidden)?;
+    // An option: of the few that have one it is an attribute of their own.
+    class.setattr("name", py.None())?;
     let memory: *mut PyTypeObject = class.as_ptr().cast();
     // SAFETY: the type is not known to anybody yet. Before 3.14 there is no slot for this.
     unsafe { (*memory).tp_vectorcall = Some(vectorcall) };

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::format::*;
 use super::functions::Functions;
 use super::intern::Function;
-use super::pickling::Pickling;
+use super::pickling::{Part, Pickling};
 use super::read::{Reader, outside};
 use super::write::{Unfit, Writer, outside_tag};
 use pyo3::Borrowed;
@@ -177,7 +177,11 @@ fn unpickle<'py>(
         0 => Some(chunk::raised(py, functions.resolve(py, id))?),
         _ => None,
     };
-    let parts = Pickling::get(py).and_then(|pickling| pickling.loads(&stream, &views));
+    let part = known.as_ref().map_or(Part::All, Part::Arguments);
+    let parts = Pickling::get(py).and_then(|pickling| {
+        let parts = pickling.loads(&stream, &views);
+        parts.map_err(|error| pickling.note_call(error, part, py))
+    });
     let parts = chunk::raised(py, parts)?;
     let parts = parts.cast_exact::<PyTuple>().map_err(|_| PARTS)?;
     let (first, last) = (known.is_none() as usize, (shape & HAS_NAMES != 0) as usize);

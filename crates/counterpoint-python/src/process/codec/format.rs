@@ -6,7 +6,7 @@ pub const OUTSIDE: usize = 64 * 1024;
 /// How many functions one pool gives a number.
 pub const MAX_FUNCTIONS: usize = 1024;
 
-/// How many bytes are written by hand; what is larger is pickled.
+/// How many bytes are written by hand; what is larger is pickled, but for bytes that stand alone.
 pub const MAX_WRITTEN: usize = 16 * 1024;
 
 /// How deeply containers may be nested in what is written by hand.
@@ -33,6 +33,8 @@ pub const SHORT_STR: u8 = 7;
 pub const STR: u8 = 8;
 /// Length: u32, bytes.
 pub const BYTES: u8 = 9;
+/// What comes before them.
+pub const BYTES_HEAD: usize = 5;
 /// Count: u16, values.
 pub const TUPLE: u8 = 10;
 /// Count: u16, values.

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::format::MAX_FUNCTIONS;
-use super::pickling::Pickling;
+use super::pickling::{Part, Pickling};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -50,7 +50,9 @@ impl Functions {
         };
         let Entry::Defined(definition) = &*entry else { unreachable!("matched above") };
         let stream = PyBytes::new(py, definition).into_any();
-        let function = Pickling::get(py)?.loads(&stream, &py.None().into_bound(py))?;
+        let pickling = Pickling::get(py)?;
+        let function = pickling.loads(&stream, &py.None().into_bound(py));
+        let function = function.map_err(|error| pickling.note_call(error, Part::Function, py))?;
         *entry = Entry::Ready(function.clone().unbind());
         Ok(function)
     }

@@ -57,6 +57,19 @@ pub fn damaged(py: Python<'_>, what: &'static str) -> PyErr {
     fault::Fault::Damaged(what).into_error(py)
 }
 
+/// The error of a result that could not be unpickled, with a note that says so.
+pub fn note_result(
+    py: Python<'_>,
+    error: PyErr,
+    definition: Option<&[u8]>,
+    name: Option<&str>,
+) -> PyErr {
+    match pickling::Pickling::get(py) {
+        Ok(pickling) => pickling.note_result(py, error, definition, name),
+        Err(_) => error,
+    }
+}
+
 /// Adds what the Python half and the tests of this need to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("_OUT_OF_BAND", OUTSIDE)?;

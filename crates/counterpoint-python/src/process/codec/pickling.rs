@@ -9,6 +9,17 @@ static PICKLING: PyOnceLock<Pickling> = PyOnceLock::new();
 /// A pickle, and the views of what it refers to out of band.
 pub type Stream<'py> = (Bound<'py, PyBytes>, Bound<'py, PyList>);
 
+/// What of a call was being unpickled.
+#[derive(Clone, Copy)]
+pub enum Part<'a, 'py> {
+    /// Its function, by name.
+    Function,
+    /// The arguments of this function.
+    Arguments(&'a Bound<'py, PyAny>),
+    /// Both, in one.
+    All,
+}
+
 /// The functions of `counterpoint._process`.
 pub struct Pickling {
     dumps: Py<PyAny>,
@@ -18,6 +29,8 @@ pub struct Pickling {
     loads_exception: Py<PyAny>,
     blame_call: Py<PyAny>,
     blame_result: Py<PyAny>,
+    note_call: Py<PyAny>,
+    note_result: Py<PyAny>,
     damaged: Py<PyAny>,
 }
 
@@ -28,6 +41,7 @@ impl Pickling {
             let pickling = py.import("counterpoint._process.pickling")?;
             let exceptions = py.import("counterpoint._process.exceptions")?;
             let blaming = py.import("counterpoint._process.blaming")?;
+            let unpickling = py.import("counterpoint._process.unpickling")?;
             let find = |module: &Bound<'_, PyModule>, name| module.getattr(name).map(Bound::unbind);
             PyResult::Ok(Self {
                 dumps: find(&pickling, "dumps")?,
@@ -38,6 +52,8 @@ impl Pickling {
                 loads_exception: find(&exceptions, "loads_exception")?,
                 blame_call: find(&blaming, "blame_call")?,
                 blame_result: find(&blaming, "blame_result")?,
+                note_call: find(&unpickling, "note_call")?,
+                note_result: find(&unpickling, "note_result")?,
             })
         })
     }
@@ -93,6 +109,32 @@ impl Pickling {
     pub fn blame_result(&self, value: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
         let blamed = self.blame_result.bind(value.py()).call1((value, &error));
         blamed.map_or(error, PyErr::from_value)
+    }
+
+    /// The error with a note: it was raised while a call was unpickled, of a function if that is
+    /// there already.
+    pub fn note_call(&self, error: PyErr, part: Part<'_, '_>, py: Python<'_>) -> PyErr {
+        let (part, function) = match part {
+            Part::Function => ("function", None),
+            Part::Arguments(function) => ("arguments", Some(function)),
+            Part::All => ("call", None),
+        };
+        // What a note cannot be made for is shown without one.
+        let _ = self.note_call.bind(py).call1((&error, part, function));
+        error
+    }
+
+    /// The error with a note: it was raised while a task's result was unpickled. `definition` is
+    /// the pickle of its function, `name` what the task is called.
+    pub fn note_result(
+        &self,
+        py: Python<'_>,
+        error: PyErr,
+        definition: Option<&[u8]>,
+        name: Option<&str>,
+    ) -> PyErr {
+        let _ = self.note_result.bind(py).call1((&error, definition, name));
+        error
     }
 
     /// The error for a record that is not what an encoder wrote.

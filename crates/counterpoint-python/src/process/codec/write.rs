@@ -24,7 +24,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `out`, not more than [`MAX_WRITTEN`] bytes.
+    /// Appends to `out`, not more than [`MAX_WRITTEN`] bytes beside larger bytes objects.
     #[inline(always)]
     pub fn new(out: &'a mut Encoded) -> Self {
         out.bytes.reserve(64);
@@ -50,6 +50,15 @@ impl<'a> Writer<'a> {
 
     #[cold]
     fn outside(&mut self, object: Borrowed<'_, '_, PyAny>, mark: usize) -> Written {
+        if let Some(length) = bytes_between(object)
+            && mark < self.end
+        {
+            // They take none of the room that there is for all: pickle could but copy them as well.
+            self.end += length + BYTES_HEAD;
+            self.out.bytes.truncate(mark);
+            // SAFETY: exact bytes, as was just found.
+            return unsafe { self.bytes(object.as_ptr()) };
+        }
         let tag = outside_tag(object).ok_or(Unfit)?;
         if tag == OUTSIDE_BYTEARRAY {
             self.meet(object.as_ptr())?;
@@ -269,6 +278,14 @@ impl<'a> Writer<'a> {
         }
         Ok(())
     }
+}
+
+/// The length of an exact bytes object that is too small to travel out of band.
+fn bytes_between(object: Borrowed<'_, '_, PyAny>) -> Option<usize> {
+    let raw = object.as_ptr();
+    // SAFETY: a live object; its size is asked for as its type says.
+    let length = unsafe { (ffi::PyBytes_CheckExact(raw) != 0).then(|| ffi::PyBytes_Size(raw))? };
+    Some(length as usize).filter(|length| !is_outside(*length))
 }
 
 /// The tag of an exact bytes or bytearray object that travels out of band.
