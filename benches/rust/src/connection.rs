@@ -19,26 +19,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, has one exchange, and checks that an echo is one.
-    ///
-    /// So a server has accepted it before the next one comes, and has made what it makes for it.
-    pub fn open(
-        to: SocketAddr,
-        framing: Framing,
-        request: &[u8],
-        buffer: &mut [u8],
-    ) -> io::Result<Self> {
-        let stream = TcpStream::connect(to)?;
+    /// Connects and sends a request, whose answer [`Self::greet`] waits for.
+    pub fn open(to: SocketAddr, framing: Framing, request: &[u8]) -> io::Result<Self> {
+        let mut stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
+        stream.write_all(request)?;
         let (answer, started) = (Answer::new(framing), Instant::now());
-        let mut made = Self { stream, sent: 0, answer, started, is_blocked: false };
-        made.greet(framing, request, buffer)?;
-        made.stream.set_nonblocking(true)?;
-        Ok(made)
+        Ok(Self { stream, sent: 0, answer, started, is_blocked: false })
     }
 
-    fn greet(&mut self, framing: Framing, request: &[u8], buffer: &mut [u8]) -> io::Result<()> {
-        self.stream.write_all(request)?;
+    /// Waits for the first answer, and checks that an echo is one.
+    ///
+    /// By then the server has accepted the connection and made what it makes for it.
+    pub fn greet(&mut self, framing: Framing, request: &[u8], buffer: &mut [u8]) -> io::Result<()> {
         let mut seen = 0;
         loop {
             let chunk = self.read(buffer)?;
@@ -49,7 +42,7 @@ impl Connection {
             seen += chunk;
             if self.answer.feed(&buffer[..chunk])? {
                 self.answer.reset();
-                return Ok(());
+                return self.stream.set_nonblocking(true);
             }
         }
     }

@@ -13,6 +13,8 @@ use crate::poll::{Poller, READ, WRITE, no_events};
 const BUFFER_BYTES: usize = 256 * 1024;
 const LONGEST_NS: u64 = 600_000_000_000;
 const DIGITS: u8 = 3;
+/// asyncio's servers listen with a backlog of 100.
+const AT_ONCE: usize = 64;
 
 /// Connections that are open and run on demand.
 pub struct Generator {
@@ -50,14 +52,11 @@ impl Remaining {
 }
 
 impl Generator {
-    /// Opens all connections, one after the other, each with one exchange.
+    /// Opens all connections, each with one exchange.
     pub fn open(options: &Options) -> io::Result<Self> {
         let (request, mut buffer) = (options.request(), vec![0; BUFFER_BYTES]);
-        let mut open = |count: usize| -> io::Result<Vec<Connection>> {
-            let one = |_| Connection::open(options.to, options.framing, &request, &mut buffer);
-            (0..count).map(one).collect()
-        };
-        let (connections, idle) = (open(options.connections)?, open(options.idle)?);
+        let connections = open(options.connections, options, &request, &mut buffer)?;
+        let idle = open(options.idle, options, &request, &mut buffer)?;
         let poller = Poller::new()?;
         for (token, connection) in connections.iter().enumerate() {
             poller.add(connection, token, READ)?;
@@ -113,6 +112,26 @@ impl Generator {
         }
         Ok(())
     }
+}
+
+/// Opens connections, as many at once as wait in a server's queue without loss.
+fn open(
+    count: usize,
+    options: &Options,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> io::Result<Vec<Connection>> {
+    let mut opened = Vec::with_capacity(count);
+    while opened.len() < count {
+        let first = opened.len();
+        for _ in first..count.min(first + AT_ONCE) {
+            opened.push(Connection::open(options.to, options.framing, request)?);
+        }
+        for connection in &mut opened[first..] {
+            connection.greet(options.framing, request, buffer)?;
+        }
+    }
+    Ok(opened)
 }
 
 impl fmt::Display for Report {

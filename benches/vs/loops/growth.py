@@ -22,6 +22,8 @@ OTHER_FILES = 100
 # Growing less than the bare server does is what a constant cost of its own makes of it.
 FLAT = (Demand(1, BARE), NEVER_BELOW)
 WARM_CONNECTIONS = 100
+# Of what takes long to open and scatters little.
+MOST_ROUNDS = 3
 
 Progress = Callable[[str], None]
 Wanted = Callable[[str], bool]
@@ -93,7 +95,7 @@ def measure_latency(
     def take(loop: str) -> float:
         with serving(loop, Setup("protocol", KIB, extent.crowd)) as served:
             served.run(extent.enough)
-            return float(served.ask(3 * extent.enough)[0]["p99_ns"])
+            return float(served.ask(2 * extent.enough)[0]["p99_ns"])
 
     columns = in_rounds(
         loops_of(libraries), extent.rounds, take, lambda said: progress(f"{name}: {said}")
@@ -117,7 +119,7 @@ def measure_memory(
 
     columns = in_rounds(
         loops_of(libraries),
-        min(extent.rounds, 3),
+        min(extent.rounds, MOST_ROUNDS),
         take,
         lambda said: progress(f"{name}: {said}"),
     )
@@ -163,7 +165,7 @@ def in_turns(
 
     say = lambda said: progress(f"{count:,} connections: {said}")  # noqa: E731
     try:
-        return in_rounds(loops_of(libraries), extent.rounds, take, say)
+        return in_rounds(loops_of(libraries), min(extent.rounds, MOST_ROUNDS), take, say)
     finally:
         for served in open_here.values():
             served.end()
