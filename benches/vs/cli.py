@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from benches.vs import growth, hosts, measure, process_growth
-from benches.vs.cases import ALL, PROCESSES, SPEED, loops
+from benches.vs.cases import ALL, LOOPS, PROCESSES, SPEED, loops
 from benches.vs.documents import write_page, write_readme
 from benches.vs.imports import measure_imports
 from benches.vs.libraries import OURS, STDLIB, Library, available, named
@@ -182,7 +182,8 @@ def fill_loops(
     wanted: Callable[[str], bool],
     progress: Progress,
 ) -> None:
-    if any(library.name == OURS and "Loop" not in library.factories for library in libraries):
+    lacking = any(library.name == OURS and "Loop" not in library.factories for library in libraries)
+    if lacking and any(wanted(case.name) for case in LOOPS):
         results.meta["notes"].append("counterpoint has no event loop: no module counterpoint.aio")
     servers = measure.QUICK_SERVERS if quick else measure.FULL_SERVERS
     alone = measure.QUICK_LOOPS if quick else measure.FULL_LOOPS

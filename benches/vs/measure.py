@@ -28,8 +28,8 @@ FULL = Effort(rounds=15, cpu_ms=20, wall_ms=60)
 # There are more libraries, and starting them takes its time.
 QUICK_PROCESSES = Effort(rounds=2, cpu_ms=5, wall_ms=20)
 FULL_PROCESSES = Effort(rounds=9, cpu_ms=20, wall_ms=60)
-QUICK_SERVERS = Effort(rounds=2, cpu_ms=60, wall_ms=60)
-FULL_SERVERS = Effort(rounds=7, cpu_ms=200, wall_ms=200)
+QUICK_SERVERS = Effort(rounds=2, cpu_ms=40, wall_ms=40)
+FULL_SERVERS = Effort(rounds=7, cpu_ms=150, wall_ms=150)
 QUICK_LOOPS = Effort(rounds=2, cpu_ms=10, wall_ms=10)
 FULL_LOOPS = Effort(rounds=9, cpu_ms=60, wall_ms=60)
 
@@ -215,13 +215,14 @@ def measure(
 
 def enough_operations(case: Case, factory: Factory, effort: Effort) -> int:
     """A number of operations that lasts about as long as the effort asks."""
-    wanted = (effort.cpu_ms if case.clock == "cpu" else effort.wall_ms) * 1e6
+    by_wall = case.clock == "wall"
+    wanted = (effort.wall_ms if by_wall else effort.cpu_ms) * 1e6
     n = rounded(case.base, case.step)
     # The first run imports what it needs and fills what is to be warm: nothing to go by.
     case.run(factory, n)
     while True:
         sample = case.run(factory, n)
-        took = max(sample.cpu if case.clock == "cpu" else sample.wall, 1)
+        took = max(sample.wall if by_wall else sample.cpu, 1)
         if took * 2 >= wanted or n >= COLUMN_LIMIT:
             return rounded(n * wanted / took, case.step)
         n = rounded(n * min(10.0, max(2.0, wanted / took)), case.step)

@@ -40,13 +40,21 @@ def age_allocator() -> None:
     bytearray(BIG_BLOCK_BYTES)
 
 
+def listen() -> socket.socket:
+    """Names its protocol, as those do that loops make: asyncio sets TCP_NODELAY on no other."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
 def main() -> None:
     kind, name = sys.argv[1:]
     age_allocator()
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    listener = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
-    listener.setblocking(False)
+    listener = listen()
     with asyncio.Runner(loop_factory=new_loop_of(name)) as runner:
         runner.run(serve(kind, listener))
 
