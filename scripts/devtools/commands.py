@@ -58,6 +58,7 @@ def _test(*, everything: bool) -> int:
     built = pytests.builds(runner, found)
     _static(runner, found, primary)
     rust.tests(runner)
+    rust.bench_programs(runner)
     rust.loom(runner)
     rust.tsan(runner)
     for interpreter in built:
@@ -137,6 +138,7 @@ def bench() -> int:
         found = interpreters.discover().chosen
         tags = [tag for tag in BENCH_TAGS if tag in found]
         chosen = [found[tag] for tag in tags or list(found)[:1]]
+    rust.build_bench_programs()
     status = 0
     for interpreter in chosen:
         say(f"\n{interpreter}")
