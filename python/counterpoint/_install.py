@@ -281,6 +281,9 @@ def _expect_asyncio() -> None:
 
 def _asyncio_imported() -> None:
     """Have asyncio make our loops."""
+    ours = sys.modules.get("counterpoint._loop.loop")
+    if ours is not None and not hasattr(ours, "EventLoop"):
+        return  # it is what imports asyncio, and calls this at its end
     policy = importlib.import_module("counterpoint._loop.policy")
     with _guard:
         factory = policy.Attributes(policy.default_policy)
@@ -289,6 +292,12 @@ def _asyncio_imported() -> None:
         for name in ("SelectorEventLoop", "EventLoop"):
             if name in space:
                 _put("asyncio", space, name, policy.EventLoop)
+
+
+def loop_imported() -> None:
+    """Our loop was imported: if asyncio was waited for, it has come with it."""
+    if _asyncio_arrivals in sys.meta_path:
+        _asyncio_imported()
 
 
 _asyncio_arrivals = Arrivals("asyncio", _asyncio_imported)

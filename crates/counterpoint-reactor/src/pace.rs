@@ -2,7 +2,8 @@
 //!
 //! To ask costs a system call, many times what a callback costs; not to ask leaves connections
 //! waiting. So a loop that is busy asks once so many callbacks have run, or so much time has passed
-//! since it last did. The clock is read every few turns only.
+//! since it last did. Where turns are quick, the clock is read in every eighth only; a turn that was
+//! slow has it read in each.
 
 /// So many callbacks, and the kernel is asked.
 const CALLBACKS: usize = 256;
@@ -10,15 +11,21 @@ const CALLBACKS: usize = 256;
 /// So many nanoseconds, and the kernel is asked: about what ten system calls cost.
 const BUDGET: u64 = 25_000;
 
-/// The clock is read once in so many turns.
+/// At most so many turns go without a look at the clock.
 const TURNS: u32 = 8;
 
 /// How far a loop has gone since it last asked the kernel.
 #[derive(Debug, Default)]
 pub struct Pace {
     callbacks: usize,
-    turns: u32,
+    /// When the kernel was asked last.
     asked: u64,
+    /// When the clock was read last.
+    read: u64,
+    /// So many turns until it is read again.
+    left: u32,
+    /// So many turns between looks at the clock, as the last ones have been.
+    stride: u32,
 }
 
 impl Pace {
@@ -29,12 +36,15 @@ impl Pace {
         if self.callbacks >= CALLBACKS {
             return true;
         }
-        self.turns += 1;
-        if self.turns < TURNS {
+        if self.left > 0 {
+            self.left -= 1;
             return false;
         }
-        self.turns = 0;
-        now().saturating_sub(self.asked) >= BUDGET
+        let now = now();
+        let quick = now.saturating_sub(self.read) < BUDGET / 8;
+        self.stride = if quick { (self.stride * 2 + 1).min(TURNS - 1) } else { 0 };
+        (self.left, self.read) = (self.stride, now);
+        now.saturating_sub(self.asked) >= BUDGET
     }
 
     /// The turn ran so many callbacks.
@@ -46,7 +56,8 @@ impl Pace {
     /// The kernel was asked just now.
     #[inline(always)]
     pub fn polled(&mut self, now: u64) {
-        *self = Self { callbacks: 0, turns: 0, asked: now };
+        *self =
+            Self { callbacks: 0, asked: now, read: now, left: self.stride, stride: self.stride };
     }
 }
 
@@ -58,24 +69,40 @@ mod tests {
     fn quick_turns_do_not_ask_and_many_do() {
         let mut pace = Pace::default();
         pace.polled(1);
-        let mut turns = 0;
-        while !pace.must_poll(|| 2) {
+        let (mut turns, mut looks) = (0, 0);
+        while !pace.must_poll(|| {
+            looks += 1;
+            2
+        }) {
             pace.ran(1);
             turns += 1;
         }
         assert_eq!(turns, CALLBACKS);
+        assert!(looks <= CALLBACKS / TURNS as usize + 3, "{looks} looks at the clock");
     }
 
     #[test]
-    fn slow_turns_ask_when_the_time_is_up() {
+    fn slow_turns_ask_every_time() {
+        let (mut pace, mut now) = (Pace::default(), 1);
+        pace.polled(now);
+        for _ in 0..100 {
+            now += BUDGET;
+            assert!(pace.must_poll(|| now));
+            pace.polled(now);
+        }
+    }
+
+    #[test]
+    fn turns_that_become_slow_are_noticed_soon() {
         let mut pace = Pace::default();
         pace.polled(1);
-        for _ in 1..TURNS {
-            assert!(!pace.must_poll(|| u64::MAX), "the clock is not read yet");
+        while pace.stride < TURNS - 1 {
+            assert!(!pace.must_poll(|| 2));
         }
-        assert!(pace.must_poll(|| 1 + BUDGET));
-        pace.polled(1 + BUDGET);
-        assert!(!pace.must_poll(|| u64::MAX));
+        let slow = (1..).take_while(|turn| !pace.must_poll(|| 1 + turn * BUDGET)).count();
+        assert!(slow < TURNS as usize, "after {slow} turns");
+        pace.polled(1);
+        assert!(pace.must_poll(|| 1 + BUDGET), "from then on at once");
     }
 
     #[test]

@@ -118,10 +118,12 @@ impl Poller {
                 none,
                 0usize,
             ) as i32;
-            if count >= 0 || *libc::__errno_location() != libc::ENOSYS {
+            // A kernel before 5.11 has no such call, and a filter from before then forbids it.
+            let refused = [libc::ENOSYS, libc::EPERM];
+            if count >= 0 || !refused.contains(&*libc::__errno_location()) {
                 return count;
             }
-            // A kernel before 5.11: milliseconds, and rather late than early.
+            // Milliseconds, and rather late than early.
             let whole = timeout.div_ceil(1_000_000).min(i32::MAX as u64) as i32;
             libc::epoll_wait(fd, place, most, whole)
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import selectors
 import socket
 import sys
@@ -11,6 +12,8 @@ from asyncio import base_events, events, format_helpers, sslproto
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
+
+from counterpoint import _install
 
 from .native import Loop, LoopBase
 from .selector import Selector
@@ -64,23 +67,33 @@ class EventLoop(LoopBase):
         Raises:
             RuntimeError: it is closed, it runs already, or another loop runs in this thread.
         """
-        self._check_closed()
-        self._check_running()
-        self._set_coroutine_origin_tracking(self.get_debug())
-        hooks = sys.get_asyncgen_hooks()
+        self._run_forever_setup()
         try:
+            self._turn_until_stopped()
+        finally:
+            self._run_forever_cleanup()
+
+    if not hasattr(LoopBase, "_run_forever_setup"):  # new in Python 3.13
+
+        def _run_forever_setup(self) -> None:
+            """What has to be done before the loop runs."""
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self.get_debug())
+            self._old_agen_hooks = sys.get_asyncgen_hooks()
             self._thread_id = threading.get_ident()
             sys.set_asyncgen_hooks(
                 firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
             )
             events._set_running_loop(self)
-            self._turn_until_stopped()
-        finally:
+
+        def _run_forever_cleanup(self) -> None:
+            """What has to be done after the loop ran."""
             self._stopping = False
             self._thread_id = None
             events._set_running_loop(None)
             self._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*hooks)
+            sys.set_asyncgen_hooks(*self._old_agen_hooks)
 
     def _turn_until_stopped(self) -> None:
         if type(self)._run_once is LoopBase._run_once:
@@ -109,13 +122,14 @@ class EventLoop(LoopBase):
         server_hostname: str | None = None,
         extra: Any = None,
         server: Any = None,
+        context: contextvars.Context | None = None,
         **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
         inner = sslproto.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
-        SocketTransport(self, rawsock, inner, extra=extra, server=server)
+        SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
 
     def create_task(
@@ -163,6 +177,16 @@ class EventLoop(LoopBase):
             context["source_traceback"] = inside._source_traceback
         self.call_exception_handler(context)
 
+    def _transport_failed(self, transport: object, exception: BaseException) -> None:
+        """What a transport did not deal with itself goes to the exception handler."""
+        self.call_exception_handler(
+            {
+                "message": "Fatal error on transport",
+                "exception": exception,
+                "transport": transport,
+            }
+        )
+
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
         what = base_events._format_handle(handle)  # type: ignore[attr-defined]
         logger.warning("Executing %s took %.3f seconds", what, seconds)
@@ -170,3 +194,5 @@ class EventLoop(LoopBase):
 
 # Newer versions leave arguments out of the text unless in debug mode.
 _TELLS_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames
+
+_install.loop_imported()

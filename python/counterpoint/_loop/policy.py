@@ -16,7 +16,7 @@ default_policy: Any = getattr(unix_events, "_UnixDefaultEventLoopPolicy", None) 
 """The class of the policy that asyncio makes for itself."""
 
 
-class EventLoopPolicy(default_policy):  # type: ignore[misc]
+class EventLoopPolicy(default_policy or object):  # type: ignore[misc]
     """`asyncio.DefaultEventLoopPolicy` whose loops are ours.
 
     Python deprecates policies (3.14): `asyncio.Runner(loop_factory=...)` is the other way.

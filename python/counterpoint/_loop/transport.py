@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import socket
 from asyncio import base_events, constants, futures, selector_events
 from asyncio.log import logger
@@ -29,14 +30,16 @@ class SocketTransport(TransportBase):
         waiter: Any = None,
         extra: Any = None,
         server: Any = None,
+        context: contextvars.Context | None = None,
     ) -> None:
-        self._counterpoint_connection = Connection(loop._counterpoint_loop, sock.fileno())
+        self._counterpoint_connection = Connection(loop._counterpoint_loop, sock, context)
+        self._context = context
         # Not the base's own constructor, which would prepare what is native here.
         selector_events._SelectorTransport.__init__(  # type: ignore[attr-defined]
             self, loop, sock, protocol, extra, server
         )
         base_events._set_nodelay(sock)  # type: ignore[attr-defined]
-        loop.call_soon(self._begin, waiter)
+        loop.call_soon(self._begin, waiter, context=context)
 
     def set_protocol(self, protocol: Any) -> None:
         """Who gets the data from now on."""
@@ -99,16 +102,24 @@ class SocketTransport(TransportBase):
             logger.warning("socket.send() raised exception.")
         self._conn_lost += 1
 
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
+        """Tell the protocol, and close the socket; once."""
+        if self._sock is None:
+            return
+        # Its descriptor is the next connection's as soon as it is closed.
+        self._counterpoint_connection.end()
+        super()._call_connection_lost(exc)
+
     def _all_sent(self) -> None:
         """The last of what was queued is sent."""
-        if self._empty_waiter is not None:
+        if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_result(None)
         if self._closing:
             self._call_connection_lost(None)
-        elif self._eof:
+        elif self._eof and self._sock is not None:
             self._sock.shutdown(socket.SHUT_WR)
 
     def _write_failed(self, error: OSError) -> None:
         self._fatal_error(error, "Fatal write error on socket transport")
-        if self._empty_waiter is not None:
+        if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_exception(error)

@@ -7,6 +7,7 @@ mod arguments;
 mod behind;
 mod blocking;
 mod collect;
+mod failure;
 mod observe;
 mod outside;
 mod protected;
@@ -20,6 +21,7 @@ pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optiona
 pub use behind::{Behind, Outline};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
+pub use failure::os_error;
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
 pub use protected::Protected;

@@ -233,7 +233,7 @@ unsafe fn add(
     what: u32,
 ) -> *mut PyObject {
     guarded(|py| {
-        if count < 2 || !names.is_null() {
+        if count < 2 {
             return Err(PyTypeError::new_err("it takes a descriptor, a callback and arguments"));
         }
         // SAFETY: the receiver and the arguments of a method.
@@ -242,12 +242,15 @@ unsafe fn add(
             if native.is(CLOSED) {
                 return Err(PyRuntimeError::new_err("Event loop is closed"));
             }
-            let fd = descriptor(&Bound::from_borrowed_ptr(py, *place))?;
-            let context = super::context::copy_current(py).map_err(|()| PyErr::fetch(py))?;
+            let file = Bound::from_borrowed_ptr(py, *place);
+            let fd = descriptor(&file)?;
+            let arguments = super::schedule::Arguments { place, count: count as usize, names };
+            let context = arguments.context().map_err(|()| PyErr::fetch(py))?;
             let count = count as usize - 2;
             let handle = make(Kind::Kept, owner, *place.add(1), place.add(2), count, context);
             let handle = Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))?;
             let before = native.watch(py, fd, what, Watcher::Handle(handle.share()))?;
+            native.state.with(py, |state| state.registry.name(fd, file.as_ptr() as usize));
             cancel(py, before)?;
             Ok(handle.into_ptr())
         }
@@ -271,7 +274,15 @@ fn remove(owner: *mut PyObject, fd: *mut PyObject, what: u32) -> *mut PyObject {
         if native.is(CLOSED) {
             return Ok(boolean(false));
         }
-        let before = native.unwatch(py, descriptor(&fd)?, what);
+        let fd = match descriptor(&fd) {
+            Ok(fd) => fd,
+            Err(error) => {
+                let file = fd.as_ptr() as usize;
+                let known = native.state.with(py, |state| state.registry.named(file));
+                known.ok_or(error)?
+            }
+        };
+        let before = native.unwatch(py, fd, what);
         let had = before.is_some();
         cancel(py, before)?;
         Ok(boolean(had))

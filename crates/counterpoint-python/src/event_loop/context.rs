@@ -17,7 +17,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// So many words of a thread's state are looked at: fewer than the smallest has.
-const WORDS: usize = 40;
+const WORDS: usize = 36;
 
 /// The field is not found, or not looked for.
 const UNKNOWN: usize = usize::MAX;
@@ -65,6 +65,22 @@ pub fn copy_current(_: Python<'_>) -> Result<Option<Ref>, ()> {
     }
 }
 
+/// Runs `f` in the context. An error of its own, or of entering or leaving.
+#[inline(always)]
+pub fn enter(py: Python<'_>, context: &Ref, f: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    // SAFETY: a live context.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let done = f();
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return done.and(Err(PyErr::fetch(py)));
+        }
+        done
+    }
+}
+
 thread_local! {
     /// An empty context for the next callback of this thread that needs one.
     static SPARE: Cell<*mut PyObject> = const { Cell::new(ptr::null_mut()) };
@@ -80,8 +96,13 @@ pub fn take_spare(py: Python<'_>) -> PyResult<Ref> {
     }
 }
 
-/// Keeps an empty context for the next time. A thread's last one is never freed: a thread's end is
-/// no place for dropping a reference.
+/// Drops the spare one of this thread: a thread's end is no place for that.
+pub fn drop_spare(_: Python<'_>) {
+    // SAFETY: the cell owns what it points to, and gives it away.
+    drop(unsafe { Ref::owned(SPARE.replace(ptr::null_mut())) });
+}
+
+/// Keeps an empty context for the next time.
 #[inline(always)]
 pub fn give_spare(_: Python<'_>, context: Ref) {
     // SAFETY: as above; another may have been given meanwhile.

@@ -4,7 +4,7 @@ use super::base::BASE;
 use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
 use super::registry::{Registry, Watcher, Watchers};
 use super::turn::Due;
-use crate::boundary::Protected;
+use crate::boundary::{Protected, os_error};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::alarm::Alarm;
 use counterpoint_reactor::poller::{Poller, READ};
@@ -130,7 +130,8 @@ impl Loop {
         let system = self.state.with(py, |state| {
             state.renew()?;
             Ok::<_, io::Error>(state.system.clone())
-        })?;
+        });
+        let system = system.map_err(|error| os_error(&error))?;
         system.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
     }
 
@@ -177,7 +178,8 @@ impl Loop {
                 .as_ref()
                 .map(|system| registry.set(&system.poller, fd, what, watcher))
                 .transpose()
-        })?;
+        });
+        let before = before.map_err(|error: io::Error| os_error(&error))?;
         before.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
     }
 
@@ -236,7 +238,8 @@ type Watched = (Option<Py<PyAny>>, Option<Py<PyAny>>);
 impl Loop {
     #[new]
     fn new() -> PyResult<Self> {
-        let state = State { system: Some(System::new()?), ..State::default() };
+        let system = System::new().map_err(|error| os_error(&error))?;
+        let state = State { system: Some(system), ..State::default() };
         Ok(Self {
             state: Protected::new(state),
             flags: AtomicU8::new(0),
@@ -285,6 +288,11 @@ impl Loop {
             .state
             .with(py, |state| (state.ready.clear(), state.timers.clear(), state.registry.clear()));
         everything.1.iter().for_each(unschedule);
+        let ready = everything.0.iter().map(Due::object);
+        for handle in ready.chain(&everything.1).filter_map(|o| HandleObject::check(o.as_ptr())) {
+            // What the collector does not know is not to close a cycle.
+            drop(handle.empty(py));
+        }
         drop(everything);
     }
 

@@ -40,6 +40,8 @@ pub struct Watchers {
     pub writer: Option<Watcher>,
     /// What the kernel was asked to watch for.
     watched: u32,
+    /// The file, where its owner named it by that; a name for comparison, and not a reference.
+    file: usize,
 }
 
 impl Watchers {
@@ -78,15 +80,26 @@ impl Registry {
         };
         let before = self.slots.get(index).map_or(0, |slot| slot.watched);
         let wanted = before | what;
-        if wanted != before {
-            poller.watch(fd, before, wanted)?;
-        }
+        // Also what is watched already: the descriptor may be another file's by now.
+        poller.watch(fd, before, wanted)?;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Watchers::default);
         }
         let slot = &mut self.slots[index];
         slot.watched = wanted;
         Ok(slot.place(what).replace(watcher))
+    }
+
+    /// Notes by which object a descriptor was named.
+    pub fn name(&mut self, fd: RawFd, file: usize) {
+        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index)) {
+            slot.file = file;
+        }
+    }
+
+    /// The descriptor that was named by that object, which is closed and does not know it any more.
+    pub fn named(&self, file: usize) -> Option<RawFd> {
+        self.watched().find(|(_, slot)| slot.file == file).map(|(fd, _)| fd)
     }
 
     /// Takes the reader or writer of `fd` away.

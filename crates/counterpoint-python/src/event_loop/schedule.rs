@@ -25,10 +25,11 @@ pub fn prepare(py: Python<'_>) {
 
 /// What a vectorcall brought.
 #[derive(Clone, Copy)]
-struct Arguments {
-    place: *const *mut PyObject,
-    count: usize,
-    names: *mut PyObject,
+pub struct Arguments {
+    pub place: *const *mut PyObject,
+    /// How many are positional.
+    pub count: usize,
+    pub names: *mut PyObject,
 }
 
 impl Arguments {
@@ -48,7 +49,7 @@ impl Arguments {
     /// # Safety
     /// The arguments are those of a running vectorcall.
     #[inline(always)]
-    unsafe fn context(self) -> Result<Option<Ref>, ()> {
+    pub unsafe fn context(self) -> Result<Option<Ref>, ()> {
         // SAFETY: the caller's promise: the keyword's value follows the positional arguments.
         unsafe {
             let py = Python::assume_attached();

@@ -3,12 +3,12 @@
 use super::context;
 use super::handle::{CANCELLED, Call, HandleObject, KEEPS};
 use super::native::{DEBUG, Loop, STOPPING, State, System, unschedule};
+use crate::boundary::os_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
 use counterpoint_reactor::poller::{NO_EVENTS, Poller};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
@@ -37,6 +37,12 @@ impl Loop {
     /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
     /// as it is: it can be run again.
     pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        let done = self.turn_until_stopped(py, owner);
+        context::drop_spare(py);
+        done
+    }
+
+    fn turn_until_stopped(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let system = self.system(py)?;
         let mut pace = Pace::default();
         // Whatever a loop is run for, the kernel has news first.
@@ -83,7 +89,7 @@ impl Loop {
         match count {
             Ok(count) => self.dispatch(py, system, &events[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return py.check_signals(),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(os_error(&error)),
         }
         Ok(())
     }
@@ -160,31 +166,37 @@ impl Loop {
         if self.is(DEBUG) {
             return self.run_watched(py, owner, due);
         }
-        self.run_due(py, due)
+        self.run_due(py, owner, due)
     }
 
     #[inline(always)]
-    fn run_due(&self, py: Python<'_>, due: &Due) -> PyResult<()> {
+    fn run_due(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
         match due {
             Due::Call(handle) => match HandleObject::check(handle.as_ptr()) {
                 Some(handle) => run_handle(py, handle),
                 None => run_other(&handle.bind(py)),
             },
-            Due::Read(transport) => super::stream::read(py, self, transport.as_ptr()),
-            Due::Write(transport) => super::stream::write_more(py, self, transport.as_ptr()),
+            Due::Read(transport) => {
+                let done = super::stream::read(py, self, transport.as_ptr());
+                done.or_else(|error| transport_failed(owner, transport, error))
+            }
+            Due::Write(transport) => {
+                let done = super::stream::write_more(py, self, transport.as_ptr());
+                done.or_else(|error| transport_failed(owner, transport, error))
+            }
         }
     }
 
     /// The same in debug mode: says which handle runs, and logs one that takes long.
     #[cold]
     fn run_watched(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
-        let Due::Call(handle) = due else { return self.run_due(py, due) };
+        let Due::Call(handle) = due else { return self.run_due(py, owner, due) };
         if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
             return Ok(());
         }
         self.set_current(py, Some(handle.share()));
         let begun = clock::now();
-        let done = self.run_due(py, due);
+        let done = self.run_due(py, owner, due);
         let took = clock::seconds(clock::now() - begun);
         self.set_current(py, None);
         done?;
@@ -199,6 +211,19 @@ impl Loop {
         let before = self.state.with(py, |state| std::mem::replace(&mut state.current, handle));
         drop(before);
     }
+}
+
+/// What a transport did not deal with itself goes to the exception handler, unless it is to end the
+/// program.
+#[cold]
+fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr) -> PyResult<()> {
+    let py = owner.py();
+    if is_fatal(py, &error) {
+        return Err(error);
+    }
+    let arguments = (transport.bind(py), error.into_value(py));
+    owner.call_method1(intern!(py, "_transport_failed"), arguments)?;
+    Ok(())
 }
 
 /// A handle of the stdlib's.
@@ -234,21 +259,14 @@ pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
 
 #[inline(always)]
 fn run_in(py: Python<'_>, handle: HandleObject, call: &Call, context: &Ref) -> PyResult<()> {
-    // SAFETY: the call holds references to all that it passes.
-    unsafe {
-        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-            return report(py, handle, call, PyErr::fetch(py));
+    let done = context::enter(py, context, || {
+        // SAFETY: a reference of our own, or null with an exception set.
+        match unsafe { Ref::owned(call.make()) } {
+            Some(_) => Ok(()),
+            None => Err(PyErr::fetch(py)),
         }
-        let result = call.make();
-        if result.is_null() {
-            let raised = PyErr::fetch(py);
-            ffi::PyContext_Exit(context.as_ptr());
-            return report(py, handle, call, raised);
-        }
-        ffi::PyContext_Exit(context.as_ptr());
-        ffi::Py_DECREF(result);
-    }
-    Ok(())
+    });
+    done.or_else(|raised| report(py, handle, call, context, raised))
 }
 
 /// Whether the exception is to end the program, and not the callback alone.
@@ -257,15 +275,23 @@ pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 #[cold]
-fn report(py: Python<'_>, handle: HandleObject, call: &Call, error: PyErr) -> PyResult<()> {
+fn report(
+    py: Python<'_>,
+    handle: HandleObject,
+    call: &Call,
+    context: &Ref,
+    error: PyErr,
+) -> PyResult<()> {
     if is_fatal(py, &error) {
         return Err(error);
     }
     let Some(owner) = call.owner.as_ref() else { return Ok(()) };
     let keeps = handle.is(KEEPS);
-    if !keeps {
+    if keeps {
+        drop(handle.set_context(py, context.share()));
+    } else {
         // The report shows it.
-        handle.put_back(py, call);
+        handle.put_back(py, call, context);
     }
     // SAFETY: the handle is alive: whoever runs it holds it.
     let object = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
 /// So many arguments lie in the handle itself; more are in a tuple.
 pub const INLINE: usize = 3;
@@ -64,12 +64,12 @@ pub struct Call {
 }
 
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
-static WEAK_REFERENCES: AtomicUsize = AtomicUsize::new(0);
+static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
 static HANDLE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static TIMER: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Says where things are in the classes, which have the same size.
-pub fn lay_out(offset: usize, weak_references: usize) {
+pub fn lay_out(offset: usize, weak_references: isize) {
     OFFSET.store(offset, Ordering::Relaxed);
     WEAK_REFERENCES.store(weak_references, Ordering::Relaxed);
 }
@@ -190,13 +190,13 @@ impl HandleObject {
         })
     }
 
-    /// Gives back what was taken.
-    pub fn put_back(self, py: Python<'_>, call: &Call) {
+    /// Gives back what was taken, and the context in which it ran.
+    pub fn put_back(self, py: Python<'_>, call: &Call, context: &Ref) {
         let shared = Content {
             callback: Some(call.callback.share()),
             arguments: call.arguments.each_ref().map(|a| a.as_ref().map(Ref::share)),
             count: call.count,
-            context: call.context.as_ref().map(Ref::share),
+            context: Some(context.share()),
             owner: call.owner.as_ref().map(Ref::share),
             ..Content::default()
         };
@@ -350,7 +350,7 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast()); // which may not be tracked
         let weak_references = WEAK_REFERENCES.load(Ordering::Relaxed);
-        if !(*object.byte_add(weak_references).cast::<*mut PyObject>()).is_null() {
+        if !(*object.byte_offset(weak_references).cast::<*mut PyObject>()).is_null() {
             ffi::PyObject_ClearWeakRefs(object);
         }
         let mut tail = HandleObject(object).memory().read();

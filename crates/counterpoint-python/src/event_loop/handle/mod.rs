@@ -21,7 +21,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let (size, weak_references) =
         unsafe { ((*memory(&timer)).tp_basicsize, (*memory(&handle)).tp_weaklistoffset) };
     let offset = (size as usize).next_multiple_of(align_of::<Tail>());
-    layout::lay_out(offset, weak_references as usize);
+    layout::lay_out(offset, weak_references);
     let size = offset + size_of::<Tail>();
     let handle = class(&handle, c"counterpoint.aio.Handle", size, false)?;
     let timer = class(&timer, c"counterpoint.aio.TimerHandle", size, true)?;

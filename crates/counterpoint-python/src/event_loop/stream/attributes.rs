@@ -152,7 +152,7 @@ pub unsafe extern "C" fn add_reader(
         if !connection.is(CLOSING | PAUSED) {
             // SAFETY: the receiver of a method.
             let transport = Watcher::Transport(unsafe { Ref::new(transport) });
-            drop(connection.native.get().watch(py, connection.fd, READ, transport)?);
+            drop(connection.native.get().watch(py, connection.watched(), READ, transport)?);
         }
         Ok(none())
     })

@@ -6,11 +6,13 @@ use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::os::fd::RawFd;
+use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `close()` was called, or the connection failed.
 pub const CLOSING: u8 = 1;
@@ -58,7 +60,10 @@ pub struct Inside {
 #[pyclass(frozen, module = "counterpoint._core.event_loop")]
 pub struct Connection {
     pub native: Py<Loop>,
-    pub fd: RawFd,
+    /// The socket, and where in it its descriptor is; null: unknown.
+    sock: Py<PyAny>,
+    place: *const AtomicI32,
+    fd: RawFd,
     pub inside: Protected<Inside>,
     /// How often something was written in vain, as asyncio counts; not 0: it is lost.
     pub lost: AtomicU32,
@@ -67,7 +72,29 @@ pub struct Connection {
     pub sent: AtomicU64,
 }
 
+// SAFETY: the place lies in the socket object, which is kept, and is read atomically.
+unsafe impl Send for Connection {}
+// SAFETY: as above.
+unsafe impl Sync for Connection {}
+
 impl Connection {
+    /// The descriptor for a system call; -1 if somebody has closed the socket: its number may be
+    /// another file's by now.
+    #[inline(always)]
+    pub fn fd(&self) -> RawFd {
+        // SAFETY: null, or a field of the socket object, which lives as long as `self`.
+        match unsafe { self.place.as_ref() } {
+            Some(place) if place.load(Ordering::Relaxed) != self.fd => -1,
+            _ => self.fd,
+        }
+    }
+
+    /// The descriptor under which it is watched.
+    #[inline(always)]
+    pub fn watched(&self) -> RawFd {
+        self.fd
+    }
+
     /// Whether it has one of these flags.
     #[inline(always)]
     pub fn is(&self, flags: u8) -> bool {
@@ -102,15 +129,43 @@ impl Connection {
     }
 }
 
+/// Where a socket object has its descriptor: in the first field behind the head, as every CPython has
+/// had it; null if this one is no such object.
+fn descriptor_of(sock: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<*const AtomicI32> {
+    let class = sock.py().import("_socket")?.getattr("socket")?;
+    if !sock.is_instance(&class)? {
+        return Ok(ptr::null());
+    }
+    // SAFETY: an instance of that class is longer than its head.
+    let place: *const AtomicI32 =
+        unsafe { sock.as_ptr().byte_add(size_of::<ffi::PyObject>()) }.cast_const().cast();
+    // SAFETY: as above; the interpreter writes it whole.
+    let known = unsafe { &*place }.load(Ordering::Relaxed) == fd;
+    Ok(if known { place } else { ptr::null() })
+}
+
 #[pymethods]
 impl Connection {
     #[new]
-    fn new(py: Python<'_>, native: Py<Loop>, fd: RawFd) -> PyResult<Self> {
-        // SAFETY: a new reference, or null with an exception set.
-        let context = unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) };
-        let context = Some(context.ok_or_else(|| PyErr::fetch(py))?);
+    #[pyo3(signature = (native, sock, context=None))]
+    fn new(
+        native: Py<Loop>,
+        sock: &Bound<'_, PyAny>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let py = sock.py();
+        let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let context = match context {
+            Some(context) => context.into(),
+            // SAFETY: a new reference, or null with an exception set.
+            None => unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) }
+                .ok_or_else(|| PyErr::fetch(py))?,
+        };
+        let context = Some(context);
         Ok(Self {
             native,
+            place: descriptor_of(sock, fd)?,
+            sock: sock.clone().unbind(),
             fd,
             inside: Protected::new(Inside { context, ..Inside::default() }),
             lost: AtomicU32::new(0),
@@ -130,6 +185,11 @@ impl Connection {
         drop(self.inside.with(py, |inside| inside.outgoing.clear()));
     }
 
+    /// The connection is at its end: nothing is read or written any more.
+    fn end(&self) {
+        let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Bytes received and sent so far.
     fn counts(&self) -> (u64, u64) {
         (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
@@ -137,6 +197,7 @@ impl Connection {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.native)?;
+        visit.call(&self.sock)?;
         // SAFETY: only the collector calls this.
         let inside = unsafe { self.inside.peek() };
         let held = [&inside.protocol, &inside.empty_waiter, &inside.context];

@@ -2,6 +2,8 @@
 
 use super::TRANSPORT;
 use super::connection::{BUFFERED, CLOSING, Connection, PAUSED};
+use crate::boundary::os_error;
+use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::turn::is_fatal;
 use crate::executor::reference::Ref;
@@ -25,15 +27,10 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
         (share(&inside.context), share(&inside.protocol))
     });
     let (Some(context), Some(protocol)) = (context, protocol) else { return Ok(()) };
-    // SAFETY: a live context. It is entered for one callback, which may not enter it again.
-    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return Err(PyErr::fetch(py));
-    }
     let read = Reading { py, native, connection, transport, protocol: protocol.as_ptr() };
-    let done = if connection.is(BUFFERED) { read.buffered() } else { read.data() };
-    // SAFETY: entered above.
-    unsafe { ffi::PyContext_Exit(context.as_ptr()) };
-    done
+    context::enter(py, &context, || {
+        if connection.is(BUFFERED) { read.buffered() } else { read.data() }
+    })
 }
 
 struct Reading<'a, 'py> {
@@ -131,7 +128,7 @@ impl Reading<'_, '_> {
     fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
         // SAFETY: so much room. The call does not wait, so the interpreter is kept.
         let count =
-            unsafe { libc::recv(self.connection.fd, place.cast(), room, libc::MSG_DONTWAIT) };
+            unsafe { libc::recv(self.connection.fd(), place.cast(), room, libc::MSG_DONTWAIT) };
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -163,7 +160,7 @@ impl Reading<'_, '_> {
     fn refused(&self, error: io::Error) -> PyResult<()> {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-            _ => self.failed(error.into(), "Fatal read error on socket transport"),
+            _ => self.failed(os_error(&error), "Fatal read error on socket transport"),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::TRANSPORT;
 use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
-use crate::boundary::{guarded, none};
+use crate::boundary::{guarded, none, os_error};
+use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
@@ -52,7 +53,7 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
 unsafe fn send(connection: &Connection, place: *const u8, size: usize) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the caller's memory. The call does not wait, so the interpreter is kept.
-    let count = unsafe { libc::send(connection.fd, place.cast(), size, flags) };
+    let count = unsafe { libc::send(connection.fd(), place.cast(), size, flags) };
     if count >= 0 {
         connection.sent.fetch_add(count as u64, Ordering::Relaxed);
         return Ok(count as usize);
@@ -78,23 +79,19 @@ fn queue(
     piece: Bytes,
     sent: usize,
 ) -> PyResult<()> {
-    let first = connection.inside.with(py, |inside| {
-        let first = inside.outgoing.is_empty();
-        inside.outgoing.push(piece, sent);
-        first
-    });
     // SAFETY: the receiver of a method.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    if first {
+    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
         watch(py, connection, &object)?;
     }
+    connection.inside.with(py, |inside| inside.outgoing.push(piece, sent));
     object.call_method0(intern!(py, "_maybe_pause_protocol"))?;
     Ok(())
 }
 
 fn watch(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
     let watcher = Watcher::Transport(transport.clone().into());
-    drop(connection.native.get().watch(py, connection.fd, WRITE, watcher)?);
+    drop(connection.native.get().watch(py, connection.watched(), WRITE, watcher)?);
     Ok(())
 }
 
@@ -172,7 +169,7 @@ fn refused(transport: *mut PyObject, error: io::Error) -> *mut PyObject {
 
 fn fatal(transport: &Bound<'_, PyAny>, error: io::Error) -> PyResult<()> {
     let py = transport.py();
-    let error = PyErr::from(error).into_value(py);
+    let error = os_error(&error).into_value(py);
     let arguments = (error, "Fatal write error on socket transport");
     transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
     Ok(())
@@ -218,7 +215,8 @@ pub unsafe extern "C" fn writelines(
 /// Sends what is queued, as far as the kernel takes it; whether that was all.
 fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
     let mut done = Vec::new();
-    let result = connection.inside.with(py, |inside| send_queued(inside, connection.fd, &mut done));
+    let result =
+        connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
     drop(done);
     let count = match result {
         Ok(count) => count,
@@ -243,22 +241,30 @@ pub fn write_more(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> Py
     let Some(connection) = (unsafe { TRANSPORT.get(py, transport) }) else { return Ok(()) };
     // SAFETY: as above.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    if connection.is_lost() {
-        return Ok(());
+    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
+    match context {
+        Some(context) if !connection.is_lost() => {
+            context::enter(py, &context, || send_more(native, connection, &object))
+        }
+        _ => Ok(()),
     }
+}
+
+fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = transport.py();
     match flush(py, connection) {
         Ok(done) => {
-            object.call_method0(intern!(py, "_maybe_resume_protocol"))?; // it may write more
+            transport.call_method0(intern!(py, "_maybe_resume_protocol"))?; // it may write more
             if done && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
-                drop(native.unwatch(py, connection.fd, WRITE));
-                object.call_method0(intern!(py, "_all_sent"))?;
+                drop(native.unwatch(py, connection.watched(), WRITE));
+                transport.call_method0(intern!(py, "_all_sent"))?;
             }
         }
         Err(error) => {
-            drop(native.unwatch(py, connection.fd, WRITE));
+            drop(native.unwatch(py, connection.watched(), WRITE));
             drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
-            let error = PyErr::from(error).into_value(py);
-            object.call_method1(intern!(py, "_write_failed"), (error,))?;
+            let error = os_error(&error).into_value(py);
+            transport.call_method1(intern!(py, "_write_failed"), (error,))?;
         }
     }
     Ok(())
