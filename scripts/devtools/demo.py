@@ -4,11 +4,14 @@ only a pool of processes can do."""
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from . import build, interpreters, prerequisites
 from .common import ROOT, environment, fail, say
+from .interpreters import Interpreter
+from .steps import Runner
 
 EXAMPLE = "examples/identifiers.py"
 PROCESSES = "examples/primes_and_arrays.py"
@@ -33,6 +36,12 @@ def demo() -> int:
     say(_output([python, PROCESSES, "--compare"]))
     say("a crash and an endless loop cost themselves; the speed-up over threads is above")
     return 0
+
+
+def demo_step(runner: Runner, interpreter: Interpreter) -> None:
+    """The same as a step of a run: on the whole library, where the tests take some of it."""
+    command = [sys.executable, ROOT / "scripts/dev.py", "demo"]
+    runner.commands("demo", [command], env={"PYTHON": str(interpreter.path)}, limit=LIMIT)
 
 
 def _output(command: list[str | Path]) -> str:
