@@ -1,7 +1,7 @@
 """Pools and futures used from within their own operations: signals, the collector, weakrefs.
 
-What runs inside (a handler, a destructor, a weakref callback, a done callback) submits to the pool, or
-settles and watches the future, that its own thread is in the middle of.
+What runs inside (a handler, a destructor, a weakref callback, a done callback) submits to the pool,
+or settles and watches the future, that its own thread is in the middle of.
 """
 
 from __future__ import annotations
