@@ -40,7 +40,7 @@ def demo() -> int:
 
 def demo_step(runner: Runner, interpreter: Interpreter) -> None:
     """The same as a step of a run: on the whole library, where the tests take some of it."""
-    command = [sys.executable, ROOT / "scripts/dev.py", "demo"]
+    command: list[str | Path] = [sys.executable, ROOT / "scripts/dev.py", "demo"]
     runner.commands("demo", [command], env={"PYTHON": str(interpreter.path)}, limit=LIMIT)
 
 

@@ -110,3 +110,35 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 def test_ctrl_c_ends_it_soon(call: str) -> None:
     succeeds(PROGRAM.replace("        CALL", f"        {call.strip()}"), *PATHS)
+
+
+def test_a_pool_whose_end_was_interrupted_still_waits_for_its_workers() -> None:
+    """Before 3.13 `Thread.join`, when interrupted, takes its thread for ended."""
+    succeeds(
+        PROGRAM.partition("for _ in range(5):")[0]
+        + """
+waiting, release = stdlib.Event(), stdlib.Event()
+pool = futures.ThreadPoolExecutor(1)
+future = pool.submit(release.wait)
+sender = stdlib.Thread(target=interrupt)
+sender.start()
+try:
+    with pool:
+        waiting.set()
+except KeyboardInterrupt:
+    pass
+else:
+    raise SystemExit("not interrupted")
+sender.join()
+(worker,) = pool._threads
+assert worker.is_alive() and not future.done()
+shutting = stdlib.Thread(target=pool.shutdown)
+shutting.start()
+shutting.join(0.05)
+assert shutting.is_alive()
+release.set()
+shutting.join()
+assert future.result(0) is True and not worker.is_alive()
+""",
+        *PATHS,
+    )

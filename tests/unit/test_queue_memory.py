@@ -34,4 +34,5 @@ def per_item(library: str, kind: str, count: int) -> float:
 @pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"])
 def test_an_item_costs_no_more_than_in_the_stdlib_s(kind: str, count: int) -> None:
     ours, theirs = per_item("counterpoint", kind, count), per_item("stdlib", kind, count)
-    assert 8.0 <= ours <= theirs
+    # Either process may keep a small object more for other reasons.
+    assert 8.0 <= ours <= theirs + 64 / count
