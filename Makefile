@@ -19,7 +19,7 @@ develop: ## build the extension in place for PYTHON (or PYTHON=all) and set up i
 test: ## everything that CI runs, on every interpreter found
 	@scripts/dev test
 
-test-all: ## the same with the long suites on every interpreter (CPython's own: where there is a GIL), and a wheel
+test-all: ## the same with the long suites on every interpreter (CPython's own: where there is a GIL), a wheel and the demo
 	@scripts/dev test-all
 
 bench: ## ratios to the standard library and to other packages; BENCH_ARGS=… narrows it
