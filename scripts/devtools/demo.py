@@ -38,12 +38,6 @@ def demo() -> int:
     return 0
 
 
-def demo_step(runner: Runner, interpreter: Interpreter) -> None:
-    """The same as a step of a run: on the whole library, where the tests take some of it."""
-    command: list[str | Path] = [sys.executable, ROOT / "scripts/dev.py", "demo"]
-    runner.commands("demo", [command], env={"PYTHON": str(interpreter.path)}, limit=LIMIT)
-
-
 def _output(command: list[str | Path]) -> str:
     """Standard output of a run; its standard error, where the summary goes, is the user's."""
     started = time.monotonic()
@@ -62,3 +56,9 @@ def _output(command: list[str | Path]) -> str:
         fail(f"{' '.join(map(str, command))} ended with status {done.returncode}")
     say(f"({time.monotonic() - started:.1f} s)")
     return done.stdout
+
+
+def demo_step(runner: Runner, interpreter: Interpreter) -> None:
+    """The same as a step of a run: on the whole library, where the tests take some of it."""
+    command: list[str | Path] = [sys.executable, ROOT / "scripts/dev.py", "demo"]
+    runner.commands("demo", [command], env={"PYTHON": str(interpreter.path)}, limit=LIMIT)

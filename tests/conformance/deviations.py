@@ -176,14 +176,14 @@ def deviation(suite: str, test: str) -> Deviation | None:
     return None
 
 
-def left_out(suite: str) -> tuple[str, ...]:
-    """The tests that cannot apply to the class to which this suite is bound."""
-    return tuple(entry.test for entry in LEFT_OUT if entry.suite == suite)
-
-
 def own_skip(suite: str, test: str, reason: str) -> bool:
     """Whether the table knows that CPython's suite skips this test for this reason."""
     return any((e.suite, e.test) == (suite, test) and e.reason in reason for e in OWN_SKIPS)
+
+
+def left_out(suite: str) -> tuple[str, ...]:
+    """The tests that cannot apply to the class to which this suite is bound."""
+    return tuple(entry.test for entry in LEFT_OUT if entry.suite == suite)
 
 
 def absent(module: str) -> str:
