@@ -19,13 +19,13 @@ develop: ## build the extension in place for PYTHON (or PYTHON=all) and set up i
 test: ## everything that CI runs, on every interpreter found
 	@scripts/dev test
 
-test-all: ## the same with the long suites on every interpreter (CPython's own: where there is a GIL), and a wheel
+test-all: ## the same with the long suites on every interpreter (CPython's own: where there is a GIL), a wheel and the demo
 	@scripts/dev test-all
 
 bench: ## ratios to the standard library and to other packages; BENCH_ARGS=… narrows it
 	@scripts/dev bench
 
-loom: ## model-check the core crates; LOOM_MAX_PREEMPTIONS=3 bounds it
+loom: ## model-check the core crates; LOOM_MAX_PREEMPTIONS=3 LOOM_MAX_DURATION=60 bound it
 	@scripts/dev loom
 
 tsan: ## the core crates' tests under ThreadSanitizer; fails without the tool
@@ -37,7 +37,7 @@ miri: ## the core crates' tests under Miri; fails without the tool
 wheel: ## wheels in dist/ for the interpreters found, each installed in a clean environment without Rust
 	@scripts/dev wheel
 
-docs: ## build the documentation and check its links
+docs: ## build the documentation and check its internal links
 	@scripts/dev docs
 
 fmt: ## format Rust and Python

@@ -27,10 +27,10 @@ each pool in a program of its own, among tasks that have no part in it, with a t
 - *left behind*: processes were left after the program's end;
 - –: the pool has no such option, or the fault cannot be brought about on the machine of the run.
 
-The storm is one of 3,000 tasks and a kill every 20 ms, for all alike: most pools are lost at its
-first kills, and those that start a process anew after each would take many minutes for more. The
-one that `counterpoint` has to survive, 100,000 tasks and a kill every few milliseconds, is a test:
-`tests/faults/test_pool_faults_storm.py`.
+The storm is one of 3,000 tasks and a kill every 20 ms, for all alike. Most pools are lost or hang
+at its first kills, so more tasks would tell no more of them, and the limit after which they count
+as hanging would have to be many minutes. The one that `counterpoint` has to survive, 100,000 tasks
+and a kill every few milliseconds, is a test: `tests/faults/test_pool_faults_storm.py`.
 """
 
 

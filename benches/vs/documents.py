@@ -67,8 +67,16 @@ def write_page(page: Path, kept: Sequence[Results]) -> None:
         parts += interpreter_section(results)
     charts = page.parent / f"{page.stem}-charts"
     parts += growth_section(kept, charts)
+    _remove_unlinked(charts, "\n".join(parts))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+
+
+def _remove_unlinked(charts: Path, text: str) -> None:
+    """Charts that an earlier page had: of another interpreter, or of a series that is no more."""
+    for chart in charts.glob("*.svg"):
+        if f"({charts.name}/{chart.name})" not in text:
+            chart.unlink()
 
 
 def write_readme(readme: Path, kept: Sequence[Results]) -> None:

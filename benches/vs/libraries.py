@@ -91,7 +91,7 @@ def barrier_kind(new: Factory) -> Factory:
     return make
 
 
-THREADING = ("Lock", "RLock", "Semaphore", "Condition", "Event", "Barrier")
+THREADING = ("Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier")
 QUEUES = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue")
 FUTURES = ("Future", "ThreadPoolExecutor")
 
@@ -111,6 +111,7 @@ ADAPTERS: dict[str, Callable[[Factory], Factory]] = {
     "Lock": lock_kind,
     "RLock": lock_kind,
     "Semaphore": lock_kind,
+    "BoundedSemaphore": lock_kind,
     "Event": event_kind,
     "Barrier": barrier_kind,
     "Queue": queue_kind,
@@ -223,7 +224,7 @@ def aiologic() -> Library:
         return MixedSubject(made.put, made.green_get, made.put, made.async_get, _nothing)
 
     queues = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue")
-    locks = ("Lock", "RLock", "Semaphore")
+    locks = ("Lock", "RLock", "Semaphore", "BoundedSemaphore")
     classes = {name: getattr(module, name) for name in (*queues, *locks, "Condition")}
     classes |= {"Event": module.REvent, "Barrier": module.RBarrier}
     kinds = adapted({kind: classes[kind] for kind in ("Condition", "Event", "Barrier")})

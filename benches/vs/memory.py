@@ -18,6 +18,7 @@ OBJECTS = (
     "Lock",
     "RLock",
     "Semaphore",
+    "BoundedSemaphore",
     "Condition",
     "Event",
     "Barrier",

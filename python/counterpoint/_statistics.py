@@ -17,7 +17,7 @@ __all__ = ["ExecutorStatistics", "LockStatistics", "QueueStatistics", "WaitStati
 class WaitStatistics(NamedTuple):
     """How often, and for how long, something was waited for.
 
-    `p50` and `p99` come from a histogram whose buckets are within 1 % of the value; `total` and
+    `p50` and `p99` come from a histogram whose buckets are within 7 % of the value; `total` and
     `max` are exact.
 
     >>> WaitStatistics(count=0, total=0.0, p50=0.0, p99=0.0, max=0.0).count
@@ -70,6 +70,8 @@ class ExecutorStatistics(NamedTuple):
     queue_delay: WaitStatistics
     run_time: WaitStatistics
     utilisation: float
+    queue_histogram: tuple[tuple[float, int], ...]
+    run_histogram: tuple[tuple[float, int], ...]
 
 
 def describe(record: type[tuple[object, ...]], **fields: str) -> None:
@@ -89,6 +91,10 @@ TASKS = {
     "queue_delay": "From `submit` to the task's first instruction, of its first attempt.",
     "run_time": "From the task's first instruction to its end, once for each attempt.",
     "utilisation": "Time spent in tasks over `max_workers` × the pool's life so far, from 0 to 1.",
+    "queue_histogram": (
+        "How many delays were at most so many seconds, and more than the entry before says."
+    ),
+    "run_histogram": "The same of run times.",
 }
 describe(
     WaitStatistics,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from . import build, docs, interpreters, prerequisites, pytests, python_checks, rust, venvs
 from .common import BUILD, IN_CI, ROOT, TARGET, Trouble, check, run, say
-from .demo import demo
+from .demo import demo, demo_step
 from .interpreters import Found, Interpreter
 from .steps import Runner
 from .wheel import DIST, wheels
@@ -62,10 +62,12 @@ def _test(*, everything: bool) -> int:
     rust.loom(runner)
     rust.tsan(runner)
     for interpreter in built:
-        pytests.everything_on(runner, interpreter, everything=everything)
+        lender = pytests.lender(found)
+        pytests.everything_on(runner, interpreter, everything=everything, lender=lender)
     docs.docs(runner, primary)
     if everything or IN_CI:
         wheels(runner, [primary])
+        demo_step(runner, primary)
     minutes = (time.monotonic() - started) / 60
     return runner.finish([*pytests.report(found, built), f"{minutes:.1f} minutes"])
 

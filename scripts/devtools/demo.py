@@ -4,11 +4,14 @@ only a pool of processes can do."""
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from . import build, interpreters, prerequisites
 from .common import ROOT, environment, fail, say
+from .interpreters import Interpreter
+from .steps import Runner
 
 EXAMPLES = ("examples/identifiers.py", "examples/chat_server.py")
 PROCESSES = "examples/primes_and_arrays.py"
@@ -58,3 +61,9 @@ def _output(command: list[str | Path]) -> str:
         fail(f"{' '.join(map(str, command))} ended with status {done.returncode}")
     say(f"({time.monotonic() - started:.1f} s)")
     return done.stdout
+
+
+def demo_step(runner: Runner, interpreter: Interpreter) -> None:
+    """The same as a step of a run: on the whole library, where the tests take some of it."""
+    command: list[str | Path] = [sys.executable, ROOT / "scripts/dev.py", "demo"]
+    runner.commands("demo", [command], env={"PYTHON": str(interpreter.path)}, limit=LIMIT)

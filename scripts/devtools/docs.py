@@ -1,4 +1,4 @@
-"""`make docs`: builds the documentation; a broken link or reference is an error."""
+"""`make docs`: builds the documentation; a broken internal link or reference is an error."""
 
 from __future__ import annotations
 

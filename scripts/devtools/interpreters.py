@@ -29,6 +29,7 @@ def has(*names):
 t = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 print(json.dumps(dict(
     executable=getattr(sys, "_base_executable", sys.executable), name=sys.implementation.name,
+    tests=[*u.find_spec("test").submodule_search_locations][0] if has("test") else "",
     tag="cp%d%d%s" % (sys.version_info[0], sys.version_info[1], "t" if t else ""),
     version=sys.version.split()[0], suffix=sysconfig.get_config_var("EXT_SUFFIX"),
     venv=has("venv"), suite=has("test.support", "test.lock_tests", "_ctypes"),
@@ -48,6 +49,8 @@ class Interpreter:
     has_venv: bool
     has_suite: bool
     lacks: tuple[str, ...] = ()
+    # The directory of CPython's own tests.
+    tests: str = ""
 
     @property
     def free_threaded(self) -> bool:
@@ -87,6 +90,7 @@ def probe(path: str | Path) -> Interpreter | None:
         told["venv"],
         told["suite"],
         tuple(told["lacks"]),
+        told["tests"],
     )
 
 

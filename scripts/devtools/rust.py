@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from . import venvs
@@ -21,7 +22,14 @@ OPTIMISED = {"CARGO_PROFILE_DEV_OPT_LEVEL": "2"}
 
 # Schedules grow steeply with the number of preemptions; three find nearly all that more would.
 LOOM_BOUNDS = {"LOOM_MAX_PREEMPTIONS": "3", "LOOM_MAX_DURATION": "60", "LOOM_MAX_BRANCHES": "10000"}
-LOOM_LIMIT = 600
+# For running the models; building them has a limit of its own.
+LOOM_LIMIT = 420
+LOOM_BUILD_LIMIT = 900
+
+# How a test that took so many seconds is named at the end of a nextest run, and in cargo test's
+# output, which says it of those of a minute.
+LONG_TEST = re.compile(r"^\s*SLOW \[\s*([\d.]+)s\](?: \([^)]*\))? (.+)$", re.MULTILINE)
+A_MINUTE = re.compile(r"^\s*test (\S+) has been running for over (60) seconds$", re.MULTILINE)
 
 BESIDE_THE_CHECKOUT = ROOT.parent / "shared" / "tools" / "tsan"
 
@@ -96,14 +104,26 @@ def rustdoc(runner: Runner) -> None:
 def loom(runner: Runner) -> None:
     """The schedules within the bounds, which the environment may set otherwise.
 
-    Every one of them, unless a model takes longer than LOOM_MAX_DURATION seconds: that ends it, and
-    what it had explored by then counts as passed.
+    Every one of them, unless a model takes longer than LOOM_MAX_DURATION seconds: that ends it
+    without a failure, and the table names the tests that took so long.
     """
     command = test_command()
     if "nextest" in command:
         command += ["--profile", "loom"]
     command += [*CORE_CRATES, "--lib", "--tests"]
-    runner.commands("loom", [command], env=loom_env(), limit=LOOM_LIMIT, counts=True)
+    env = loom_env()
+    built = [[*command, "--no-run"]]
+    if runner.commands("build loom's models", built, env=env, limit=LOOM_BUILD_LIMIT):
+        runner.commands("loom", [command], env=env, limit=LOOM_LIMIT, counts=True, notes=cut_models)
+
+
+def cut_models(log: str) -> str:
+    """What a log says of models that may have been cut: the tests that took as long as that."""
+    bound = float(loom_env()["LOOM_MAX_DURATION"])
+    took = {name.split()[-1]: float(seconds) for seconds, name in LONG_TEST.findall(log)}
+    took = took or {name: float(seconds) for name, seconds in A_MINUTE.findall(log)}
+    cut = sorted(name for name, seconds in took.items() if seconds >= bound)
+    return f"{len(cut)} cut at {bound:.0f} s: {', '.join(cut)}" if cut else "none cut"
 
 
 # A test may fork while it has threads, and start others in the fork.

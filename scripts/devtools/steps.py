@@ -38,8 +38,18 @@ class Runner:
 
     results: list[Result] = field(default_factory=list)
 
-    def call(self, name: str, action: Callable[[IO[str]], int], *, counts: bool = False) -> bool:
-        """Runs `action(log)`, which returns an exit status. Returns whether the step passed."""
+    def call(
+        self,
+        name: str,
+        action: Callable[[IO[str]], int],
+        *,
+        counts: bool = False,
+        notes: Callable[[str], str] | None = None,
+    ) -> bool:
+        """Runs `action(log)`, which returns an exit status. Returns whether the step passed.
+
+        `notes` reads the log for what a step that passed has to say all the same.
+        """
         LOGS.mkdir(parents=True, exist_ok=True)
         log = LOGS / (re.sub(r"[^\w.-]+", "-", name) + ".log")
         started = time.monotonic()
@@ -52,6 +62,8 @@ class Runner:
         text = log.read_text(encoding="utf-8", errors="replace")
         result = judge(name, status, text, counts)
         result.seconds = time.monotonic() - started
+        if notes is not None and result.state == "ok":
+            result.note = ", ".join(filter(None, (result.note, notes(text))))
         self.add(result)
         if result.state == "FAILED":
             say(f"---- the end of {log.relative_to(ROOT)}:")
@@ -67,6 +79,7 @@ class Runner:
         env: Mapping[str, str] | None = None,
         limit: float = 900,
         counts: bool = False,
+        notes: Callable[[str], str] | None = None,
     ) -> bool:
         """Runs commands until one fails, within one time limit for all of them."""
 
@@ -83,7 +96,7 @@ class Runner:
                     return status
             return 0
 
-        return self.call(name, action, counts=counts)
+        return self.call(name, action, counts=counts, notes=notes)
 
     def not_run(self, name: str, why: str) -> None:
         self.add(Result(name, "not run", note=why))

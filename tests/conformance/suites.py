@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 
+from tests.conformance.deviations import left_out
 from tests.conformance.targets import Target, futures_views, lock_views, process_views
 
 Attributes = Callable[[Target], Mapping[str, object]]
@@ -33,8 +34,6 @@ class Suite:
     attributes: Attributes = _nothing
     # Only these tests of the class concern ours; () means all.
     only: tuple[str, ...] = ()
-    # CPython's own binding replaces these by a skip: they cannot apply to the class.
-    without: tuple[str, ...] = ()
     long: bool = False
     timeout: int = 60
     # Of tests that are bound for each start method, those where it does not matter, as a pattern:
@@ -42,6 +41,11 @@ class Suite:
     repeated: str = ""
     # Another class of the suite's module, from which the case gets what it tests.
     mixin: str | None = None
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """Tests that cannot apply to the class."""
+        return left_out(self.name)
 
     def case_for(self, method: str | None) -> str:
         """The class's name: where there is one for each start method, that of this method."""
@@ -62,16 +66,13 @@ def _lock(name: str, attribute: str, case: str, cls: str, **more: object) -> Sui
     return Suite(name, "locks", "test.lock_tests", case, views, attributes, long=True, **more)
 
 
-# A condition exports its lock's methods, `_recursion_count` not among them, and has a parameter.
-NOT_OF_CONDITION = ("test_recursion_count", "test_constructor_noargs")
-
 LOCKS = (
     _lock("Lock", "locktype", "LockTests", "Lock"),
     _lock("RLock", "locktype", "RLockTests", "RLock"),
     _lock("Condition", "condtype", "ConditionTests", "Condition"),
     # The suite's `threading.Lock()` stays the standard library's: a condition takes any lock.
     _lock("ConditionOverAnyLock", "condtype", "ConditionTests", "Condition", views=_no_views),
-    _lock("ConditionAsRLock", "locktype", "RLockTests", "Condition", without=NOT_OF_CONDITION),
+    _lock("ConditionAsRLock", "locktype", "RLockTests", "Condition"),
     _lock("Semaphore", "semtype", "SemaphoreTests", "Semaphore"),
     _lock("BoundedSemaphore", "semtype", "BoundedSemaphoreTests", "BoundedSemaphore"),
     _lock("Event", "eventtype", "EventTests", "Event"),

@@ -17,7 +17,8 @@ from counterpoint import threading
 from tests.support import LoopThread, eventually, loops, spawn
 from tests.waits import WAITS, Wait
 
-# Everything below together makes a million operations, divided as the classes' speeds demand.
+# A million operations on a Lock and an RLock each, and a part of it on the others, as their speeds
+# demand: `docs/internals/locks.md` has the numbers.
 OPERATIONS = int(os.environ.get("COUNTERPOINT_STRESS_OPERATIONS", "1000000"))
 THREADS = 6
 PATIENCE = 55.0
@@ -59,12 +60,14 @@ EXCLUDERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 }
 
 
+# Those that hand over each time cost a switch of threads for each operation.
+PARTS = {"Lock": 1, "RLock": 1, "CapacityLimiter": 100, "WriteLock-fair": 100}
+
+
 @pytest.mark.parametrize("name", EXCLUDERS)
 def test_threads_exclude_each_other(name: str) -> None:
     lock, counter = EXCLUDERS[name](), Counter()
-    # Those that hand over each time cost a switch of threads for each operation.
-    strict = name in ("CapacityLimiter", "WriteLock-fair")
-    share = OPERATIONS // (100 if strict else 12) // THREADS
+    share = OPERATIONS // PARTS.get(name, 12) // THREADS
 
     def work() -> None:
         for _ in range(share):

@@ -25,6 +25,7 @@ from tests.unit import programs
 
 NONE = WaitStatistics(0, 0.0, 0.0, 0.0, 0.0)
 SOME = WaitStatistics(7, 1.5, 0.0125, 0.9, 1.0)
+DELAYS, RUNS = ((1e-06, 3), (2e-06, 4)), ((1.0, 7),)
 
 
 def lock_row(site: str = "/far/away/locks.py:3", waits: WaitStatistics = SOME) -> Row:
@@ -36,7 +37,7 @@ POOL = Row(
     "read",
     os.path.join(os.getcwd(), "prog.py:10"),
     1,
-    ExecutorStatistics("read", 4, 4, 0, 0, 120, 3, 1, SOME, SOME, 0.75),
+    ExecutorStatistics("read", 4, 4, 0, 0, 120, 3, 1, SOME, SOME, 0.75, DELAYS, RUNS),
 )
 PROCESSES = Row(
     "ProcessPoolExecutor",
@@ -140,7 +141,7 @@ def test_lines_fit_the_width_and_no_number_is_cut(
 FAILING = POOL._replace(
     name="a name that goes on and on",
     site="/far/away/in/a/directory/of/packages/program.py:1234",
-    statistics=ExecutorStatistics(None, 4, 4, 0, 0, 0, 50, 0, SOME, SOME, 0.75),
+    statistics=ExecutorStatistics(None, 4, 4, 0, 0, 0, 50, 0, SOME, SOME, 0.75, (), ()),
 )
 
 
@@ -237,7 +238,10 @@ def test_json_has_everything() -> None:
     assert "owner" not in document["rows"][2]["statistics"]
     processes = json.loads(render(report(PROCESSES), "json", Ascii()))["rows"][0]["statistics"]
     assert (processes["crashes"], processes["restarts"], processes["done"]) == (11, 13, 70)
-    assert not {"each_worker", "queue_histogram", "run_histogram"} & processes.keys()
+    assert "each_worker" not in processes
+    for statistics in (pool["statistics"], processes):
+        assert statistics["run_histogram"] == [[1.0, 7]]
+    assert pool["statistics"]["queue_histogram"] == [[1e-06, 3], [2e-06, 4]]
     assert document["totals"]["puts"] == 50
     assert document["totals"]["queue_wait_seconds"] == 1.5
     assert document["observation"] == {"seconds": 0.001, "unobserved": 0}
@@ -320,6 +324,8 @@ def test_a_real_program_in_json(tmp_path: Path) -> None:
     assert pool["statistics"]["done"] == 10
     assert pool["statistics"]["max_workers"] == 2
     assert 0 < pool["statistics"]["utilisation"] <= 1
+    for name in ("queue_histogram", "run_histogram"):
+        assert sum(count for _, count in pool["statistics"][name]) == 10
     assert document["wall_seconds"] > 0
 
 

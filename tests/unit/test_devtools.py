@@ -95,7 +95,7 @@ class TestPrerequisites:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         told = dict.fromkeys(("version", "suffix"), "") | {"venv": True, "suite": True, "lacks": []}
-        told |= {"name": "cpython", "tag": "cp310", "executable": None}
+        told |= {"name": "cpython", "tag": "cp310", "executable": None, "tests": ""}
         old = script(tmp_path / "python", f"echo '{json.dumps(told)}'")
         monkeypatch.setenv("PYTHON", str(old))
         text = trouble(interpreters.one)

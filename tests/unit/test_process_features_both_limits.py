@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,13 @@ from typing import Any
 import pytest
 
 from counterpoint._errors import SoftTimeout
-from tests.processes import Meeting, ProcessPoolExecutor, own_pid, state_of
+from tests.processes import Meeting, ProcessPoolExecutor, state_of
 from tests.support import DEADLINE, eventually
+
+
+def worker() -> int:
+    """Brings this module into a worker, which would take a part of a limit."""
+    return os.getpid()
 
 
 def swallow(meeting: Any) -> None:
@@ -24,14 +30,15 @@ def swallow(meeting: Any) -> None:
 
 def test_a_task_that_swallows_the_soft_limit_ends_at_the_hard_one(meeting: Meeting) -> None:
     with ProcessPoolExecutor(1) as pool:
-        both = pool.options(soft_timeout=0.01, timeout=0.75)
+        pid = pool.submit(worker).result(DEADLINE)
+        both = pool.options(soft_timeout=0.01, timeout=1.0)
         future = both.submit(swallow, meeting)
-        (pid,) = meeting.arrived()
-        with pytest.raises(TimeoutError, match=r"limit of 0\.75 s") as raised:
+        assert meeting.arrived() == [pid]
+        with pytest.raises(TimeoutError, match=r"limit of 1 s") as raised:
             future.result(DEADLINE)
         assert not isinstance(raised.value, SoftTimeout)
         # The process went with it; the next has another.
-        assert pool.submit(own_pid).result(DEADLINE) != pid
+        assert pool.submit(worker).result(DEADLINE) != pid
         eventually(lambda: state_of(pid) in ("", "Z"))
 
 
@@ -55,7 +62,7 @@ def test_an_attempt_that_ends_at_the_soft_limit_counts(
     path = tmp_path / "attempts"
     path.touch()
     with ProcessPoolExecutor(1) as pool:
-        worker = pool.submit(own_pid).result(DEADLINE)
+        pid = pool.submit(worker).result(DEADLINE)
         limited = pool.options(soft_timeout=0.03, retries=2, **options)
         with pytest.raises(SoftTimeout):
             limited.submit(wait_to_be_told, path, 4).result(DEADLINE)
@@ -63,13 +70,14 @@ def test_an_attempt_that_ends_at_the_soft_limit_counts(
         path.write_text("")
         assert limited.submit(wait_to_be_told, path, 3).result(DEADLINE) == 3
         # None of these attempts took the process.
-        assert pool.submit(own_pid).result(DEADLINE) == worker
+        assert pool.submit(worker).result(DEADLINE) == pid
 
 
 def test_what_is_not_to_be_retried_is_tried_once(tmp_path: Path) -> None:
     path = tmp_path / "attempts"
     path.touch()
     with ProcessPoolExecutor(1) as pool:
+        pool.submit(worker).result(DEADLINE)
         limited = pool.options(soft_timeout=0.03, retries=2, retry_on=OSError)
         # A SoftTimeout is a TimeoutError, and so an OSError.
         with pytest.raises(SoftTimeout):

@@ -42,6 +42,10 @@ class FakeMeter:
         middle, most = times[len(times) // 2], times[-1]
         return WaitStatistics(len(times), sum(times), middle, most, most)
 
+    def _histogram(self, which: str) -> list[tuple[float, int]]:
+        times = self.times.get(which, ())
+        return [(max(times), len(times))] if times else []
+
 
 def merge(meters: list[FakeMeter]) -> FakeMeter:
     merged = FakeMeter(meters[0].name)
@@ -97,7 +101,7 @@ class Queue(Observed):
 
 class ThreadPoolExecutor(Observed):
     def statistics(self) -> ExecutorStatistics:
-        return ExecutorStatistics(None, 0, 4, 1, 2, 0, 0, 0, NONE, NONE, 0.0)
+        return ExecutorStatistics(None, 0, 4, 1, 2, 0, 0, 0, NONE, NONE, 0.0, (), ())
 
 
 for _class in (Lock, Queue, ThreadPoolExecutor):

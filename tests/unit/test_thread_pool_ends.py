@@ -117,6 +117,21 @@ class TestStatistics:
             list(pool.map(abs, range(5000)))
         seen = pool.statistics()
         assert seen.done == seen.run_time.count == seen.queue_delay.count == 5000
+        for histogram in (seen.queue_histogram, seen.run_histogram):
+            assert sum(count for _, count in histogram) == 5000
+            assert sorted(histogram) == list(histogram)
+
+    def test_a_histogram_has_each_task_where_its_time_belongs(self) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with Busy(pool):
+                future = pool.submit(int)
+                # Not to synchronise: this is the time to be measured.
+                assert not threading.Event().wait(0.02)
+            future.result(DEADLINE)
+        seen = pool.statistics()
+        for histogram in (seen.queue_histogram, seen.run_histogram):
+            long = [count for bound, count in histogram if bound >= 0.02]
+            assert 1 <= sum(long) <= sum(count for _, count in histogram) == 2
 
     def test_a_cancelling_shutdown(self) -> None:
         pool = ThreadPoolExecutor(1)
@@ -152,6 +167,7 @@ class TestStatistics:
         assert (meter.name, counts["done"], counts["max_workers"]) == ("mine", 1, 2)
         assert counts["busy_ns"] <= counts["capacity_ns"]
         assert meter.waits("run_time").count == 1
+        assert sum(count for _, count in meter._histogram("run_time")) == 1
 
 
 class TestEnds:

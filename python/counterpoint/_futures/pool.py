@@ -298,7 +298,9 @@ class ThreadPoolExecutor(PoolBase):
         records = _records.records()
         self._counterpoint_pool.update_meter()
         queued, workers, _ = self._counterpoint_pool.sizes()
-        running, done, failed, cancelled, delay, run, used = self._counterpoint_pool.counts()
+        running, done, failed, cancelled, delay, run, used, delays, runs = (
+            self._counterpoint_pool.counts()
+        )
         statistics: ExecutorStatistics = records.ExecutorStatistics(
             self._given_prefix or None,
             self._max_workers,
@@ -311,6 +313,8 @@ class ThreadPoolExecutor(PoolBase):
             records.WaitStatistics(*delay),
             records.WaitStatistics(*run),
             used,
+            tuple(delays),
+            tuple(runs),
         )
         return statistics
 

@@ -147,8 +147,22 @@ class Starter:
             if not threads:
                 return
             for thread in threads:
-                thread.join()
+                _join(thread)
             joined |= threads
+
+
+def _join(thread: threading.Thread) -> None:
+    """`thread.join()`, which before 3.13 takes a thread for ended when Ctrl-C interrupts the wait.
+
+    Nobody would wait for it any more then, and the interpreter would end while it runs a task.
+    """
+    lock = getattr(thread, "_tstate_lock", None)
+    if lock is not None:
+        # The thread's own until it ends. `with` is the one way to take a lock for a moment that no
+        # exception of a signal handler gets in between of.
+        with lock:
+            pass
+    thread.join()
 
 
 def _work(pool: Pool, starter: Starter, extra: bool, number: int) -> None:
@@ -207,11 +221,11 @@ def _end() -> None:
         pool.close()
     for thread, _ in pools:
         if thread.is_alive():
-            thread.join()
+            _join(thread)
     # Every task is over, and so is every time limit.
     _sweep_timers()
     for thread in _timers:
-        thread.join()
+        _join(thread)
 
 
 def _forked() -> None:

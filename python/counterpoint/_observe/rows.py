@@ -124,6 +124,8 @@ def _executor(name: str | None, meter: Meter, now: list[Statistics]) -> Executor
         queue_delay=meter.waits("queue_delay"),
         run_time=meter.waits("run_time"),
         utilisation=min(1.0, counts.get("busy_ns", 0) / capacity) if capacity else 0.0,
+        queue_histogram=tuple(meter._histogram("queue_delay")),
+        run_histogram=tuple(meter._histogram("run_time")),
     )
 
 
@@ -135,8 +137,6 @@ def _process_pool(name: str | None, meter: Meter, now: list[Statistics]) -> Proc
     shared = _executor(name, meter, now)
     return ProcessPoolStatistics(
         *shared,
-        queue_histogram=(),
-        run_histogram=(),
         crashes=counts.get("crashes", 0),
         restarts=counts.get("restarts", 0),
         each_worker=(),

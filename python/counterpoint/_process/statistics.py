@@ -130,10 +130,6 @@ describe(
     **TASKS,
     name="None.",
     failed="Tasks that raised, did not end in time, or whose worker died.",
-    queue_histogram=(
-        "How many delays were at most so many seconds, and more than the entry before says."
-    ),
-    run_histogram="The same of run times.",
     crashes="Workers that ended though nobody wanted it.",
     restarts="Workers that took the place of another.",
     each_worker="The workers that exist now.",

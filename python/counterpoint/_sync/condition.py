@@ -96,17 +96,21 @@ class Condition(_core.Condition):
 
         Args:
             predicate: Called with the lock held, at least once.
-            timeout: Seconds in all; None waits for ever.
+            timeout: Seconds in all; None waits for ever. Of zero or less: gives up the lock
+                once, and asks again.
 
         Returns:
             What the predicate returned last.
         """
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline, left = None, timeout
         result = predicate()
         while not result:
-            left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
-                break
+            if deadline is not None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+            elif left is not None:
+                deadline = monotonic() + left
             self.wait(left)
             result = predicate()
         return result
@@ -169,12 +173,15 @@ class Condition(_core.Condition):
 
     async def async_wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Waits until `predicate()` is true; the coroutine twin of `wait_for`."""
-        deadline = None if timeout is None else monotonic() + seconds(timeout)
+        deadline, left = None, None if timeout is None else seconds(timeout)
         result = predicate()
         while not result:
-            left = None if deadline is None else deadline - monotonic()
-            if left is not None and left <= 0:
-                break
+            if deadline is not None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+            elif left is not None:
+                deadline = monotonic() + left
             await self.async_wait(left)
             result = predicate()
         return result

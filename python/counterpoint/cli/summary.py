@@ -20,7 +20,7 @@ __all__ = ["Report", "document", "render"]
 
 _S = TypeVar("_S", ExecutorStatistics, ProcessPoolStatistics, QueueStatistics, LockStatistics)
 # What a row, which stands for many objects, cannot tell.
-_OF_ONE = ("owner", "queue_histogram", "run_histogram", "each_worker")
+_OF_ONE = ("owner", "each_worker")
 _MOST_OF_A_COMMAND = 1000  # characters; a line of text may be as long as the kernel takes
 
 

@@ -72,6 +72,9 @@ pub fn lock_timeout(blocking: bool, seconds: f64) -> PyResult<Timeout> {
         (true, -1.0) => Ok(Timeout::Never),
         (false, -1.0) => Ok(Timeout::Now),
         (false, _) => Err(PyValueError::new_err("can't specify a timeout for a non-blocking call")),
+        (true, seconds) if seconds < -TIMEOUT_MAX => {
+            Err(PyOverflowError::new_err("timeout value is too small"))
+        }
         (true, seconds) if seconds < 0.0 => {
             Err(PyValueError::new_err("timeout value must be a non-negative number"))
         }

@@ -30,7 +30,7 @@ pub use raw::{
     none, one, raw_type, slot,
 };
 pub use spin::{PATIENCE, await_claim, await_interpreter, detached, look_for, nothing_else};
-pub use summary::{Waits, seconds};
+pub use summary::{Buckets, Waits, buckets, seconds};
 pub use task::{
     LoopWaker, TaskHandle, coming_owner, current_owner, is_loop_running, is_task, refuse_deadlock,
     refuse_deadlock_of_all, thread_owner,

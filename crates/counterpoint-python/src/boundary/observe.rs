@@ -1,6 +1,6 @@
 //! The observer of new objects, and [`Meter`]: what was measured of an object, outliving it.
 
-use super::{Waits, seconds};
+use super::{Buckets, Waits, buckets, seconds};
 use counterpoint_trace::Durations;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -86,6 +86,12 @@ impl Meter {
     pub fn of_lock(waits: Durations) -> Self {
         Self::new(None, Arc::default(), vec![("waits", waits)])
     }
+
+    fn durations(&self, which: &str) -> PyResult<&Durations> {
+        let found = self.waits.iter().find(|(name, _)| *name == which);
+        let found = found.map(|(_, durations)| durations);
+        found.ok_or_else(|| PyKeyError::new_err(which.to_owned()))
+    }
 }
 
 #[pymethods]
@@ -97,10 +103,12 @@ impl Meter {
 
     /// The histogram of that name: (count, total, p50, p99, max), in seconds.
     fn _waits(&self, which: &str) -> PyResult<Waits> {
-        let found = self.waits.iter().find(|(name, _)| *name == which);
-        found
-            .map(|(_, durations)| seconds(durations.summary()))
-            .ok_or_else(|| PyKeyError::new_err(which.to_owned()))
+        Ok(seconds(self.durations(which)?.summary()))
+    }
+
+    /// The same in full: bounds in seconds, and how many were at most that long.
+    fn _histogram(&self, which: &str) -> PyResult<Buckets> {
+        Ok(buckets(self.durations(which)?))
     }
 
     /// The same as a `WaitStatistics`.

@@ -2,6 +2,8 @@
 
 pub mod barrier;
 pub mod condition;
+#[cfg(all(test, not(loom)))]
+mod hand_off_tests;
 pub mod limiter;
 pub mod mutex;
 pub mod reentrant;

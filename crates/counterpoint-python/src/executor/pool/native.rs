@@ -3,8 +3,8 @@
 use super::context::Recent;
 use super::task::{Options, Task};
 use crate::boundary::{
-    Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits, observe,
-    seconds, traverse_waiters, truth, wake,
+    Buckets, Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits,
+    buckets, observe, seconds, traverse_waiters, truth, wake,
 };
 use crate::executor::future::{fail, start};
 use crate::executor::reference::Ref;
@@ -21,6 +21,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A pool's state as the core sees it.
 pub type State = PoolState<Task, TaskHandle>;
+
+/// What `Pool.counts` returns.
+type Told = (usize, u64, u64, u64, Waits, Waits, f64, Buckets, Buckets);
 
 /// What an executor and its workers share. Internal: use `counterpoint.futures`.
 #[pyclass(frozen, weakref, module = "counterpoint._core")]
@@ -164,17 +167,19 @@ impl Pool {
         self.state.with(py, |state| (state.queued(), state.workers(), state.idle()))
     }
 
-    /// (running, done, failed, cancelled, queue delay, run time, utilisation).
-    fn counts(&self, py: Python<'_>) -> (usize, u64, u64, u64, Waits, Waits, f64) {
+    /// (running, done, failed, cancelled, queue delay, run time, utilisation, and the histograms of
+    /// the two times), all of one moment.
+    fn counts(&self, py: Python<'_>) -> Told {
         let now = clock::now();
-        let (counts, delay, run, busy) = self.state.with(py, |state| {
-            let (delay, run) = (state.queue_delay.summary(), state.run_time.summary());
-            (state.counts, delay, run, state.busy(now))
+        let (counts, times, busy) = self.state.with(py, |state| {
+            let times = [&state.queue_delay, &state.run_time].map(|d| (d.summary(), buckets(d)));
+            (state.counts, times, state.busy(now))
         });
         let used = (busy as f64 / self.capacity(now).max(1) as f64).min(1.0);
         let Counts { running, done, failed, cancelled } = counts;
         let failed = failed + self.expired.load(Ordering::Relaxed);
-        (running, done, failed, cancelled, seconds(delay), seconds(run), used)
+        let [(delay, delays), (run, runs)] = times;
+        (running, done, failed, cancelled, seconds(delay), seconds(run), used, delays, runs)
     }
 
     /// What was measured of it, under this name; the same object each time.
