@@ -131,7 +131,7 @@ def streams(arena: Arena) -> None:
         writer.close()
         await writer.wait_closed()
 
-    _leaks_nothing(arena, cycle, arena.effort.cycles // 2)
+    _leaks_nothing(arena, cycle, arena.effort.slow_cycles)
     server.close()
 
 
@@ -150,7 +150,7 @@ def aborted(arena: Arena) -> None:
         transport.abort()
         made.all.clear()
 
-    _leaks_nothing(arena, cycle, arena.effort.cycles // 2)
+    _leaks_nothing(arena, cycle, arena.effort.slow_cycles)
     server.close()
 
 

@@ -189,18 +189,25 @@ def at_random(arena: Arena) -> None:
     async def connect() -> Pinging:
         return (await arena.loop.create_connection(Pinging, *address(server)))[1]
 
-    def spin() -> None:
-        arena.loop.call_soon(spin)
-        arena.loop.call_later(0.0001, int)
+    turn = 0
+
+    def spin(since: int) -> None:
+        if since == turn:
+            arena.loop.call_soon(spin, since)
+            arena.loop.call_later(0.0001, int)
 
     client = arena.run(connect())
+    waiting: list[asyncio.Task[None]] = []
     with interruptible():
-        for _ in range(arena.effort.interrupts):
+        for turn in range(arena.effort.interrupts):
             client.transport.write(b"ping")
-            arena.loop.call_soon(spin)
+            arena.loop.call_soon(spin, turn)
             delay = chance.uniform(0.0001, 0.005)
             arena.loop.call_soon(signal.setitimer, signal.ITIMER_REAL, delay)
-            assert _is_interrupted(lambda: arena.loop.run_until_complete(asyncio.sleep(LONG)))
+            # Kept, as what Python calls when a task dies would swallow the interrupt.
+            waiting.append(arena.loop.create_task(asyncio.sleep(LONG)))
+            assert _is_interrupted(lambda: arena.loop.run_until_complete(waiting[-1]))
+            waiting[-1].cancel()
             _is_usable(arena)
     assert client.is_answered(arena)
     server.close()
