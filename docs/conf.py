@@ -13,6 +13,7 @@ GENERATED = Path(__file__).resolve().parent / "_generated"
 sys.path.insert(0, str(ROOT))
 
 from tests.conformance.deviations import deviations_markdown  # noqa: E402
+from tests.loop_checks import known as loop_checks  # noqa: E402
 
 project = "Counterpoint"
 author = "the Counterpoint developers"
@@ -49,9 +50,10 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!counterpoint\.).*"), (r"py:.*", r"counte
 
 
 def write_generated(_: Sphinx) -> None:
-    """Writes what other pages include: the conformance suite's own table."""
+    """Writes what other pages include: the conformance suite's table, and that of event loops."""
     GENERATED.mkdir(exist_ok=True)
     (GENERATED / "deviations.md").write_text(deviations_markdown(), encoding="utf-8")
+    (GENERATED / "loop_safety.md").write_text(loop_checks.markdown(), encoding="utf-8")
 
 
 def adapt_docstring(

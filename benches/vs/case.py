@@ -49,6 +49,8 @@ class Case:
     run: takes one sample. also: more columns, each with its library and kind.
     step: the number of operations is a multiple of it. base: the smallest number of operations.
     unit: in which a sample is shown; it is kept as nanoseconds, for MB/s those of one megabyte.
+    clock: whose time counts, that of this thread without the empty loop, of the wall, or the CPU
+    time of the process that does the work, with the wall clock beside it.
     """
 
     name: str
@@ -56,12 +58,12 @@ class Case:
     kind: str
     run: Run
     demands: tuple[Demand, ...] = ()
-    clock: Literal["cpu", "wall"] = "wall"
+    clock: Literal["cpu", "wall", "host"] = "wall"
     also: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     step: int = 1
     base: int = 100
     group: str = ""
-    unit: Literal["ns", "MB/s"] = "ns"
+    unit: Literal["ns", "MB/s", "/s"] = "ns"
 
 
 @contextmanager

@@ -9,31 +9,34 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from benches.vs import growth, hosts, measure, process_growth
-from benches.vs.cases import ALL, PROCESSES, SPEED
+from benches.vs.cases import ALL, LOOPS, PROCESSES, SPEED, loops
 from benches.vs.documents import write_page, write_readme
 from benches.vs.imports import measure_imports
 from benches.vs.libraries import OURS, STDLIB, Library, available, named
+from benches.vs.loops import growth as loop_growth
+from benches.vs.loops import sessions
 from benches.vs.measure import contenders
 from benches.vs.memory import measure_memory
 from benches.vs.results import DIRECTORY, Results, describe_run, interpreter_tag, load
 from benches.vs.tables import failures
 from benches.vs.terminal import Progress, print_results
 
-GROUPS = ("speed", "memory", "import", "growth", "processes")
+GROUPS = ("speed", "memory", "import", "growth", "processes", "loops")
 DESCRIPTION = """\
 Measure counterpoint against the standard library and other packages, in one run: culsans, aiologic
 and janus have locks and queues; loky, joblib, mpire, pebble and deadpool-executor process pools;
-faster-fifo has queues between processes.
+faster-fifo has queues between processes; uvloop, rloop and zuvloop have event loops.
 
 A package that cannot be imported is left out with a note. Prints medians, spread, ratios and
 whether each demand of the project is met, and keeps every sample in benches/results/TAG.json.
 """
 EXAMPLES = """\
 examples:
-  python -m benches.vs --quick                       everything roughly, within two minutes
-  python -m benches.vs                               everything, within a quarter of an hour
+  python -m benches.vs --quick                       everything roughly, within four minutes
+  python -m benches.vs                               everything, within half an hour
   python -m benches.vs --only 'queue-*' 'pool-*'     some cases
   python -m benches.vs --groups speed                some groups
+  python -m benches.vs --only 'loop-*' --groups loops    event loops, within six minutes
   python -m benches.vs --show benches/results/*.json print kept results again
   python -m benches.vs --page docs/benchmarks.md     tables and charts from the kept results
   valgrind --tool=callgrind python -m benches.vs --one queue-1t --impl ours --rounds 100000
@@ -92,7 +95,8 @@ def run_one(name: str, library: str, operations: int) -> int:
         libraries.append(named(STDLIB))
     factory = contenders(case, libraries)[libraries[0].name]
     hosts.direct = True
-    sample = case.run(factory, measure.rounded(operations, case.step))
+    with sessions.open_for_a_case():
+        sample = case.run(factory, measure.rounded(operations, case.step))
     print(f"{name}, {library}: {sample.wall / operations:.1f} ns wall", end=", ")
     print(f"{sample.cpu / operations:.1f} ns CPU for each of {operations:,}")
     return 0
@@ -148,6 +152,8 @@ def fill(
     if "processes" in options.groups:
         with hosts.hosting():
             fill_processes(results, libraries, options.quick, wanted, progress)
+    if "loops" in options.groups:
+        fill_loops(results, libraries, options.quick, wanted, progress)
 
 
 def fill_processes(
@@ -167,6 +173,29 @@ def fill_processes(
     if hosts.chunks:
         sizes = ", ".join(f"{name} {size:,}" for name, size in sorted(hosts.chunks.items()))
         results.meta["notes"].append(f"best chunk sizes of map, found beforehand: {sizes}")
+
+
+def fill_loops(
+    results: Results,
+    libraries: list[Library],
+    quick: bool,
+    wanted: Callable[[str], bool],
+    progress: Progress,
+) -> None:
+    lacking = any(library.name == OURS and "Loop" not in library.factories for library in libraries)
+    if lacking and any(wanted(case.name) for case in LOOPS):
+        results.meta["notes"].append("counterpoint has no event loop: no module counterpoint.aio")
+    servers = measure.QUICK_SERVERS if quick else measure.FULL_SERVERS
+    alone = measure.QUICK_LOOPS if quick else measure.FULL_LOOPS
+    for cases, effort in ((loops.SERVERS, servers), (loops.ALONE, alone)):
+        for case in cases:
+            if wanted(case.name):
+                with sessions.open_for_a_case():
+                    results.rows.append(measure.measure(case, libraries, effort, progress))
+    extent = loop_growth.QUICK if quick else loop_growth.FULL
+    rows, series = loop_growth.measure_all(libraries, extent, wanted, progress)
+    results.rows += rows
+    results.series += series
 
 
 def wanted_by(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -11,13 +11,16 @@ from benches.vs.results import Results
 from benches.vs.series import Series
 from benches.vs.tables import (
     HEAD,
+    LOOP_HEAD,
     NONE,
     failures,
     gaps,
+    loop_cells,
     losses,
     reached,
     row_cells,
     series_cells,
+    times,
     unmeasured,
     wanted_of,
 )
@@ -45,6 +48,11 @@ The process pools of each library, and its queues between processes, are measure
 its own, and the CPU time is that of the parent or consumer alone, unless all are named. Arrays are
 NumPy's; each argument is a new one, and who receives one reads from every page. *memcpy* copies the
 same arrays within one process, to memory that is in use and in no cache.
+
+Event loops serve in a process of their own, and what counts is that process's CPU time: `/s` are
+requests for a second of it, and beside them stand those in a second of the wall clock. The client
+is compiled and has one request in flight on each connection; for TLS it is in Python, the same for
+all. The *bare* server is an epoll in Rust that receives and sends, and nothing else.
 
 The verdict compares with what the project demands of itself: *pass*; *close*, missed by less than
 the ratios scatter and by a tenth at most; or *FAIL*. What is close or fails is listed among the
@@ -109,6 +117,8 @@ def interpreter_section(results: Results) -> list[str]:
     )
     parts = [f"## CPython {meta['python']}", about, *meta["notes"]]
     parts.append(markdown_table(HEAD, [row_cells(row) for row in results.rows]))
+    if lines := list(loop_cells(results.rows)):
+        parts += ["### Event loops", markdown_table(LOOP_HEAD, lines)]
     parts += bullets("Faster or smaller than counterpoint:", losses(results.rows))
     parts += bullets("Demands that are not met:", failures(results.rows, close=True))
     parts += bullets("Not measured:", unmeasured(results.rows, results.meta["libraries"]))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from benches.vs.loops.names import BARE, Looped
 from benches.vs.process_libraries import OPENERS, Hosted, process_kinds, queue_kinds, version_of
 from benches.vs.subjects import (
     BarrierSubject,
@@ -31,6 +32,16 @@ OURS = "counterpoint"
 STDLIB = "stdlib"
 # Not a column of its own, but whichever of the others is the fastest, the standard library aside.
 BEST_PEER = "the best peer"
+# The same with the standard library.
+BEST_OTHER = "the best other"
+# What makes the event loop of each library that has one.
+LOOPS = {
+    OURS: "counterpoint.aio:new_event_loop",
+    STDLIB: "asyncio:new_event_loop",
+    "uvloop": "uvloop:new_event_loop",
+    "rloop": "rloop:new_event_loop",
+    "zuvloop": "zuvloop:new_event_loop",
+}
 
 Factory = Callable[..., Any]
 
@@ -135,6 +146,7 @@ def stdlib() -> Library:
     kinds = adapted(classes) | {"MixedQueue": mixed, "LoopQueue": loop_only}
     kinds |= process_kinds(STDLIB) | queue_kinds(STDLIB)
     kinds |= {"MemoryCopy": Hosted(STDLIB, work="copy")}
+    kinds |= {"Loop": Looped(LOOPS[STDLIB]), "BareServer": Looped(BARE)}
     return Library(STDLIB, platform.python_version(), kinds, classes)
 
 
@@ -155,6 +167,8 @@ def counterpoint() -> Library:
     if modules[2] is not None:
         kinds |= process_kinds(OURS) | queue_kinds(OURS)
         kinds |= {"SoloProcessPool": Hosted(OURS, workers=1)}
+    if _part("counterpoint.aio") is not None:
+        kinds |= {"Loop": Looped(LOOPS[OURS])}
     return Library(OURS, _version("counterpoint"), kinds, classes)
 
 
@@ -225,11 +239,15 @@ def process_peer(name: str) -> Library:
 
 
 def faster_fifo() -> Library:
-    """Only its host imports it, which on a free-threaded build switches the GIL on."""
-    if importlib.util.find_spec("faster_fifo") is None:
-        raise ModuleNotFoundError("No module named 'faster_fifo'")
+    _must_be_there("faster_fifo")
     name = "faster-fifo"
     return Library(name, _version(name), queue_kinds(name), {})
+
+
+def loop_peer(name: str) -> Library:
+    """One that has an event loop and nothing else."""
+    _must_be_there(name)
+    return Library(name, _version(name), {"Loop": Looped(LOOPS[name])}, {})
 
 
 LOADERS: dict[str, Callable[[], Library]] = {
@@ -240,6 +258,7 @@ LOADERS: dict[str, Callable[[], Library]] = {
     "janus": janus,
     **{name: partial(process_peer, name) for name in OPENERS if name not in (OURS, STDLIB)},
     "faster-fifo": faster_fifo,
+    **{name: partial(loop_peer, name) for name in LOOPS if name not in (OURS, STDLIB)},
 }
 
 
@@ -269,6 +288,12 @@ def _part(name: str) -> Any:
         if error.name != name:
             raise
         return None
+
+
+def _must_be_there(module: str) -> None:
+    """Only its host imports it, which on a free-threaded build may switch the GIL on."""
+    if importlib.util.find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}")
 
 
 def _version(package: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from benches.vs.case import Case, Demand, empty_loop_ns
-from benches.vs.libraries import BEST_PEER, OURS, STDLIB, Factory, Library
+from benches.vs.libraries import BEST_OTHER, BEST_PEER, OURS, STDLIB, Factory, Library
 
 COLUMN_LIMIT = 20_000_000
 SLACK_LEAST, SLACK_MOST = 0.02, 0.1
@@ -28,19 +28,25 @@ FULL = Effort(rounds=15, cpu_ms=20, wall_ms=60)
 # There are more libraries, and starting them takes its time.
 QUICK_PROCESSES = Effort(rounds=2, cpu_ms=5, wall_ms=20)
 FULL_PROCESSES = Effort(rounds=9, cpu_ms=20, wall_ms=60)
+QUICK_SERVERS = Effort(rounds=2, cpu_ms=40, wall_ms=40)
+FULL_SERVERS = Effort(rounds=7, cpu_ms=150, wall_ms=150)
+QUICK_LOOPS = Effort(rounds=2, cpu_ms=10, wall_ms=10)
+FULL_LOOPS = Effort(rounds=9, cpu_ms=60, wall_ms=60)
 
 
 @dataclass
 class Column:
     """The samples of one library in one case: nanoseconds for one operation, or bytes.
 
-    cpu_samples: CPU time of the process beside it. shallow: what sys.getsizeof says of an object.
+    cpu_samples: CPU time of the process beside it. wall_samples: the wall clock, where a host's CPU
+    time decides. shallow: what sys.getsizeof says of an object.
     """
 
     n: int = 0
     shallow: int = 0
     samples: list[float] = field(default_factory=list)
     cpu_samples: list[float] = field(default_factory=list)
+    wall_samples: list[float] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -71,22 +77,29 @@ class Row:
     def measured(self) -> dict[str, Column]:
         return {name: column for name, column in self.columns.items() if column.samples}
 
-    def ratios(self, than: str) -> list[float]:
+    def ratios(self, than: str, of: str = OURS) -> list[float]:
         """How many times as fast as another column ours is, round by round."""
         known = self.measured()
-        than = self.best_peer() if than == BEST_PEER else than
-        if than not in known or OURS not in known:
+        if than == BEST_PEER:
+            than = self.best_peer()
+        elif than == BEST_OTHER:
+            than = self.best_but(of)
+        if than not in known or of not in known:
             return []
-        return quotients(known[than].samples, known[OURS].samples)
+        return quotients(known[than].samples, known[of].samples)
 
     def best_peer(self) -> str:
         """The fastest of the other packages, or of what the standard library has beside its own."""
-        peers = {
+        return self.best_but(OURS, STDLIB)
+
+    def best_but(self, *names: str) -> str:
+        """The fastest of all columns but these and the extra ones."""
+        others = {
             name: column.median
             for name, column in self.measured().items()
-            if name not in (OURS, STDLIB, *self.extra)
+            if name not in (*names, *self.extra)
         }
-        return min(peers, key=peers.__getitem__, default="")
+        return min(others, key=others.__getitem__, default="")
 
     def cpu_ratio(self, than: str) -> float | None:
         """The same by CPU time of the process, where the wall clock decides."""
@@ -96,8 +109,8 @@ class Row:
         ratios = quotients(known[than].cpu_samples, known[OURS].cpu_samples)
         return statistics.median(ratios) if ratios else None
 
-    def ratio(self, than: str) -> float | None:
-        ratios = self.ratios(than)
+    def ratio(self, than: str, of: str = OURS) -> float | None:
+        ratios = self.ratios(than, of)
         return statistics.median(ratios) if ratios else None
 
     def verdict(self, demand: Demand) -> str:
@@ -181,9 +194,11 @@ def measure(
     def take(name: str) -> None:
         column = columns[name]
         sample = case.run(factories[name], column.n)
-        primary = sample.cpu if case.clock == "cpu" else sample.wall
+        primary = sample.wall if case.clock == "wall" else sample.cpu
         column.samples.append(max(primary / column.n - empty, 0.01))
         column.cpu_samples.append(sample.cpu / column.n)
+        if case.clock == "host":
+            column.wall_samples.append(sample.wall / column.n)
 
     for name in columns:
         progress(f"{case.name}: {name}")
@@ -200,13 +215,14 @@ def measure(
 
 def enough_operations(case: Case, factory: Factory, effort: Effort) -> int:
     """A number of operations that lasts about as long as the effort asks."""
-    wanted = (effort.cpu_ms if case.clock == "cpu" else effort.wall_ms) * 1e6
+    by_wall = case.clock == "wall"
+    wanted = (effort.wall_ms if by_wall else effort.cpu_ms) * 1e6
     n = rounded(case.base, case.step)
     # The first run imports what it needs and fills what is to be warm: nothing to go by.
     case.run(factory, n)
     while True:
         sample = case.run(factory, n)
-        took = max(sample.cpu if case.clock == "cpu" else sample.wall, 1)
+        took = max(sample.wall if by_wall else sample.cpu, 1)
         if took * 2 >= wanted or n >= COLUMN_LIMIT:
             return rounded(n * wanted / took, case.step)
         n = rounded(n * min(10.0, max(2.0, wanted / took)), case.step)

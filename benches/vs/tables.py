@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import statistics
+from collections.abc import Collection, Iterator, Sequence
 
 from benches.vs.case import Demand
 from benches.vs.cases.processes import CASES
-from benches.vs.libraries import OURS, STDLIB
+from benches.vs.libraries import BEST_OTHER, OURS, STDLIB
+from benches.vs.loops.names import BARE
 from benches.vs.measure import Column, Row
 from benches.vs.process_libraries import UNCHUNKED
 from benches.vs.series import Series
@@ -14,12 +16,15 @@ from benches.vs.series import Series
 NONE = "–"
 CHUNKED = tuple(case.name for case in CASES if case.kind == "ChunkedProcessPool")
 HEAD = ("", OURS, STDLIB, "ratio", "by CPU", "wanted", "verdict", "others")
+LOOP_HEAD = ("event loops", "", "", "by the wall", "of the bare server", "of the best other")
 
 
 def quantity(value: float, unit: str) -> str:
-    """Three digits and a unit: 48.2 ns, 1.35 µs, 2.1 KiB; MB/s from the nanoseconds of one MB."""
-    if unit == "MB/s":
-        return f"{1e9 / value:,.0f} MB/s"
+    """Three digits and a unit: 48.2 ns, 1.35 µs, 2.1 KiB; rates from the nanoseconds of one."""
+    if unit in ("MB/s", "/s"):
+        return f"{1e9 / value:,.0f}{'' if unit == '/s' else ' '}{unit}"
+    if unit == "×":
+        return times(value)
     step, units = (
         (1024.0, ("B", "KiB", "MiB")) if unit == "B" else (1000.0, ("ns", "µs", "ms", "s"))
     )
@@ -95,6 +100,25 @@ def verdict(row: Row, demand: Demand) -> str:
     """With the ratio, where it is not the one to the standard library that stands beside it."""
     ratio = None if demand.than == STDLIB else row.ratio(demand.than)
     return row.verdict(demand) + ("" if ratio is None else f" at {times(ratio)}")
+
+
+def loop_cells(rows: Sequence[Row]) -> Iterator[tuple[str, ...]]:
+    """A line for each loop in each case of theirs, ours or not."""
+    for row in rows:
+        if not row.name.startswith("loop-"):
+            continue
+        title = row.title
+        for name, column in row.columns.items():
+            wall = statistics.median(column.wall_samples) if column.wall_samples else None
+            yield (
+                title,
+                name,
+                cell(column, row.unit),
+                NONE if wall is None else quantity(wall, row.unit),
+                NONE if name == BARE else times(row.ratio(BARE, name)),
+                NONE if name in row.extra else times(row.ratio(BEST_OTHER, name)),
+            )
+            title = ""
 
 
 def series_cells(series: Series) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -6,7 +6,17 @@ import sys
 from collections.abc import Sequence
 
 from benches.vs.results import Results
-from benches.vs.tables import HEAD, failures, gaps, losses, row_cells, series_cells, unmeasured
+from benches.vs.tables import (
+    HEAD,
+    LOOP_HEAD,
+    failures,
+    gaps,
+    loop_cells,
+    losses,
+    row_cells,
+    series_cells,
+    unmeasured,
+)
 
 
 def print_results(results: Results) -> None:
@@ -15,6 +25,8 @@ def print_results(results: Results) -> None:
     if results.rows:
         lines = [row_cells(row) for row in results.rows]
         print_table(f"CPython {results.meta['python']}, {results.meta['mode']}", HEAD, lines)
+    if lines := list(loop_cells(results.rows)):
+        print_table("Event loops, of the CPU time of the process", LOOP_HEAD, lines)
     for series in results.series:
         head, lines = series_cells(series)
         print_table(f"{series.title}, each", head, lines)

@@ -1,8 +1,9 @@
 """Python's concurrency toolkit with a Rust core.
 
 The modules carry the names of what they replace: `counterpoint.threading`, `counterpoint.queue`,
-`counterpoint.futures`, `counterpoint.multiprocessing`. The names that people type most are here as
-well, and are looked up on first use, so that importing the package costs next to nothing.
+`counterpoint.futures`, `counterpoint.multiprocessing`; `counterpoint.aio` has asyncio's event loop.
+The names that people type most are here as well, and are looked up on first use, so that importing
+the package costs next to nothing.
 
 `install()` puts our classes in place of the standard library's; `counterpoint run PROGRAM` does
 that before a program's first line and says at the end what its locks, queues and pools did.
@@ -20,6 +21,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from counterpoint._install import install, uninstall
+    from counterpoint.aio import EventLoop, EventLoopPolicy, new_event_loop, run
     from counterpoint.futures import (
         Future,
         ProcessPoolExecutor,
@@ -58,6 +60,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "_install": ("install", "uninstall"),
+    "aio": ("EventLoop", "EventLoopPolicy", "new_event_loop", "run"),
     "futures": (
         "Future",
         "ProcessPoolExecutor",
@@ -84,7 +87,7 @@ _HOMES = {
         "Semaphore",
     ),
 }
-_MODULES = ("futures", "multiprocessing", "queue", "threading")
+_MODULES = ("aio", "futures", "multiprocessing", "queue", "threading")
 
 __all__ = [
     "Barrier",
@@ -94,6 +97,8 @@ __all__ = [
     "DeadlockError",
     "Empty",
     "Event",
+    "EventLoop",
+    "EventLoopPolicy",
     "Full",
     "Future",
     "LifoQueue",
@@ -113,6 +118,8 @@ __all__ = [
     "WorkerCrashed",
     "as_completed",
     "install",
+    "new_event_loop",
+    "run",
     "share",
     "uninstall",
     "wait",

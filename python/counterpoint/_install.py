@@ -20,6 +20,9 @@ ProcessPoolExecutor needs multiprocessing, which takes longer to import than eve
 It is put in place when the program first asks for it, by the name that concurrent.futures makes on
 demand, or by importing concurrent.futures.process, which holds it.
 
+asyncio too is waited for: once it is imported, its default policy makes our loops, and its names
+for the loop's class are ours. A policy that the program sets itself stays the program's.
+
 InterpreterPoolExecutor (Python 3.14) stays the stdlib's own. It is derived from the stdlib's pool,
 of whose insides it replaces some, when it is first named; so it is imported before that name is
 ours.
@@ -34,6 +37,10 @@ import sys
 from typing import NamedTuple
 
 from counterpoint._process.arriving import Arrivals
+
+TYPE_CHECKING = False  # not typing's: see __init__.py
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
 
 __all__ = ["install", "uninstall"]
 
@@ -89,7 +96,7 @@ _MISSING = object()
 
 
 class _Replaced(NamedTuple):
-    space: dict[str, object]
+    space: MutableMapping[str, object]
     before: object
     ours: object
 
@@ -107,6 +114,7 @@ def install(
     threading: bool = True,
     queue: bool = True,
     futures: bool = True,
+    asyncio: bool = True,
     multiprocessing: bool = False,
 ) -> None:
     """Put Counterpoint's classes in place of the stdlib's.
@@ -121,6 +129,8 @@ def install(
             Python has none.
         futures: `concurrent.futures.Future`, `ThreadPoolExecutor`, `ProcessPoolExecutor`, `wait`,
             `as_completed`.
+        asyncio: the event loops that `asyncio.run()` and `asyncio.new_event_loop()` make, and
+            `asyncio.SelectorEventLoop` and `EventLoop`. Costs nothing until asyncio is imported.
         multiprocessing: `multiprocessing.Pool`, its queues and locks, `Value` and `Array`. Only
             if it is asked for: `Pool` does not fork this process, so its workers do not have what
             was changed in it since it began; and a queue has no pipe (`_reader`, `_writer`) to
@@ -161,6 +171,8 @@ def install(
             _expect_process_pool()
     if futures and _arrivals.module in sys.modules:
         process_pool_imported()
+    if asyncio:
+        _expect_asyncio()
 
 
 def uninstall() -> None:
@@ -175,6 +187,7 @@ def uninstall() -> None:
             (_, name), replaced = _replaced.popitem()
             _restore(name, replaced)
         _arrivals.stop()
+        _asyncio_arrivals.stop()
 
 
 def _import_derived() -> None:
@@ -189,7 +202,7 @@ def _replace(module: str, ours: str, name: str) -> None:
     _put(module, space, name, getattr(importlib.import_module(ours), name))
 
 
-def _put(module: str, space: dict[str, object], name: str, replacement: object) -> None:
+def _put(module: str, space: MutableMapping[str, object], name: str, replacement: object) -> None:
     """Have `space[name]` be the replacement; with _MISSING, have it not be there."""
     now = space.get(name, _MISSING)
     if now is not replacement:
@@ -206,7 +219,7 @@ def _restore(name: str, replaced: _Replaced) -> None:
         _set(space, name, before)
 
 
-def _set(space: dict[str, object], name: str, value: object) -> None:
+def _set(space: MutableMapping[str, object], name: str, value: object) -> None:
     if value is _MISSING:
         space.pop(name, None)
     else:
@@ -257,6 +270,37 @@ def _stdlib_pool_imported() -> None:
 
 
 _arrivals = Arrivals(_PROCESSES[1].module, _stdlib_pool_imported)
+
+
+def _expect_asyncio() -> None:
+    if _asyncio_arrivals.module in sys.modules:
+        _asyncio_imported()
+    else:
+        _asyncio_arrivals.start()
+
+
+def _asyncio_imported() -> None:
+    """Have asyncio make our loops."""
+    ours = sys.modules.get("counterpoint._loop.loop")
+    if ours is not None and not hasattr(ours, "EventLoop"):
+        return  # it is what imports asyncio, and calls this at its end
+    policy = importlib.import_module("counterpoint._loop.policy")
+    with _guard:
+        factory = policy.Attributes(policy.default_policy)
+        _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)
+        space = vars(importlib.import_module("asyncio"))
+        for name in ("SelectorEventLoop", "EventLoop"):
+            if name in space:
+                _put("asyncio", space, name, policy.EventLoop)
+
+
+def loop_imported() -> None:
+    """Our loop was imported: if asyncio was waited for, it has come with it."""
+    if _asyncio_arrivals in sys.meta_path:
+        _asyncio_imported()
+
+
+_asyncio_arrivals = Arrivals("asyncio", _asyncio_imported)
 
 
 def _new_guard() -> None:

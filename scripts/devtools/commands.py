@@ -24,7 +24,7 @@ BENCH_TAGS = ("cp311", "cp313", "cp314t", "cp315t")
 def develop() -> int:
     prerequisites.check_all()
     for interpreter in _chosen():
-        say(f"{interpreter}: {build.develop(interpreter, 'test')}")
+        say(f"{interpreter}: {build.develop(interpreter, *venvs.TESTED_WITH)}")
     return 0
 
 
@@ -58,6 +58,7 @@ def _test(*, everything: bool) -> int:
     built = pytests.builds(runner, found)
     _static(runner, found, primary)
     rust.tests(runner)
+    rust.bench_programs(runner)
     rust.loom(runner)
     rust.tsan(runner)
     for interpreter in built:
@@ -139,6 +140,7 @@ def bench() -> int:
         found = interpreters.discover().chosen
         tags = [tag for tag in BENCH_TAGS if tag in found]
         chosen = [found[tag] for tag in tags or list(found)[:1]]
+    rust.build_bench_programs()
     status = 0
     for interpreter in chosen:
         say(f"\n{interpreter}")

@@ -1,4 +1,4 @@
-"""`make demo`: an example plain and on Counterpoint's classes, with the same answer; then one that
+"""`make demo`: examples plain and on Counterpoint's classes, with the same answers; then one that
 only a pool of processes can do."""
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .common import ROOT, environment, fail, say
 from .interpreters import Interpreter
 from .steps import Runner
 
-EXAMPLE = "examples/identifiers.py"
+EXAMPLES = ("examples/identifiers.py", "examples/chat_server.py")
 PROCESSES = "examples/primes_and_arrays.py"
 LIMIT = 300
 
@@ -23,19 +23,24 @@ def demo() -> int:
     interpreter = interpreters.one()
     say(f"building for {interpreter} …")
     python = build.develop(interpreter)
-    say(f"\n$ python {EXAMPLE}")
-    plain = _output([python, EXAMPLE])
-    say(plain)
-    say(f"$ counterpoint run {EXAMPLE}")
-    ours = _output([python.with_name("counterpoint"), "run", EXAMPLE])
-    if ours != plain:
-        say(ours)
-        fail(f"{EXAMPLE} printed something else under `counterpoint run`: see above")
-    say("\nthe same output, plain and under `counterpoint run`; the summary is above")
+    for example in EXAMPLES:
+        _compare(python, example)
     say(f"\n$ python {PROCESSES} --compare")
     say(_output([python, PROCESSES, "--compare"]))
     say("a crash and an endless loop cost themselves; the speed-up over threads is above")
     return 0
+
+
+def _compare(python: Path, example: str) -> None:
+    say(f"\n$ python {example}")
+    plain = _output([python, example])
+    say(plain)
+    say(f"$ counterpoint run {example}")
+    ours = _output([python.with_name("counterpoint"), "run", example])
+    if ours != plain:
+        say(ours)
+        fail(f"{example} printed something else under `counterpoint run`: see above")
+    say("\nthe same output, plain and under `counterpoint run`; the summary is above")
 
 
 def _output(command: list[str | Path]) -> str:

@@ -33,7 +33,7 @@ print(json.dumps(dict(
     tag="cp%d%d%s" % (sys.version_info[0], sys.version_info[1], "t" if t else ""),
     version=sys.version.split()[0], suffix=sysconfig.get_config_var("EXT_SUFFIX"),
     venv=has("venv"), suite=has("test.support", "test.lock_tests", "_ctypes"),
-    lacks=[n for n in ("test_queue", "test_threading", "test_threadsignals",
+    lacks=[n for n in ("test_queue", "test_threading", "test_threadsignals", "test_asyncio",
                        "test_concurrent_futures") if not has("test." + n)])))
 """
 

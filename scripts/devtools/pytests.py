@@ -17,7 +17,7 @@ from .steps import Runner
 # of them in test-all; so do some by each start method, which is for test-all alone.
 LONG_TAGS = ("cp311", "cp313", "cp315")
 
-SUITES = ("unit", "faults", "stress")
+SUITES = ("unit", "faults", "stress", "clients")
 
 # Names a directory with test modules that an interpreter was installed without.
 LENT = "COUNTERPOINT_CONFORMANCE_SUITES"
@@ -55,7 +55,7 @@ def builds(runner: Runner, found: Found) -> list[Interpreter]:
 
 
 def _build(interpreter: Interpreter, output: IO[str]) -> int:
-    build.develop(interpreter, "test", output=output)
+    build.develop(interpreter, *venvs.TESTED_WITH, output=output)
     return 0
 
 

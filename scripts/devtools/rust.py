@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import venvs
 from .build import cargo_env
-from .common import CORE_CRATES, ROOT, TARGET, Command, ask
+from .common import CORE_CRATES, ROOT, TARGET, Command, ask, check
 from .interpreters import Found, Interpreter
 from .steps import Runner
 
@@ -66,6 +66,19 @@ def _one_of_each_kind(found: Found) -> list[Interpreter]:
     primary = found.primary()
     free_threaded = [i for i in found.chosen.values() if i.free_threaded and i != primary]
     return [primary, *free_threaded[:1]]
+
+
+# The load and the bare server that the benchmarks of event loops are measured with.
+BENCH_PROGRAMS = ["cargo", "build", "--quiet", "--release", "--package", "counterpoint-bench"]
+
+
+def build_bench_programs() -> None:
+    check(BENCH_PROGRAMS, "building the programs of the benchmarks", env=env_of("bench"))
+
+
+def bench_programs(runner: Runner) -> None:
+    """Their tests need them."""
+    runner.commands("build bench programs", [BENCH_PROGRAMS], env=env_of("bench"))
 
 
 def test_command() -> list[str]:

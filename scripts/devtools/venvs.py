@@ -14,6 +14,9 @@ from .interpreters import Interpreter
 
 VENVS = BUILD / "venv"
 
+# The groups of what the tests need.
+TESTED_WITH = ("test", "clients", "loops")
+
 
 @cache
 def pyproject() -> dict[str, dict[str, list[str]]]:

@@ -176,6 +176,11 @@ def deviation(suite: str, test: str) -> Deviation | None:
     return None
 
 
+def deviating(suite: str) -> set[str]:
+    """The tests of a suite, or of a module that is run whole, that have an entry here."""
+    return {e.test for e in DEVIATIONS if e.suite == suite and sys.version_info >= e.since}
+
+
 def own_skip(suite: str, test: str, reason: str) -> bool:
     """Whether the table knows that CPython's suite skips this test for this reason."""
     return any((e.suite, e.test) == (suite, test) and e.reason in reason for e in OWN_SKIPS)

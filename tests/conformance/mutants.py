@@ -10,7 +10,7 @@ import unittest
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from tests.conformance import breaking
+from tests.conformance import breaking, breaking_loops
 from tests.conformance.binding import bind, chosen_target
 from tests.conformance.private import View
 from tests.conformance.suites import BY_NAME, Suite, names_in
@@ -36,6 +36,11 @@ def processes(suite: str, name: str, breaks: Callable[..., object], noticed_by: 
 def executors(suite: str, breaks: Callable[..., object], noticed_by: str) -> Mutant:
     """A mutant of the pool of processes."""
     return Mutant(f"Executor{suite}", "futures", "ProcessPoolExecutor", breaks, noticed_by)
+
+
+def loops(suite: str, breaks: Callable[..., object], noticed_by: str) -> Mutant:
+    """A mutant of what makes loops."""
+    return Mutant(f"Loop{suite}", "aio", "new_event_loop", breaks, noticed_by)
 
 
 early = breaking.answering("wait", True, call=False)
@@ -158,6 +163,12 @@ MUTANTS = (
     executors("Shutdown", breaking.answering("shutdown", None, False), "test_run_after_shutdown"),
     executors("Deadlock", breaking.losing_pool, "test_exit_during_func_exec_on_worker"),
     executors("Breaking", breaking.without("on_worker_death"), "test_killed_child"),
+    loops("Events", breaking_loops.running_closed, "test_close"),
+    loops("Sock", breaking_loops.receiving_nothing, "test_sock_client_ops"),
+    loops("Sendfile", breaking_loops.sending_no_file, "test_sock_sendfile_success"),
+    loops("StartTLS", breaking_loops.taking_no_context, "test_start_tls_wrong_args"),
+    loops("StartServer", breaking_loops.serving_at_once, "test_start_server_1"),
+    loops("Buffered", breaking_loops.aborting, "test_buffered_proto_create_connection"),
 )
 
 

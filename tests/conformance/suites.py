@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import unittest
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -206,7 +207,38 @@ EXECUTORS = (
     ),
 )
 
-SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES, *PROCESSES, *EXECUTORS)
+
+def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """What the suites' own does, by public methods alone: other loops have no asyncio's insides."""
+    if not loop.is_closed():
+        loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def _making_loops(method: str) -> Attributes:
+    def attributes(chosen: Target) -> Mapping[str, object]:
+        make = staticmethod(chosen.aio.new_event_loop)
+        return {method: lambda _: make(), "close_loop": staticmethod(_close_loop)}
+
+    return attributes
+
+
+def _loop(name: str, module: str, case: str, method: str, **more: object) -> Suite:
+    full = f"test.test_asyncio.{module}"
+    return Suite(f"Loop{name}", "loops", full, case, _no_views, _making_loops(method), **more)
+
+
+# Each is bound to the class that CPython binds to asyncio's own loop.
+LOOPS = (
+    _loop("Events", "test_events", "SelectEventLoopTests", "create_event_loop"),
+    _loop("Sock", "test_sock_lowlevel", "SelectEventLoopTests", "create_event_loop"),
+    _loop("Sendfile", "test_sendfile", "SelectEventLoopTests", "create_event_loop"),
+    _loop("StartTLS", "test_sslproto", "SelectorStartTLSTests", "new_loop"),
+    _loop("StartServer", "test_server", "SelectorStartServerTests", "new_loop"),
+    _loop("Buffered", "test_buffered_proto", "BufferedProtocolSelectorTests", "new_loop"),
+)
+
+SUITES = (*LOCKS, *THREADS, *QUEUES, *FUTURES, *PROCESSES, *EXECUTORS, *LOOPS)
 BY_NAME = {suite.name: suite for suite in SUITES}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import concurrent
 import concurrent.futures
 import concurrent.futures._base
@@ -16,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from tests import loops
 from tests.conformance.insides import with_insides
 from tests.conformance.private import View
 
@@ -24,6 +26,7 @@ STDLIB = {
     "queue": queue,
     "futures": concurrent.futures,
     "multiprocessing": multiprocessing,
+    "aio": asyncio,
 }
 CLASSES = {
     "threading": (
@@ -52,6 +55,7 @@ CLASSES = {
         "SimpleQueue",
         "Value",
     ),
+    "aio": ("new_event_loop",),
 }
 # What those are reached by, too.
 WAYS = {"multiprocessing": ("get_context", "pool", "queues", "set_start_method", "synchronize")}
@@ -61,6 +65,7 @@ EXCEPTIONS = {
     "queue": ("Empty", "Full"),
     "futures": ("CancelledError", "TimeoutError", "InvalidStateError", "BrokenExecutor"),
     "multiprocessing": ("AuthenticationError", "BufferTooShort", "ProcessError", "TimeoutError"),
+    "aio": ("CancelledError", "InvalidStateError", "TimeoutError"),
 }
 
 # What a script of the shutdown tests runs first, in an interpreter of its own.
@@ -78,7 +83,7 @@ PRELUDE = {
 
 @dataclass(frozen=True)
 class Target:
-    """The classes under test, as the three modules that hold them."""
+    """The classes under test, as the modules that hold them."""
 
     name: str
     swapped: Mapping[str, ModuleType] = field(default_factory=dict)
@@ -108,6 +113,11 @@ class Target:
         """`multiprocessing`, with the target's classes."""
         return self._part("multiprocessing")
 
+    @property
+    def aio(self) -> ModuleType:
+        """`asyncio`, with a `new_event_loop` that makes the target's."""
+        return self._part("aio")
+
     def _part(self, part: str) -> ModuleType:
         return self.swapped.get(part) or _part(self.name, part)
 
@@ -118,6 +128,9 @@ class Target:
 @functools.lru_cache
 def _part(name: str, part: str) -> ModuleType:
     real = STDLIB[part]
+    if part == "aio":
+        made_by = loops.factory("asyncio" if name == "stdlib" else None)
+        return View(real, new_event_loop=made_by)
     source = real if name == "stdlib" else importlib.import_module(f"{name}.{part}")
     names = [each for each in (*CLASSES[part], *EXCEPTIONS[part]) if hasattr(real, each)]
     if source is not real:

@@ -1,7 +1,8 @@
-"""Fixtures of the tests of worker processes and of the process pool."""
+"""Fixtures of the tests of worker processes, of the process pool and of the event loop."""
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from counterpoint._worker import zygotes
 from counterpoint.futures import ThreadPoolExecutor
+from tests import loops
 from tests.processes import Meeting, ProcessPoolExecutor
 from tests.support import DEADLINE, eventually
 from tests.unit.workers import STAND_IN, ask, spares
@@ -59,3 +61,10 @@ def meeting(tmp_path: Path) -> Iterator[Meeting]:
     place = Meeting(tmp_path)
     yield place
     place.close()
+
+
+@pytest.fixture
+def loop() -> Iterator[AbstractEventLoop]:
+    """The event loop under test, closed in the end."""
+    with loops.running_in() as made:
+        yield made

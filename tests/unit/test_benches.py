@@ -12,7 +12,7 @@ import pytest
 
 from benches.vs import cli, hosts, memory, process_growth
 from benches.vs.case import Case, Demand, Sample
-from benches.vs.cases import ALL
+from benches.vs.cases import ALL, PROCESSES, SPEED
 from benches.vs.crowds import CROSSINGS, Patience, cross, start_busy
 from benches.vs.documents import README_END, README_START, write_page, write_readme
 from benches.vs.growth import fill_and_empty, sharing_pool
@@ -40,7 +40,7 @@ def row_of(ours: list[float], stdlib: list[float], times: float = 2.0) -> Row:
 
 
 @pytest.mark.parametrize("library", BOTH)
-@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", SPEED + PROCESSES, ids=lambda case: case.name)
 def test_every_case_runs(case: Case, library: str) -> None:
     factory = named(library).factories[case.kind]
     sample = case.run(factory, rounded(20, case.step))

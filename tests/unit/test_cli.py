@@ -11,16 +11,20 @@ from counterpoint.cli import main, run
 from tests.unit import programs
 
 
+EVERYTHING = "threading queue futures asyncio"
+NOTHING = ["--no-threading", "--no-queue", "--no-futures", "--no-asyncio", "x"]
+
+
 @pytest.mark.parametrize(
     ("line", "groups", "summary", "command"),
     [
-        (["x.py"], "threading queue futures", "text", ["x.py"]),
-        (["x.py", "--summary=off", "-m"], "threading queue futures", "text", None),
-        (["--no-queue", "-m", "pkg", "a"], "threading futures", "text", ["-m", "pkg", "a"]),
-        (["--summary", "json", "-"], "threading queue futures", "json", ["-"]),
-        (["--summary=off", "-cprint(1)"], "threading queue futures", "off", ["-cprint(1)"]),
-        (["--no-threading", "--no-queue", "--no-futures", "x"], "", "text", ["x"]),
-        (["--", "x", "--", "y"], "threading queue futures", "text", ["x", "--", "y"]),
+        (["x.py"], EVERYTHING, "text", ["x.py"]),
+        (["x.py", "--summary=off", "-m"], EVERYTHING, "text", None),
+        (["--no-queue", "-m", "pkg", "a"], "threading futures asyncio", "text", ["-m", "pkg", "a"]),
+        (["--summary", "json", "-"], EVERYTHING, "json", ["-"]),
+        (["--summary=off", "-cprint(1)"], EVERYTHING, "off", ["-cprint(1)"]),
+        (NOTHING, "", "text", ["x"]),
+        (["--", "x", "--", "y"], EVERYTHING, "text", ["x", "--", "y"]),
     ],
 )
 def test_options_end_where_the_program_begins(
@@ -96,7 +100,7 @@ def test_the_environment_carries_the_options_and_keeps_the_rest() -> None:
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--help"]) == 0
     out = capsys.readouterr().out
-    for option in ("--no-threading", "--no-queue", "--no-futures", "--summary", "--summary-file"):
+    for option in (*NOTHING[:-1], "--summary", "--summary-file"):
         assert option in out
 
 

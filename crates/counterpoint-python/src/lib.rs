@@ -11,6 +11,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod boundary;
+mod event_loop;
 mod executor;
 mod multiprocessing;
 mod process;
@@ -51,5 +52,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     sync::register(module)?;
     queue::register(module)?;
     process::register(module)?;
-    multiprocessing::register(module)
+    multiprocessing::register(module)?;
+    event_loop::register(module)
 }

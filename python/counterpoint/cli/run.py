@@ -46,13 +46,14 @@ options:
   --no-threading        leave threading.Lock, Condition, Event, … as they are
   --no-queue            leave queue.Queue, SimpleQueue, … as they are
   --no-futures          leave concurrent.futures as it is
+  --no-asyncio          leave asyncio's event loop as it is
   --summary=FORM        text (default), json (one document, one line) or off
   --summary-file=PATH   write the summary to PATH instead of stderr
   -h, --help            show this
 
 Options for Python itself go before the command: `python -X dev -m counterpoint run PROGRAM`.
 """
-_GROUPS = ("threading", "queue", "futures")
+_GROUPS = ("threading", "queue", "futures", "asyncio")
 _FORMS = ("text", "json", "off")
 _START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_start")
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(_START)))
@@ -66,7 +67,7 @@ class Options(NamedTuple):
     """A parsed command line."""
 
     groups: tuple[str, ...]
-    """What to install: some of `threading`, `queue`, `futures`."""
+    """What to install: some of `threading`, `queue`, `futures`, `asyncio`."""
     summary: str
     """`text`, `json` or `off`."""
     summary_file: str | None

@@ -13,6 +13,9 @@ from typing import NamedTuple
 from counterpoint import _install
 from counterpoint._observe import registry
 
+GROUPS = ("threading", "queue", "futures", "asyncio")
+"""What a run puts in place, unless it is told not to."""
+
 __all__ = ["Session", "begin"]
 
 
@@ -69,7 +72,7 @@ def begin(settings: Mapping[str, str], loaded: Set[str]) -> Session:
     """
     groups = settings["GROUPS"].split()
     command = sys.orig_argv[1 + int(settings["FLAGS"]) :]
-    _install.install(**{group: group in groups for group in ("threading", "queue", "futures")})
+    _install.install(**{group: group in groups for group in GROUPS})
     session = Session(
         program=" ".join(command),
         form=settings["SUMMARY"],

@@ -4,8 +4,10 @@
 //! [`Protected::with`]; a fast path never detaches; every park goes through [`block_on`].
 
 mod arguments;
+mod behind;
 mod blocking;
 mod collect;
+mod failure;
 mod observe;
 mod outside;
 mod protected;
@@ -16,8 +18,10 @@ mod task;
 mod ticket;
 
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
+pub use behind::{Behind, Outline};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
+pub use failure::os_error;
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
 pub use protected::Protected;

@@ -5,6 +5,7 @@ mod collector;
 pub mod future;
 mod pool;
 pub mod reference;
+pub mod shed;
 mod timer;
 mod token;
 

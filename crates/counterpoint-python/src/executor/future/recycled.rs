@@ -12,17 +12,14 @@
 use super::layout::{FutureObject, Tail, future_type};
 use crate::boundary::Protected;
 use crate::executor::reference::Ref;
+use crate::executor::shed::shed;
 use pyo3::Python;
 use pyo3::ffi::{self, PyObject};
-use std::cell::{Cell, RefCell};
 use std::mem;
 use std::ptr;
 
 /// The most that are kept: 170 KiB of them.
 const MOST: usize = 1024;
-
-/// So many destructors of futures may be on a stack: beyond, what they hold is put aside.
-const DEEP: usize = 50;
 
 unsafe extern "C" {
     // Of attributes; null where there are none. It makes a dict of attributes that are not in one.
@@ -30,17 +27,6 @@ unsafe extern "C" {
 }
 
 static KEPT: Protected<Kept> = Protected::new(Kept { first: ptr::null_mut(), len: 0 });
-
-thread_local! {
-    /// How many destructors of futures are on this thread's stack. Each thread's own: a destructor
-    /// may take as long as it likes, and a fork takes the other threads away.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-    /// What they have put aside. A future may hold a future that holds a future, and so on: the
-    /// stack does not go as deep.
-    static ASIDE: RefCell<Vec<Ref>> = const { RefCell::new(Vec::new()) };
-    /// Whether there is something: asked first, because a thread at its end has no list any more.
-    static USED: Cell<bool> = const { Cell::new(false) };
-}
 
 /// A list, linked through the field of the result.
 struct Kept {
@@ -142,7 +128,7 @@ unsafe fn let_go(future: FutureObject) {
     if others.iter().all(Option::is_none) && result.as_ref().is_none_or(holds_nothing) {
         return drop(result);
     }
-    drop_in_turn(result, others);
+    shed(others.into_iter().flatten().chain(result));
 }
 
 /// Whether dropping it leads to no other object.
@@ -150,24 +136,6 @@ unsafe fn let_go(future: FutureObject) {
 fn holds_nothing(object: &Ref) -> bool {
     // SAFETY: a live object.
     unsafe { ffi::Py_REFCNT(object.as_ptr()) > 1 || ffi::PyObject_IS_GC(object.as_ptr()) == 0 }
-}
-
-/// Drops them here, or, on a deep stack, where the first of these destructors ends.
-fn drop_in_turn(result: Option<Ref>, others: [Option<Ref>; 5]) {
-    let depth = DEPTH.get() + 1;
-    DEPTH.set(depth);
-    let held = others.into_iter().flatten().chain(result);
-    if depth > DEEP {
-        USED.set(true);
-        ASIDE.with_borrow_mut(|aside| aside.extend(held));
-    } else {
-        held.for_each(drop);
-    }
-    // What is dropped may put more aside.
-    while depth == 1 && USED.replace(false) {
-        drop(ASIDE.take());
-    }
-    DEPTH.set(depth - 1);
 }
 
 /// Keeps the memory of a future that was let go of, if there is room.

@@ -1,0 +1,65 @@
+//! `LoopBase`: the class in which all this comes together.
+
+use super::native::Loop;
+use super::{attributes, schedule};
+use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
+use pyo3::prelude::*;
+
+/// Where a loop's native part is.
+pub static BASE: Behind<Loop> = Behind::new();
+
+/// Makes the class.
+pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    schedule::prepare(py);
+    let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;
+    BASE.make(
+        &base,
+        Outline {
+            name: c"counterpoint._core.event_loop.LoopBase",
+            field: c"_counterpoint_loop",
+            methods: vec![
+                method(c"call_soon", schedule::call_soon, CALL_SOON),
+                method(c"call_soon_threadsafe", schedule::call_soon_threadsafe, THREADSAFE),
+                method(c"call_later", schedule::call_later, CALL_LATER),
+                method(c"call_at", schedule::call_at, CALL_AT),
+                noargs(c"time", schedule::time, c"time($self)\n--\n\nSeconds, monotonic."),
+                one(c"_add_callback", schedule::add_callback, ADD_CALLBACK),
+                one(c"_add_callback_signalsafe", schedule::add_callback, ADD_CALLBACK),
+                noargs(c"_spin", attributes::spin, c"_spin($self)\n--\n\nTurn until stopped."),
+                noargs(c"_run_once", attributes::run_once, c"_run_once($self)\n--\n\nOne turn."),
+                noargs(c"stop", attributes::stop, c"stop($self)\n--\n\nEnd with this turn."),
+                noargs(c"get_debug", attributes::get_debug, c"get_debug($self)\n--\n\nDebug mode?"),
+                noargs(c"is_closed", attributes::is_closed, c"is_closed($self)\n--\n\nClosed?"),
+                noargs(c"is_running", attributes::is_running, c"is_running($self)\n--\n\nRuns?"),
+                method(c"_add_reader", attributes::add_reader, WATCH),
+                method(c"_add_writer", attributes::add_writer, WATCH),
+                one(c"_remove_reader", attributes::remove_reader, UNWATCH),
+                one(c"_remove_writer", attributes::remove_writer, UNWATCH),
+            ],
+            attributes: vec![
+                attribute(c"_stopping", attributes::stopping, attributes::set_stopping),
+                attribute(c"_debug", attributes::debug, attributes::set_debug),
+                attribute(c"_closed", attributes::closed, attributes::set_closed),
+                attribute(c"_thread_id", attributes::thread, attributes::set_thread),
+                attribute(c"_current_handle", attributes::current, attributes::ignore),
+                attribute(c"_ready", attributes::ready, attributes::ignore),
+                attribute(c"_scheduled", attributes::scheduled, attributes::ignore),
+            ],
+        },
+    )
+}
+
+const CALL_SOON: &std::ffi::CStr = c"call_soon($self, callback, *args, context=None)\n--\n\n\
+    Call it in the next turn; returns a Handle.";
+const THREADSAFE: &std::ffi::CStr =
+    c"call_soon_threadsafe($self, callback, *args, context=None)\n--\n\n\
+    The same, from any thread.";
+const CALL_LATER: &std::ffi::CStr =
+    c"call_later($self, delay, callback, *args, context=None)\n--\n\n\
+    Call it so many seconds from now; returns a TimerHandle.";
+const CALL_AT: &std::ffi::CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
+    Call it when time() is that; returns a TimerHandle.";
+const ADD_CALLBACK: &std::ffi::CStr = c"_add_callback($self, handle)\n--\n\nQueue a handle.";
+const WATCH: &std::ffi::CStr = c"_add_reader($self, fd, callback, *args)\n--\n\n\
+    Call it whenever the descriptor is ready.";
+const UNWATCH: &std::ffi::CStr = c"_remove_reader($self, fd)\n--\n\nWhether there was one.";

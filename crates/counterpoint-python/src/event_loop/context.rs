@@ -1,0 +1,123 @@
+//! Contexts for callbacks, without making one where nothing is in it.
+//!
+//! A callback runs in a copy of the context in which it was scheduled. Most programs have no context
+//! variables set where they schedule most callbacks, and a copy of nothing, made and dropped for each
+//! callback, is a third of its cost. So a handle notes that its context is empty, and the loop runs it
+//! in an empty one that it keeps, and replaces when something has been put into it.
+//!
+//! Whether the current context is empty only its owner can say: the thread's state, in a field whose
+//! place differs between versions of CPython. It is looked for, once, by entering two contexts and
+//! seeing which word follows; where none does, every context is copied.
+
+use crate::executor::reference::Ref;
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use std::cell::Cell;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many words of a thread's state are looked at: fewer than the smallest has.
+const WORDS: usize = 36;
+
+/// The field is not found, or not looked for.
+const UNKNOWN: usize = usize::MAX;
+
+static FIELD: AtomicUsize = AtomicUsize::new(UNKNOWN);
+
+/// Looks for the field.
+pub fn prepare(py: Python<'_>) {
+    // SAFETY: words of the running thread's own state, which is longer.
+    let word =
+        |index: usize| unsafe { *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(index) };
+    let mut candidates: Vec<usize> = (0..WORDS).collect();
+    for _ in 0..2 {
+        // SAFETY: a new context, entered and left again.
+        unsafe {
+            let Some(context) = Ref::owned(ffi::PyContext_New()) else { return };
+            if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+                ffi::PyErr_Clear();
+                return;
+            }
+            candidates.retain(|&index| word(index) == context.as_ptr());
+            ffi::PyContext_Exit(context.as_ptr());
+            candidates.retain(|&index| word(index) != context.as_ptr());
+        }
+    }
+    let _ = py;
+    if let [index] = candidates[..] {
+        FIELD.store(index, Ordering::Relaxed);
+    }
+}
+
+/// A copy of the current context; `Ok(None)`: it is empty. `Err`: an exception is set.
+#[inline(always)]
+pub fn copy_current(_: Python<'_>) -> Result<Option<Ref>, ()> {
+    let field = FIELD.load(Ordering::Relaxed);
+    // SAFETY: the thread is attached; the field is one of its state's, null or a live context.
+    unsafe {
+        if field != UNKNOWN {
+            let current = *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(field);
+            if current.is_null() || ffi::PyObject_Size(current) == 0 {
+                return Ok(None);
+            }
+        }
+        Ref::owned(ffi::PyContext_CopyCurrent()).map(Some).ok_or(())
+    }
+}
+
+/// Runs `f` in the context. An error of its own, or of entering or leaving.
+#[inline(always)]
+pub fn enter(py: Python<'_>, context: &Ref, f: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+    // SAFETY: a live context.
+    unsafe {
+        if ffi::PyContext_Enter(context.as_ptr()) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        let done = f();
+        if ffi::PyContext_Exit(context.as_ptr()) != 0 {
+            return done.and(Err(PyErr::fetch(py)));
+        }
+        done
+    }
+}
+
+thread_local! {
+    /// An empty context for the next callback of this thread that needs one.
+    static SPARE: Cell<*mut PyObject> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// An empty context that nobody else knows.
+#[inline(always)]
+pub fn take_spare(py: Python<'_>) -> PyResult<Ref> {
+    // SAFETY: the cell owns what it points to, and gives it away.
+    match unsafe { Ref::owned(SPARE.replace(ptr::null_mut())) } {
+        Some(spare) => Ok(spare),
+        None => empty(py),
+    }
+}
+
+/// Drops the spare one of this thread: a thread's end is no place for that.
+pub fn drop_spare(_: Python<'_>) {
+    // SAFETY: the cell owns what it points to, and gives it away.
+    drop(unsafe { Ref::owned(SPARE.replace(ptr::null_mut())) });
+}
+
+/// Keeps an empty context for the next time.
+#[inline(always)]
+pub fn give_spare(_: Python<'_>, context: Ref) {
+    // SAFETY: as above; another may have been given meanwhile.
+    drop(unsafe { Ref::owned(SPARE.replace(context.into_ptr())) });
+}
+
+/// A new, empty context.
+pub fn empty(py: Python<'_>) -> PyResult<Ref> {
+    // SAFETY: a reference of our own, or null with an exception set.
+    unsafe { Ref::owned(ffi::PyContext_New()) }.ok_or_else(|| PyErr::fetch(py))
+}
+
+/// Whether a context that a callback has run in is as good as new, and nobody else's.
+#[inline(always)]
+pub fn is_untouched(context: &Ref) -> bool {
+    // SAFETY: a live context.
+    unsafe { ffi::Py_REFCNT(context.as_ptr()) == 1 && ffi::PyObject_Size(context.as_ptr()) == 0 }
+}

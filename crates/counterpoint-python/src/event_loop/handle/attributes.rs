@@ -1,0 +1,130 @@
+//! What Python sees of a handle: the stdlib's methods and attributes.
+
+use super::layout::{CANCELLED, HandleObject, SCHEDULED};
+use crate::boundary::{boolean, guarded, none};
+use crate::event_loop::context::empty;
+use crate::event_loop::native::Loop;
+use crate::executor::reference::Ref;
+use pyo3::exceptions::PyAttributeError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// The receiver of a method or attribute.
+///
+/// # Safety
+/// CPython passes an instance of the class.
+#[inline(always)]
+unsafe fn receiver(object: *mut PyObject) -> HandleObject {
+    // SAFETY: the caller's promise.
+    unsafe { HandleObject::from_ptr(object) }
+}
+
+fn or_none(object: Option<Ref>) -> *mut PyObject {
+    object.map_or_else(none, Ref::into_ptr)
+}
+
+/// `cancel()`.
+pub unsafe extern "C" fn cancel(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type.
+    unsafe {
+        let (handle, py) = (receiver(object), Python::assume_attached());
+        if handle.is(CANCELLED) {
+            return none();
+        }
+        let owner = handle.owner(py);
+        let native = owner.as_ref().and_then(|owner| Loop::of(py, owner.as_ptr()));
+        if native.is_some_and(Loop::is_debugging) && !remember(handle) {
+            return ptr::null_mut();
+        }
+        if handle.flag(CANCELLED, true) {
+            return none();
+        }
+        let held = handle.empty(py);
+        if handle.is(SCHEDULED)
+            && let Some(native) = native
+        {
+            native.timer_cancelled(py);
+        }
+        drop(held);
+        none()
+    }
+}
+
+/// Keeps the representation, for the log, of a handle that is about to lose its callback.
+#[cold]
+fn remember(handle: HandleObject) -> bool {
+    !guarded(|py| {
+        // SAFETY: the receiver of a method, which is alive.
+        let repr = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) }.repr()?;
+        let mut repr = Some(Ref::from(repr.into_any()));
+        handle.tail().content.with(py, |content| std::mem::swap(&mut content.repr, &mut repr));
+        Ok(none())
+    })
+    .is_null()
+}
+
+/// `cancelled()`.
+pub unsafe extern "C" fn cancelled(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called on its own type.
+    boolean(unsafe { receiver(object) }.is(CANCELLED))
+}
+
+/// `_run()`, which the stdlib's loops would call.
+pub unsafe extern "C" fn run(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type.
+    let handle = unsafe { receiver(object) };
+    guarded(|py| crate::event_loop::turn::run_handle(py, handle).map(|()| none()))
+}
+
+/// `when()`.
+pub unsafe extern "C" fn when(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type.
+    unsafe { ffi::PyFloat_FromDouble(receiver(object).tail().when) }
+}
+
+/// Attributes that cannot be set.
+pub unsafe extern "C" fn refuse(_: *mut PyObject, _: *mut PyObject, _: *mut c_void) -> c_int {
+    guarded(|_| Err::<c_int, _>(PyAttributeError::new_err("a handle's attributes are read-only")))
+}
+
+type Getter = unsafe extern "C" fn(*mut PyObject, *mut c_void) -> *mut PyObject;
+
+/// Defines a getter from what it does with the handle.
+macro_rules! getter {
+    ($name:ident, $handle:ident, $py:ident, $value:expr) => {
+        pub unsafe extern "C" fn $name(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+            // SAFETY: the receiver of an attribute, read by an attached thread.
+            let ($handle, $py) = unsafe { (receiver(object), Python::assume_attached()) };
+            let _ = $py;
+            $value
+        }
+        const _: Getter = $name;
+    };
+}
+
+getter!(callback, handle, py, or_none(handle.call(py).map(|call| call.callback)));
+getter!(context, handle, py, {
+    let share = |content: &mut super::layout::Content| content.context.as_ref().map(Ref::share);
+    match handle.tail().content.with(py, share) {
+        Some(context) => context.into_ptr(),
+        None => guarded(|py| Ok(handle.set_context(py, empty(py)?).into_ptr())),
+    }
+});
+getter!(arguments, handle, _py, guarded(|py| Ok(or_none(handle.arguments(py)?))));
+getter!(is_cancelled, handle, py, boolean(handle.is(CANCELLED)));
+getter!(scheduled, handle, py, boolean(handle.is(SCHEDULED)));
+getter!(owner, handle, py, or_none(handle.owner(py)));
+getter!(traceback, handle, py, {
+    let share = |content: &mut super::layout::Content| content.traceback.as_ref().map(Ref::share);
+    or_none(handle.tail().content.with(py, share))
+});
+getter!(repr, handle, py, {
+    let share = |content: &mut super::layout::Content| content.repr.as_ref().map(Ref::share);
+    or_none(handle.tail().content.with(py, share))
+});
+getter!(when_attribute, handle, py, {
+    // SAFETY: the thread is attached.
+    unsafe { ffi::PyFloat_FromDouble(handle.tail().when) }
+});

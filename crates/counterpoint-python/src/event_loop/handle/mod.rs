@@ -1,0 +1,77 @@
+//! `asyncio.Handle` and `asyncio.TimerHandle`, natively.
+
+mod attributes;
+mod layout;
+mod recycled;
+
+pub use layout::{CANCELLED, Call, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued};
+
+use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
+use layout::Tail;
+use pyo3::ffi::{self, PyTypeObject};
+use pyo3::prelude::*;
+use std::ffi::{CStr, c_void};
+
+/// Makes the classes and adds them to `counterpoint._core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    let events = module.py().import("asyncio.events")?;
+    let (handle, timer) = (events.getattr("Handle")?, events.getattr("TimerHandle")?);
+    let memory = |class: &Bound<'_, PyAny>| class.as_ptr().cast::<PyTypeObject>();
+    // SAFETY: live type objects. The timer's is derived from the other, and not smaller.
+    let (size, weak_references) =
+        unsafe { ((*memory(&timer)).tp_basicsize, (*memory(&handle)).tp_weaklistoffset) };
+    let offset = (size as usize).next_multiple_of(align_of::<Tail>());
+    layout::lay_out(offset, weak_references);
+    let size = offset + size_of::<Tail>();
+    let handle = class(&handle, c"counterpoint.aio.Handle", size, false)?;
+    let timer = class(&timer, c"counterpoint.aio.TimerHandle", size, true)?;
+    layout::made(memory(&handle), memory(&timer));
+    // They live as long as the process: handles that died are kept.
+    std::mem::forget((handle.clone(), timer.clone()));
+    module.add("Handle", handle)?;
+    module.add("TimerHandle", timer)
+}
+
+fn class<'py>(
+    base: &Bound<'py, PyAny>,
+    name: &'static CStr,
+    size: usize,
+    timer: bool,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut methods = vec![
+        noargs(c"cancel", attributes::cancel, c"cancel($self)\n--\n\nDo not call it any more."),
+        noargs(c"cancelled", attributes::cancelled, c"cancelled($self)\n--\n\nWhether cancelled."),
+        noargs(c"_run", attributes::run, c"_run($self)\n--\n\nCall it, in its context."),
+    ];
+    let read = |name, get| attribute(name, get, attributes::refuse);
+    let mut computed = vec![
+        read(c"_callback", attributes::callback),
+        read(c"_args", attributes::arguments),
+        read(c"_context", attributes::context),
+        read(c"_cancelled", attributes::is_cancelled),
+        read(c"_loop", attributes::owner),
+        read(c"_source_traceback", attributes::traceback),
+        read(c"_repr", attributes::repr),
+    ];
+    if timer {
+        let doc = c"when($self)\n--\n\nWhen it is to be called, in seconds of loop.time().";
+        methods.push(noargs(c"when", attributes::when, doc));
+        computed.push(read(c"_when", attributes::when_attribute));
+        computed.push(read(c"_scheduled", attributes::scheduled));
+    }
+    let spec = Spec {
+        name,
+        size,
+        flags: ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        slots: vec![
+            slot(ffi::Py_tp_dealloc, layout::dealloc as *mut c_void),
+            slot(ffi::Py_tp_traverse, layout::traverse as *mut c_void),
+            slot(ffi::Py_tp_clear, layout::clear as *mut c_void),
+        ],
+        methods,
+        members: Vec::new(),
+        attributes: computed,
+    };
+    let class = raw_type(base.py(), spec, Some(base))?;
+    Ok(class)
+}

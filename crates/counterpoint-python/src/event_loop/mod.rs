@@ -1,0 +1,41 @@
+//! The event loop as a Python class. No algorithm here: those are in `counterpoint_reactor`.
+//!
+//! `LoopBase` is derived from `asyncio.SelectorEventLoop`: what is done once per connection,
+//! subprocess or signal is asyncio's own code, on top of what is done per callback and packet,
+//! which is ours: scheduling, timers, the poll, and reading and writing on sockets.
+
+mod attributes;
+mod base;
+mod context;
+mod handle;
+mod native;
+mod registry;
+mod schedule;
+mod stream;
+mod turn;
+
+use pyo3::prelude::*;
+
+/// Adds the types to `counterpoint._core`; not before somebody asks for them, since they need
+/// asyncio.
+#[pyfunction]
+fn _event_loop<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
+    static MODULE: pyo3::sync::PyOnceLock<Py<PyModule>> = pyo3::sync::PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || make(py))?;
+    Ok(module.bind(py).clone())
+}
+
+fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
+    let module = PyModule::new(py, "counterpoint._core.event_loop")?;
+    handle::register(&module)?;
+    module.add_class::<native::Loop>()?;
+    module.add_class::<stream::Connection>()?;
+    module.add("LoopBase", base::make(py)?)?;
+    module.add("TransportBase", stream::make(py)?)?;
+    Ok(module.unbind())
+}
+
+/// Adds the way to the types to `counterpoint._core`.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(_event_loop, module)?)
+}

@@ -1,0 +1,331 @@
+//! `counterpoint._core.event_loop.Loop`: a loop's state, behind the Python object that is the loop.
+
+use super::base::BASE;
+use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
+use super::registry::{Registry, Watcher, Watchers};
+use super::turn::Due;
+use crate::boundary::{Protected, os_error};
+use crate::executor::reference::Ref;
+use counterpoint_reactor::alarm::Alarm;
+use counterpoint_reactor::poller::{Poller, READ};
+use counterpoint_reactor::ready::Ready;
+use counterpoint_reactor::timers::Timers;
+use counterpoint_sync::waiter::fork;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi::PyObject;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// How much a transport reads at once, at most.
+const BUFFER: usize = 256 * 1024;
+
+/// `stop()` was called.
+pub const STOPPING: u8 = 1;
+/// Debug mode.
+pub const DEBUG: u8 = 2;
+/// `close()` was called.
+pub const CLOSED: u8 = 4;
+
+/// What a loop has to do.
+#[derive(Default)]
+pub struct State {
+    pub ready: Ready<Due>,
+    pub timers: Timers<Ref>,
+    pub registry: Registry,
+    /// The handle that runs, in debug mode.
+    pub current: Option<Ref>,
+    /// None once the loop is closed.
+    system: Option<Arc<System>>,
+    /// Where transports read, when none of them does.
+    buffer: Vec<u8>,
+}
+
+/// A loop's descriptors. They are rung and changed under the state's lock, where they are taken away
+/// when the loop is closed: so nobody uses a number that is another file's by then.
+///
+/// A fork shares them with its parent, whose events it would take, and whose watching it would
+/// change. So a child makes its own before it touches them.
+pub struct System {
+    pub poller: Poller,
+    pub alarm: Alarm,
+    /// Of which process they are.
+    generation: u32,
+}
+
+impl System {
+    fn new() -> io::Result<Arc<Self>> {
+        let (poller, alarm) = (Poller::new()?, Alarm::new()?);
+        poller.watch(alarm.as_fd().as_raw_fd(), 0, READ)?;
+        Ok(Arc::new(Self { poller, alarm, generation: fork::generation() }))
+    }
+}
+
+/// The native part of one event loop.
+#[pyclass(frozen, module = "counterpoint._core.event_loop")]
+pub struct Loop {
+    pub state: Protected<State>,
+    flags: AtomicU8,
+    /// The thread that runs it, as Python names threads; 0: none.
+    thread: AtomicU64,
+}
+
+impl Loop {
+    /// The native part of `event_loop`, an instance of our base class; `None` if it has none.
+    ///
+    /// # Safety
+    /// `event_loop` is an instance of the base class, and outlives the borrow.
+    #[inline(always)]
+    pub unsafe fn of<'a>(py: Python<'a>, event_loop: *mut PyObject) -> Option<&'a Self> {
+        // SAFETY: the caller's promise.
+        unsafe { BASE.get(py, event_loop) }
+    }
+
+    /// Whether it has one of these flags.
+    #[inline(always)]
+    pub fn is(&self, flags: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Whether it is in debug mode.
+    pub fn is_debugging(&self) -> bool {
+        self.is(DEBUG)
+    }
+
+    /// Sets a flag, or takes it away.
+    pub fn flag(&self, flag: u8, value: bool) {
+        if value {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// The thread that runs it, as Python names threads; 0: none.
+    pub fn thread(&self) -> u64 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// Says which thread runs it.
+    pub fn run_by(&self, thread: u64) {
+        self.thread.store(thread, Ordering::Relaxed);
+    }
+
+    /// Queues what is due, and wakes the loop if it sleeps.
+    #[inline(always)]
+    pub fn push(&self, py: Python<'_>, due: Due) {
+        self.state.with(py, |state| {
+            if state.ready.push(due) {
+                state.ring();
+            }
+        });
+    }
+
+    /// Its descriptors, for as long as it runs.
+    pub fn system(&self, py: Python<'_>) -> PyResult<Arc<System>> {
+        let system = self.state.with(py, |state| {
+            state.renew()?;
+            Ok::<_, io::Error>(state.system.clone())
+        });
+        let system = system.map_err(|error| os_error(&error))?;
+        system.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+    }
+
+    /// The buffer into which transports read; to be given back.
+    #[inline(always)]
+    pub fn take_buffer(&self, py: Python<'_>) -> Vec<u8> {
+        let mut buffer = self.state.with(py, |state| mem::take(&mut state.buffer));
+        if buffer.is_empty() {
+            buffer.resize(BUFFER, 0);
+        }
+        buffer
+    }
+
+    /// Gives the buffer back.
+    #[inline(always)]
+    pub fn give_buffer(&self, py: Python<'_>, buffer: Vec<u8>) {
+        let before = self.state.with(py, |state| mem::replace(&mut state.buffer, buffer));
+        drop(before);
+    }
+
+    /// One of the timers in the heap was cancelled.
+    pub fn timer_cancelled(&self, py: Python<'_>) {
+        let dead = self.state.with(py, |state| {
+            let many = state.timers.note_cancelled();
+            many.then(|| state.timers.drop_cancelled(is_cancelled))
+        });
+        for timer in dead.iter().flatten() {
+            unschedule(timer);
+        }
+    }
+
+    /// Has `watcher` told when `fd` is readable or writable; who was told before.
+    pub fn watch(
+        &self,
+        py: Python<'_>,
+        fd: RawFd,
+        what: u32,
+        watcher: Watcher,
+    ) -> PyResult<Option<Watcher>> {
+        let before = self.state.with(py, |state| {
+            state.renew()?;
+            let State { registry, system, .. } = state;
+            system
+                .as_ref()
+                .map(|system| registry.set(&system.poller, fd, what, watcher))
+                .transpose()
+        });
+        let before = before.map_err(|error: io::Error| os_error(&error))?;
+        before.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
+    }
+
+    /// Takes who is told away.
+    pub fn unwatch(&self, py: Python<'_>, fd: RawFd, what: u32) -> Option<Watcher> {
+        self.state.with(py, |state| {
+            let renewed = state.renew();
+            let State { registry, system, .. } = state;
+            // A child without descriptors of its own leaves its parent's alone.
+            let system = renewed.is_ok().then_some(system.as_ref()).flatten();
+            registry.remove(system.map(|system| &system.poller), fd, what)
+        })
+    }
+}
+
+impl State {
+    #[cold]
+    fn ring(&mut self) {
+        if self.renew().is_ok()
+            && let Some(system) = &self.system
+        {
+            system.alarm.ring();
+        }
+    }
+
+    /// In a forked child: makes descriptors of its own, which watch what the parent's do.
+    fn renew(&mut self) -> io::Result<()> {
+        match &self.system {
+            Some(system) if system.generation != fork::generation() => {
+                let system = System::new()?;
+                self.registry.watch_again(&system.poller);
+                self.system = Some(system);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a timer of the heap is cancelled.
+fn is_cancelled(timer: &Ref) -> bool {
+    HandleObject::check(timer.as_ptr()).is_some_and(|timer| timer.is(CANCELLED))
+}
+
+/// A timer left the heap.
+pub fn unschedule(timer: &Ref) {
+    if let Some(timer) = HandleObject::check(timer.as_ptr()) {
+        timer.flag(SCHEDULED, false);
+    }
+}
+
+/// A descriptor's reader and writer.
+type Watched = (Option<Py<PyAny>>, Option<Py<PyAny>>);
+
+#[pymethods]
+impl Loop {
+    #[new]
+    fn new() -> PyResult<Self> {
+        let system = System::new().map_err(|error| os_error(&error))?;
+        let state = State { system: Some(system), ..State::default() };
+        Ok(Self {
+            state: Protected::new(state),
+            flags: AtomicU8::new(0),
+            thread: AtomicU64::new(0),
+        })
+    }
+
+    /// The callbacks that are ready.
+    fn ready(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let share =
+            |state: &mut State| state.ready.iter().map(|due| due.object().share()).collect();
+        unbound(py, self.state.with(py, share))
+    }
+
+    /// The timers, in no order.
+    fn timers(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let share = |state: &mut State| state.timers.iter().map(Ref::share).collect();
+        unbound(py, self.state.with(py, share))
+    }
+
+    /// Each watched descriptor with its reader and writer.
+    fn watched(&self, py: Python<'_>) -> Vec<(RawFd, Watched)> {
+        let watched: Vec<_> = self.state.with(py, |state| {
+            let watched = state.registry.watched();
+            watched.map(|(fd, watchers)| (fd, objects(watchers))).collect()
+        });
+        let unbind = |watcher: Option<Ref>| watcher.map(|watcher| watcher.bind(py).unbind());
+        watched.into_iter().map(|(fd, both)| (fd, both.map(unbind).into())).collect()
+    }
+
+    /// Who watches `fd`, as reader and as writer.
+    fn watchers(&self, py: Python<'_>, fd: RawFd) -> Watched {
+        let watchers = self.state.with(py, |state| state.registry.get(fd).map(objects));
+        let unbind = |watcher: Option<Ref>| watcher.map(|watcher| watcher.bind(py).unbind());
+        watchers.unwrap_or_default().map(unbind).into()
+    }
+
+    /// Closes its descriptors.
+    fn close(&self, py: Python<'_>) {
+        drop(self.state.with(py, |state| state.system.take()));
+    }
+
+    /// Drops everything that is to be called.
+    fn clear(&self, py: Python<'_>) {
+        let everything = self
+            .state
+            .with(py, |state| (state.ready.clear(), state.timers.clear(), state.registry.clear()));
+        everything.1.iter().for_each(unschedule);
+        let ready = everything.0.iter().map(Due::object);
+        for handle in ready.chain(&everything.1).filter_map(|o| HandleObject::check(o.as_ptr())) {
+            // What the collector does not know is not to close a cycle.
+            drop(handle.empty(py));
+        }
+        drop(everything);
+    }
+
+    /// The descriptor of its epoll instance.
+    fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
+        Ok(self.system(py)?.poller.as_fd().as_raw_fd())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: only the collector calls this.
+        let state = unsafe { self.state.peek() };
+        // SAFETY: the loop holds what is queued.
+        state.ready.iter().try_for_each(|due| unsafe { visit_queued(due.object(), &visit) })?;
+        state.timers.iter().try_for_each(|timer| timer.visit(&visit))?;
+        for (_, watchers) in state.registry.watched() {
+            let watchers = [&watchers.reader, &watchers.writer];
+            watchers.into_iter().flatten().try_for_each(|w| w.object().visit(&visit))?;
+        }
+        state.current.iter().try_for_each(|current| current.visit(&visit))
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector calls this attached.
+        self.clear(unsafe { Python::assume_attached() });
+    }
+}
+
+/// The reader and the writer.
+fn objects(watchers: &Watchers) -> [Option<Ref>; 2] {
+    let share = |watcher: &Option<Watcher>| watcher.as_ref().map(|w| w.object().share());
+    [share(&watchers.reader), share(&watchers.writer)]
+}
+
+fn unbound(py: Python<'_>, objects: Vec<Ref>) -> Vec<Py<PyAny>> {
+    objects.into_iter().map(|object| object.bind(py).unbind()).collect()
+}

@@ -1,0 +1,378 @@
+//! `call_soon` and its like, as bare C functions.
+
+use super::context;
+use super::handle::{HandleObject, KEEPS, Kind, SCHEDULED, make};
+use super::native::{CLOSED, DEBUG, Loop};
+use super::turn::Due;
+use crate::boundary::guarded;
+use crate::executor::reference::Ref;
+use counterpoint_reactor::clock;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The word "context", interned.
+static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes what the functions need.
+pub fn prepare(py: Python<'_>) {
+    context::prepare(py);
+    CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
+}
+
+/// What a vectorcall brought.
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    pub place: *const *mut PyObject,
+    /// How many are positional.
+    pub count: usize,
+    pub names: *mut PyObject,
+}
+
+impl Arguments {
+    /// The positional arguments from `first` on.
+    ///
+    /// # Safety
+    /// There are at least as many.
+    #[inline(always)]
+    unsafe fn rest(self, first: usize) -> (*const *mut PyObject, usize) {
+        // SAFETY: the caller's promise.
+        (unsafe { self.place.add(first) }, self.count - first)
+    }
+
+    /// The context to call in: what was given, or a copy of the current one; `Ok(None)`: an empty
+    /// one. `Err`: an exception is set.
+    ///
+    /// # Safety
+    /// The arguments are those of a running vectorcall.
+    #[inline(always)]
+    pub unsafe fn context(self) -> Result<Option<Ref>, ()> {
+        // SAFETY: the caller's promise: the keyword's value follows the positional arguments.
+        unsafe {
+            let py = Python::assume_attached();
+            if self.names.is_null() {
+                return context::copy_current(py);
+            }
+            let given = ffi::PyTuple_GET_SIZE(self.names) == 1
+                && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
+            if !given && !self.names_context(py)? {
+                return context::copy_current(py);
+            }
+            let context = *self.place.add(self.count);
+            if context == ffi::Py_None() {
+                return context::copy_current(py);
+            }
+            if ffi::PyContext_CheckExact(context) == 0 {
+                return refuse_context(context);
+            }
+            Ok(Some(Ref::new(context)))
+        }
+    }
+
+    /// Whether the keyword `context` is given; any other is refused.
+    ///
+    /// # Safety
+    /// As [`context`](Self::context), with names.
+    #[cold]
+    unsafe fn names_context(self, _: Python<'_>) -> Result<bool, ()> {
+        let done: *mut PyObject = guarded(|py| {
+            // SAFETY: a tuple of names.
+            let names = unsafe { Bound::from_borrowed_ptr(py, self.names) };
+            for name in names.try_iter()? {
+                let name: String = name?.extract()?;
+                if name != "context" {
+                    let text = format!("got an unexpected keyword argument {name:?}");
+                    return Err(PyTypeError::new_err(text));
+                }
+            }
+            Ok(names.into_ptr())
+        });
+        // SAFETY: a reference of our own, or null with an exception set.
+        let names = unsafe { Ref::owned(done) }.ok_or(())?;
+        // SAFETY: a tuple.
+        Ok(unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1)
+    }
+}
+
+/// Anything that has a `run` like a context's may be one for asyncio; ours enters it natively.
+#[cold]
+fn refuse_context(context: *mut PyObject) -> Result<Option<Ref>, ()> {
+    let _: *mut PyObject = guarded(|py| {
+        // SAFETY: an argument of the running call.
+        let context = unsafe { Bound::from_borrowed_ptr(py, context) };
+        let kind = context.get_type().name()?;
+        Err(PyTypeError::new_err(format!("context must be a contextvars.Context, not {kind}")))
+    });
+    Err(())
+}
+
+/// The receiver's native part, if it may schedule without further ado; `Err`: it may not.
+///
+/// # Safety
+/// CPython passes an instance of the class to its methods, attached.
+#[inline(always)]
+unsafe fn receiver<'a>(owner: *mut PyObject) -> Option<&'a Loop> {
+    // SAFETY: the caller's promise.
+    unsafe { Loop::of(Python::assume_attached(), owner) }
+}
+
+/// Checks what asyncio checks before it schedules something; whether it may be.
+#[cold]
+fn checked(owner: *mut PyObject, callback: *mut PyObject, name: &str, foreign: bool) -> bool {
+    let done: *mut PyObject = guarded(|py| {
+        // SAFETY: receiver and argument of a method.
+        let (owner, callback) = unsafe {
+            (Bound::from_borrowed_ptr(py, owner), Bound::from_borrowed_ptr(py, callback))
+        };
+        // SAFETY: the receiver is an instance of the class.
+        let native = unsafe { super::base::BASE.demand(py, owner.as_ptr())? };
+        if native.is(CLOSED) {
+            return Err(PyRuntimeError::new_err("Event loop is closed"));
+        }
+        if native.is(DEBUG) {
+            if !foreign {
+                owner.call_method0(intern!(py, "_check_thread"))?;
+            }
+            owner.call_method1(intern!(py, "_check_callback"), (callback, name))?;
+        }
+        Ok(crate::boundary::none())
+    });
+    !done.is_null()
+}
+
+/// Notes where the handle was made.
+#[cold]
+fn trace(handle: *mut PyObject) -> bool {
+    let done: *mut PyObject = guarded(|py| {
+        // SAFETY: the frame that runs is borrowed; there may be none.
+        let frame = unsafe {
+            Bound::from_borrowed_ptr_or_opt(py, ffi::PyEval_GetFrame().cast::<PyObject>())
+        };
+        let helpers = py.import(intern!(py, "asyncio.format_helpers"))?;
+        let stack = helpers.call_method1(intern!(py, "extract_stack"), (frame,))?;
+        // SAFETY: a handle that was just made.
+        let handle = unsafe { HandleObject::from_ptr(handle) };
+        let stack = Some(Ref::from(stack));
+        handle.tail().content.with(py, |content| content.traceback = stack);
+        handle.flag(KEEPS, true);
+        // SAFETY: a new handle, whose tail is written; the collector is to know what keeps something.
+        unsafe {
+            if ffi::PyObject_GC_IsTracked(handle.as_ptr()) == 0 {
+                ffi::PyObject_GC_Track(handle.as_ptr().cast());
+            }
+        }
+        Ok(crate::boundary::none())
+    });
+    !done.is_null()
+}
+
+/// Makes a handle for the callback at `first` among the arguments; `None`: an exception is set.
+///
+/// # Safety
+/// The arguments are those of a running vectorcall to a method of `owner`.
+#[inline(always)]
+unsafe fn handle(
+    native: &Loop,
+    owner: *mut PyObject,
+    arguments: Arguments,
+    first: usize,
+    kind: Kind,
+) -> Option<Ref> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let context = arguments.context().ok()?;
+        let (place, count) = arguments.rest(first + 1);
+        let callback = *arguments.place.add(first);
+        let debug = native.is(DEBUG);
+        let handle = make(kind, owner, callback, place, count, context);
+        let handle = Ref::owned(handle)?;
+        if debug && !trace(handle.as_ptr()) {
+            return None;
+        }
+        Some(handle)
+    }
+}
+
+#[cold]
+fn missing(name: &str, what: &str) -> *mut PyObject {
+    guarded(|_| {
+        let text = format!("{name}() missing required positional argument: '{what}'");
+        Err(PyTypeError::new_err(text))
+    })
+}
+
+/// # Safety
+/// As the methods that call it.
+#[inline(always)]
+unsafe fn soon(
+    owner: *mut PyObject,
+    arguments: Arguments,
+    name: &str,
+    foreign: bool,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        if arguments.count < 1 {
+            return missing(name, "callback");
+        }
+        let native = receiver(owner);
+        let plain = native.is_some_and(|native| !native.is(CLOSED | DEBUG));
+        if !plain && !checked(owner, *arguments.place, name, foreign) {
+            return ptr::null_mut();
+        }
+        let Some(native) = native else { return ptr::null_mut() };
+        let Some(handle) = handle(native, owner, arguments, 0, Kind::Brief) else {
+            return ptr::null_mut();
+        };
+        native.push(Python::assume_attached(), Due::Call(handle.share()));
+        handle.into_ptr()
+    }
+}
+
+/// `call_soon(callback, *args, context=None)`.
+pub unsafe extern "C" fn call_soon(
+    owner: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    let arguments = Arguments { place, count: count as usize, names };
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe { soon(owner, arguments, "call_soon", false) }
+}
+
+/// `call_soon_threadsafe(callback, *args, context=None)`.
+pub unsafe extern "C" fn call_soon_threadsafe(
+    owner: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    let arguments = Arguments { place, count: count as usize, names };
+    // SAFETY: as above.
+    unsafe { soon(owner, arguments, "call_soon_threadsafe", true) }
+}
+
+/// A number of seconds; `None` with an exception set.
+///
+/// # Safety
+/// A live object, and an attached thread.
+#[inline(always)]
+unsafe fn number(object: *mut PyObject, name: &str) -> Option<f64> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if object == ffi::Py_None() {
+            // The words are asyncio's.
+            let verb = if name == "when" { "cannot" } else { "must not" };
+            return refuse_time(format!("{name} {verb} be None"));
+        }
+        let value = ffi::PyFloat_AsDouble(object);
+        if value == -1.0 && !ffi::PyErr_Occurred().is_null() {
+            return None;
+        }
+        if value.is_nan() {
+            return refuse_time(format!("{name} must be a number, not nan"));
+        }
+        Some(value)
+    }
+}
+
+#[cold]
+fn refuse_time(text: String) -> Option<f64> {
+    let none = text.ends_with("None");
+    let _: *mut PyObject = guarded(|_| {
+        if none { Err(PyTypeError::new_err(text)) } else { Err(PyValueError::new_err(text)) }
+    });
+    None
+}
+
+/// # Safety
+/// As the methods that call it.
+#[inline(always)]
+unsafe fn at(
+    owner: *mut PyObject,
+    arguments: Arguments,
+    name: &str,
+    when: impl FnOnce(f64) -> f64,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        let what = if name == "call_later" { "delay" } else { "when" };
+        if arguments.count < 2 {
+            return missing(name, if arguments.count == 0 { what } else { "callback" });
+        }
+        let Some(given) = number(*arguments.place, what) else { return ptr::null_mut() };
+        let native = receiver(owner);
+        let plain = native.is_some_and(|native| !native.is(CLOSED | DEBUG));
+        if !plain && !checked(owner, *arguments.place.add(1), name, false) {
+            return ptr::null_mut();
+        }
+        let Some(native) = native else { return ptr::null_mut() };
+        let Some(timer) = handle(native, owner, arguments, 1, Kind::Timer) else {
+            return ptr::null_mut();
+        };
+        set(native, &timer, when(given));
+        timer.into_ptr()
+    }
+}
+
+/// Puts a timer that was just made into the heap.
+#[inline(always)]
+fn set(native: &Loop, timer: &Ref, when: f64) {
+    // SAFETY: a handle that was just made, which nobody else knows; the thread is attached.
+    let (handle, py) =
+        unsafe { (HandleObject::from_ptr(timer.as_ptr()), Python::assume_attached()) };
+    handle.set_when(when);
+    handle.flag(SCHEDULED, true);
+    let (deadline, timer) = (clock::deadline(when), timer.share());
+    native.state.with(py, |state| state.timers.push(deadline, timer));
+}
+
+/// `call_later(delay, callback, *args, context=None)`.
+pub unsafe extern "C" fn call_later(
+    owner: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    let arguments = Arguments { place, count: count as usize, names };
+    // SAFETY: as above.
+    unsafe { at(owner, arguments, "call_later", |delay| clock::seconds(clock::now()) + delay) }
+}
+
+/// `call_at(when, callback, *args, context=None)`.
+pub unsafe extern "C" fn call_at(
+    owner: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    let arguments = Arguments { place, count: count as usize, names };
+    // SAFETY: as above.
+    unsafe { at(owner, arguments, "call_at", |when| when) }
+}
+
+/// `time()`.
+pub unsafe extern "C" fn time(_: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached.
+    unsafe { ffi::PyFloat_FromDouble(clock::seconds(clock::now())) }
+}
+
+/// `_add_callback(handle)`: queues a handle that exists, unless it is cancelled.
+pub unsafe extern "C" fn add_callback(
+    owner: *mut PyObject,
+    handle: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: receiver and argument of a method.
+        let (native, handle) =
+            unsafe { (super::base::BASE.demand(py, owner)?, Bound::from_borrowed_ptr(py, handle)) };
+        if !handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+            native.push(py, Due::Call(handle.into()));
+        }
+        Ok(crate::boundary::none())
+    })
+}

@@ -1,0 +1,212 @@
+//! [`Connection`]: what the native half of a socket transport knows.
+
+use crate::boundary::Protected;
+use crate::event_loop::native::Loop;
+use crate::executor::reference::Ref;
+use counterpoint_reactor::outgoing::{Outgoing, Piece};
+use pyo3::ffi;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::slice;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// `close()` was called, or the connection failed.
+pub const CLOSING: u8 = 1;
+/// Reading is paused.
+pub const PAUSED: u8 = 2;
+/// `write_eof()` was called.
+pub const EOF: u8 = 4;
+/// Somebody (sendfile) waits for all to be sent; meanwhile nobody may write.
+pub const AWAITED: u8 = 8;
+/// The protocol is a BufferedProtocol.
+pub const BUFFERED: u8 = 16;
+
+static BUFFERED_PROTOCOL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Looks up what is needed.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let class = py.import("asyncio.protocols")?.getattr("BufferedProtocol")?.unbind();
+    let _ = BUFFERED_PROTOCOL.set(py, class);
+    Ok(())
+}
+
+/// A bytes object, which does not change.
+pub struct Bytes(pub Ref);
+
+impl Piece for Bytes {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: a bytes object, by who made this; its memory lives as long as the reference.
+        unsafe {
+            let (object, len) = (self.0.as_ptr(), ffi::Py_SIZE(self.0.as_ptr()));
+            slice::from_raw_parts(ffi::PyBytes_AS_STRING(object).cast(), len as usize)
+        }
+    }
+}
+
+/// What is protected in a connection.
+#[derive(Default)]
+pub struct Inside {
+    pub protocol: Option<Ref>,
+    pub empty_waiter: Option<Ref>,
+    pub context: Option<Ref>,
+    pub outgoing: Outgoing<Bytes>,
+}
+
+/// The native half of a socket transport.
+#[pyclass(frozen, module = "counterpoint._core.event_loop")]
+pub struct Connection {
+    pub native: Py<Loop>,
+    /// The socket, and where in it its descriptor is; null: unknown.
+    sock: Py<PyAny>,
+    place: *const AtomicI32,
+    fd: RawFd,
+    pub inside: Protected<Inside>,
+    /// How often something was written in vain, as asyncio counts; not 0: it is lost.
+    pub lost: AtomicU32,
+    flags: AtomicU8,
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+}
+
+// SAFETY: the place lies in the socket object, which is kept, and is read atomically.
+unsafe impl Send for Connection {}
+// SAFETY: as above.
+unsafe impl Sync for Connection {}
+
+impl Connection {
+    /// The descriptor for a system call; -1 if somebody has closed the socket: its number may be
+    /// another file's by now.
+    #[inline(always)]
+    pub fn fd(&self) -> RawFd {
+        // SAFETY: null, or a field of the socket object, which lives as long as `self`.
+        match unsafe { self.place.as_ref() } {
+            Some(place) if place.load(Ordering::Relaxed) != self.fd => -1,
+            _ => self.fd,
+        }
+    }
+
+    /// The descriptor under which it is watched.
+    #[inline(always)]
+    pub fn watched(&self) -> RawFd {
+        self.fd
+    }
+
+    /// Whether it has one of these flags.
+    #[inline(always)]
+    pub fn is(&self, flags: u8) -> bool {
+        self.flags.load(Ordering::Relaxed) & flags != 0
+    }
+
+    /// Sets a flag, or takes it away.
+    pub fn flag(&self, flag: u8, value: bool) {
+        if value {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is lost.
+    #[inline(always)]
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed) != 0
+    }
+
+    /// Who gets the data; the protocol before, to be dropped by the caller.
+    pub fn set_protocol(&self, protocol: &Bound<'_, PyAny>) -> PyResult<Option<Ref>> {
+        let py = protocol.py();
+        let buffered = match BUFFERED_PROTOCOL.get(py) {
+            Some(class) => protocol.is_instance(class.bind(py))?,
+            None => false,
+        };
+        self.flag(BUFFERED, buffered);
+        let protocol = Some(Ref::from(protocol.clone()));
+        Ok(self.inside.with(py, |inside| std::mem::replace(&mut inside.protocol, protocol)))
+    }
+}
+
+/// Where a socket object has its descriptor: in the first field behind the head, as every CPython has
+/// had it; null if this one is no such object.
+fn descriptor_of(sock: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<*const AtomicI32> {
+    let class = sock.py().import("_socket")?.getattr("socket")?;
+    if !sock.is_instance(&class)? {
+        return Ok(ptr::null());
+    }
+    // SAFETY: an instance of that class is longer than its head.
+    let place: *const AtomicI32 =
+        unsafe { sock.as_ptr().byte_add(size_of::<ffi::PyObject>()) }.cast_const().cast();
+    // SAFETY: as above; the interpreter writes it whole.
+    let known = unsafe { &*place }.load(Ordering::Relaxed) == fd;
+    Ok(if known { place } else { ptr::null() })
+}
+
+#[pymethods]
+impl Connection {
+    #[new]
+    #[pyo3(signature = (native, sock, context=None))]
+    fn new(
+        native: Py<Loop>,
+        sock: &Bound<'_, PyAny>,
+        context: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let py = sock.py();
+        let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let context = match context {
+            Some(context) => context.into(),
+            // SAFETY: a new reference, or null with an exception set.
+            None => unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) }
+                .ok_or_else(|| PyErr::fetch(py))?,
+        };
+        let context = Some(context);
+        Ok(Self {
+            native,
+            place: descriptor_of(sock, fd)?,
+            sock: sock.clone().unbind(),
+            fd,
+            inside: Protected::new(Inside { context, ..Inside::default() }),
+            lost: AtomicU32::new(0),
+            flags: AtomicU8::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    /// Bytes that are accepted and not sent.
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.inside.with(py, |inside| inside.outgoing.len())
+    }
+
+    /// Drops what is not sent.
+    fn clear(&self, py: Python<'_>) {
+        drop(self.inside.with(py, |inside| inside.outgoing.clear()));
+    }
+
+    /// The connection is at its end: nothing is read or written any more.
+    fn end(&self) {
+        let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Bytes received and sent so far.
+    fn counts(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.native)?;
+        visit.call(&self.sock)?;
+        // SAFETY: only the collector calls this.
+        let inside = unsafe { self.inside.peek() };
+        let held = [&inside.protocol, &inside.empty_waiter, &inside.context];
+        held.into_iter().flatten().try_for_each(|object| object.visit(&visit))
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector calls this attached.
+        let py = unsafe { Python::assume_attached() };
+        drop(self.inside.with(py, std::mem::take));
+    }
+}

@@ -1,0 +1,41 @@
+//! Socket transports: reading and writing, natively, behind `asyncio`'s own transport class.
+//!
+//! `TransportBase` is derived from the class that asyncio's selector loop uses. What happens once
+//! (set-up, closing, errors, flow control's callbacks) is that class's code, which reads and sets the
+//! attributes that are kept in a [`Connection`]; what happens for each packet is here.
+
+mod attributes;
+mod connection;
+mod reading;
+mod writing;
+
+pub use connection::Connection;
+pub use reading::read;
+pub use writing::write_more;
+
+use crate::boundary::{Behind, Outline, method, noargs, one};
+use pyo3::prelude::*;
+
+/// Where a transport's connection is.
+pub static TRANSPORT: Behind<Connection> = Behind::new();
+
+/// Makes the class.
+pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    connection::prepare(py)?;
+    let base = py.import("asyncio.selector_events")?.getattr("_SelectorSocketTransport")?;
+    let size = c"get_write_buffer_size($self)\n--\n\nBytes that are accepted and not sent.";
+    TRANSPORT.make(
+        &base,
+        Outline {
+            name: c"counterpoint._core.event_loop.TransportBase",
+            field: c"_counterpoint_connection",
+            methods: vec![
+                one(c"write", writing::write, c"write($self, data)\n--\n\nSend data, in order."),
+                one(c"writelines", writing::writelines, c"writelines($self, data)\n--\n\nSend it."),
+                noargs(c"get_write_buffer_size", attributes::unsent, size),
+                method(c"_add_reader", attributes::add_reader, c"Read from now on."),
+            ],
+            attributes: attributes::attributes(),
+        },
+    )
+}

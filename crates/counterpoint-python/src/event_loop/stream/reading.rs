@@ -1,0 +1,185 @@
+//! Reading: one `recv` for each event, straight into the protocol.
+
+use super::TRANSPORT;
+use super::connection::{BUFFERED, CLOSING, Connection, PAUSED};
+use crate::boundary::os_error;
+use crate::event_loop::context;
+use crate::event_loop::native::Loop;
+use crate::event_loop::turn::is_fatal;
+use crate::executor::reference::Ref;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::io;
+use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering;
+
+/// The socket of a transport is readable.
+pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult<()> {
+    // SAFETY: the loop tells instances of the class only, which whoever calls holds.
+    let Some(connection) = (unsafe { TRANSPORT.get(py, transport) }) else { return Ok(()) };
+    if connection.is(CLOSING | PAUSED) || connection.is_lost() {
+        return Ok(());
+    }
+    let (context, protocol) = connection.inside.with(py, |inside| {
+        let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
+        (share(&inside.context), share(&inside.protocol))
+    });
+    let (Some(context), Some(protocol)) = (context, protocol) else { return Ok(()) };
+    let read = Reading { py, native, connection, transport, protocol: protocol.as_ptr() };
+    context::enter(py, &context, || {
+        if connection.is(BUFFERED) { read.buffered() } else { read.data() }
+    })
+}
+
+struct Reading<'a, 'py> {
+    py: Python<'py>,
+    native: &'a Loop,
+    connection: &'a Connection,
+    transport: *mut PyObject,
+    protocol: *mut PyObject,
+}
+
+impl Reading<'_, '_> {
+    /// For a Protocol: reads into the loop's buffer, and hands on a copy of just the right size.
+    fn data(&self) -> PyResult<()> {
+        let mut buffer = self.native.take_buffer(self.py);
+        let received = self.receive(buffer.as_mut_ptr(), buffer.len());
+        let data = match received {
+            Ok(count @ 1..) => {
+                // SAFETY: so many bytes were written.
+                unsafe {
+                    let place = buffer.as_ptr().cast();
+                    Ref::owned(ffi::PyBytes_FromStringAndSize(place, count as ffi::Py_ssize_t))
+                }
+            }
+            _ => None,
+        };
+        self.native.give_buffer(self.py, buffer);
+        match received {
+            Ok(0) => self.end(),
+            Ok(_) => match data {
+                Some(data) => self.deliver(data),
+                None => Err(PyErr::fetch(self.py)),
+            },
+            Err(error) => self.refused(error),
+        }
+    }
+
+    fn deliver(&self, data: Ref) -> PyResult<()> {
+        let name = intern!(self.py, "data_received").as_ptr();
+        let arguments = [self.protocol, data.as_ptr()];
+        // SAFETY: live objects; the receiver is the first argument.
+        let result = unsafe { call_method(name, &arguments) };
+        self.after(result, "Fatal error: protocol.data_received() call failed.")
+    }
+
+    /// For a BufferedProtocol: reads into its own buffer.
+    fn buffered(&self) -> PyResult<()> {
+        let mut view = match self.buffer() {
+            Ok(view) => view,
+            Err(error) => {
+                return self.failed(error, "Fatal error: protocol.get_buffer() call failed.");
+            }
+        };
+        let received = self.receive(view.buf.cast(), view.len as usize);
+        // SAFETY: the view was acquired, and is released once.
+        unsafe { ffi::PyBuffer_Release(&mut view) };
+        match received {
+            Ok(0) => self.end(),
+            Ok(count) => {
+                let name = intern!(self.py, "buffer_updated").as_ptr();
+                // SAFETY: live objects, or null if there is no memory.
+                let result = unsafe {
+                    let Some(count) = Ref::owned(ffi::PyLong_FromSize_t(count)) else {
+                        return Err(PyErr::fetch(self.py));
+                    };
+                    call_method(name, &[self.protocol, count.as_ptr()])
+                };
+                self.after(result, "Fatal error: protocol.buffer_updated() call failed.")
+            }
+            Err(error) => self.refused(error),
+        }
+    }
+
+    fn buffer(&self) -> PyResult<ffi::Py_buffer> {
+        let name = intern!(self.py, "get_buffer").as_ptr();
+        // SAFETY: live objects; the view is filled in by a call that succeeded.
+        unsafe {
+            let hint = Ref::owned(ffi::PyLong_FromLong(-1));
+            let hint = hint.ok_or_else(|| PyErr::fetch(self.py))?;
+            let buffer = Ref::owned(call_method(name, &[self.protocol, hint.as_ptr()]));
+            let buffer = buffer.ok_or_else(|| PyErr::fetch(self.py))?;
+            let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+            if ffi::PyObject_GetBuffer(buffer.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) != 0
+            {
+                return Err(PyErr::fetch(self.py));
+            }
+            let mut view = view.assume_init();
+            if view.len == 0 {
+                ffi::PyBuffer_Release(&mut view);
+                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
+            }
+            Ok(view)
+        }
+    }
+
+    fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
+        // SAFETY: so much room. The call does not wait, so the interpreter is kept.
+        let count =
+            unsafe { libc::recv(self.connection.fd(), place.cast(), room, libc::MSG_DONTWAIT) };
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.connection.received.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count as usize)
+    }
+
+    /// What a callback of the protocol has returned.
+    #[inline(always)]
+    fn after(&self, result: *mut PyObject, message: &str) -> PyResult<()> {
+        // SAFETY: a reference of our own, or null with an exception set.
+        match unsafe { Ref::owned(result) } {
+            Some(_) => Ok(()),
+            None => self.failed(PyErr::fetch(self.py), message),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, error: PyErr, message: &str) -> PyResult<()> {
+        if is_fatal(self.py, &error) {
+            return Err(error);
+        }
+        let arguments = (error.into_value(self.py), message);
+        self.transport().call_method1(intern!(self.py, "_fatal_error"), arguments)?;
+        Ok(())
+    }
+
+    #[cold]
+    fn refused(&self, error: io::Error) -> PyResult<()> {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+            _ => self.failed(os_error(&error), "Fatal read error on socket transport"),
+        }
+    }
+
+    #[cold]
+    fn end(&self) -> PyResult<()> {
+        self.transport().call_method0(intern!(self.py, "_read_ready__on_eof"))?;
+        Ok(())
+    }
+
+    fn transport(&self) -> Bound<'_, PyAny> {
+        // SAFETY: alive: whoever calls `read` holds it.
+        unsafe { Bound::from_borrowed_ptr(self.py, self.transport) }
+    }
+}
+
+/// # Safety
+/// Live objects; the first is the receiver.
+#[inline(always)]
+unsafe fn call_method(name: *mut PyObject, arguments: &[*mut PyObject; 2]) -> *mut PyObject {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyObject_VectorcallMethod(name, arguments.as_ptr(), 2, std::ptr::null_mut()) }
+}

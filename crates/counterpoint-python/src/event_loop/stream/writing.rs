@@ -1,0 +1,271 @@
+//! Writing: at once if nothing is queued, the rest when the socket has room.
+
+use super::TRANSPORT;
+use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
+use crate::boundary::{guarded, none, os_error};
+use crate::event_loop::context;
+use crate::event_loop::native::Loop;
+use crate::event_loop::registry::Watcher;
+use crate::executor::reference::Ref;
+use counterpoint_reactor::outgoing::Piece;
+use counterpoint_reactor::poller::WRITE;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering;
+
+/// `write(data)`.
+pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type.
+    unsafe {
+        let py = Python::assume_attached();
+        let Some(connection) = TRANSPORT.get(py, transport) else {
+            return guarded(|py| TRANSPORT.demand(py, transport).map(|_| none()));
+        };
+        let plain = ffi::PyBytes_CheckExact(data) != 0
+            && !connection.is(EOF | AWAITED)
+            && !connection.is_lost();
+        if !plain {
+            return unusual(transport, data);
+        }
+        let size = ffi::Py_SIZE(data) as usize;
+        if size == 0 {
+            return none();
+        }
+        let mut sent = 0;
+        if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+            match send(connection, ffi::PyBytes_AS_STRING(data).cast(), size) {
+                Ok(count) if count == size => return none(),
+                Ok(count) => sent = count,
+                Err(error) => return refused(transport, error),
+            }
+        }
+        let piece = Bytes(Ref::new(data));
+        guarded(|py| queue(py, connection, transport, piece, sent).map(|()| none()))
+    }
+}
+
+/// Sends what the kernel takes at once; 0 if it takes nothing now.
+#[inline(always)]
+unsafe fn send(connection: &Connection, place: *const u8, size: usize) -> io::Result<usize> {
+    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the caller's memory. The call does not wait, so the interpreter is kept.
+    let count = unsafe { libc::send(connection.fd(), place.cast(), size, flags) };
+    if count >= 0 {
+        connection.sent.fetch_add(count as u64, Ordering::Relaxed);
+        return Ok(count as usize);
+    }
+    nothing_yet(io::Error::last_os_error()).map(|()| 0)
+}
+
+#[cold]
+fn nothing_yet(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Keeps what was not sent, has the loop tell when there is room, and pauses the protocol if it is
+/// too much.
+#[cold]
+fn queue(
+    py: Python<'_>,
+    connection: &Connection,
+    transport: *mut PyObject,
+    piece: Bytes,
+    sent: usize,
+) -> PyResult<()> {
+    // SAFETY: the receiver of a method.
+    let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
+    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+        watch(py, connection, &object)?;
+    }
+    connection.inside.with(py, |inside| inside.outgoing.push(piece, sent));
+    object.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+    Ok(())
+}
+
+fn watch(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+    let watcher = Watcher::Transport(transport.clone().into());
+    drop(connection.native.get().watch(py, connection.watched(), WRITE, watcher)?);
+    Ok(())
+}
+
+/// Data that is not of the class bytes, or a transport to which one may not write.
+#[cold]
+fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: receiver and argument of a method.
+        let (connection, object, data) = unsafe {
+            let connection = TRANSPORT.demand(py, transport)?;
+            let object = Bound::from_borrowed_ptr(py, transport);
+            (connection, object, Bound::from_borrowed_ptr(py, data))
+        };
+        let piece = snapshot(&data)?;
+        if !may_write(connection, &object, "write")? || piece.bytes().is_empty() {
+            return Ok(none());
+        }
+        let mut sent = 0;
+        if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+            let bytes = piece.bytes();
+            // SAFETY: the piece's own memory.
+            match unsafe { send(connection, bytes.as_ptr(), bytes.len()) } {
+                Ok(count) if count == bytes.len() => return Ok(none()),
+                Ok(count) => sent = count,
+                Err(error) => {
+                    fatal(&object, error)?;
+                    return Ok(none());
+                }
+            }
+        }
+        queue(py, connection, transport, piece, sent)?;
+        Ok(none())
+    })
+}
+
+/// The data as it is now: what the caller does to a mutable buffer later does not change it.
+fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+    let py = data.py();
+    // SAFETY: live objects; each result is owned, or null with an exception set.
+    unsafe {
+        let object = data.as_ptr();
+        if ffi::PyBytes_CheckExact(object) != 0 {
+            return Ok(Bytes(data.clone().into()));
+        }
+        let accepted = ffi::PyBytes_Check(object) != 0
+            || ffi::PyByteArray_Check(object) != 0
+            || ffi::PyMemoryView_Check(object) != 0;
+        if !accepted {
+            let kind = data.get_type().name()?;
+            let text = format!("data argument must be a bytes-like object, not '{kind}'");
+            return Err(PyTypeError::new_err(text));
+        }
+        let bytes = Ref::owned(ffi::PyBytes_FromObject(object));
+        Ok(Bytes(bytes.ok_or_else(|| PyErr::fetch(py))?))
+    }
+}
+
+/// Whether something may be written; the errors and warnings are asyncio's.
+fn may_write(connection: &Connection, transport: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
+    if !connection.is(EOF | AWAITED) && !connection.is_lost() {
+        return Ok(true);
+    }
+    transport.call_method1(intern!(transport.py(), "_cannot_write"), (name,))?;
+    Ok(false)
+}
+
+#[cold]
+fn refused(transport: *mut PyObject, error: io::Error) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the receiver of a method.
+        fatal(&unsafe { Bound::from_borrowed_ptr(py, transport) }, error)?;
+        Ok(none())
+    })
+}
+
+fn fatal(transport: &Bound<'_, PyAny>, error: io::Error) -> PyResult<()> {
+    let py = transport.py();
+    let error = os_error(&error).into_value(py);
+    let arguments = (error, "Fatal write error on socket transport");
+    transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
+    Ok(())
+}
+
+/// `writelines(list)`: all of it in one system call, if the kernel takes it.
+pub unsafe extern "C" fn writelines(
+    transport: *mut PyObject,
+    lines: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: receiver and argument of a method.
+        let (connection, object, lines) = unsafe {
+            let connection = TRANSPORT.demand(py, transport)?;
+            let object = Bound::from_borrowed_ptr(py, transport);
+            (connection, object, Bound::from_borrowed_ptr(py, lines))
+        };
+        let pieces =
+            lines.try_iter()?.map(|line| snapshot(&line?)).collect::<PyResult<Vec<_>>>()?;
+        if pieces.is_empty() || !may_write(connection, &object, "writelines")? {
+            return Ok(none());
+        }
+        let first = connection.inside.with(py, |inside| {
+            let first = inside.outgoing.is_empty();
+            pieces.into_iter().for_each(|piece| inside.outgoing.push(piece, 0));
+            first
+        });
+        if first {
+            match flush(py, connection) {
+                Ok(true) => return Ok(none()),
+                Ok(false) => watch(py, connection, &object)?,
+                Err(error) => {
+                    fatal(&object, error)?;
+                    return Ok(none());
+                }
+            }
+        }
+        object.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+        Ok(none())
+    })
+}
+
+/// Sends what is queued, as far as the kernel takes it; whether that was all.
+fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
+    let mut done = Vec::new();
+    let result =
+        connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
+    drop(done);
+    let count = match result {
+        Ok(count) => count,
+        Err(error) => nothing_yet(error).map(|()| 0)?,
+    };
+    connection.sent.fetch_add(count as u64, Ordering::Relaxed);
+    Ok(connection.inside.with(py, |inside| inside.outgoing.is_empty()))
+}
+
+fn send_queued(inside: &mut Inside, fd: RawFd, done: &mut Vec<Bytes>) -> io::Result<usize> {
+    if inside.outgoing.is_empty() {
+        return Ok(0);
+    }
+    let count = inside.outgoing.send(fd, &mut Vec::new())?;
+    inside.outgoing.advance(count, done);
+    Ok(count)
+}
+
+/// The socket of a transport is writable.
+pub fn write_more(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult<()> {
+    // SAFETY: the loop tells instances of the class only, which whoever calls holds.
+    let Some(connection) = (unsafe { TRANSPORT.get(py, transport) }) else { return Ok(()) };
+    // SAFETY: as above.
+    let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
+    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
+    match context {
+        Some(context) if !connection.is_lost() => {
+            context::enter(py, &context, || send_more(native, connection, &object))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = transport.py();
+    match flush(py, connection) {
+        Ok(done) => {
+            transport.call_method0(intern!(py, "_maybe_resume_protocol"))?; // it may write more
+            if done && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+                drop(native.unwatch(py, connection.watched(), WRITE));
+                transport.call_method0(intern!(py, "_all_sent"))?;
+            }
+        }
+        Err(error) => {
+            drop(native.unwatch(py, connection.watched(), WRITE));
+            drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
+            let error = os_error(&error).into_value(py);
+            transport.call_method1(intern!(py, "_write_failed"), (error,))?;
+        }
+    }
+    Ok(())
+}

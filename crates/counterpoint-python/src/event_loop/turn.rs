@@ -1,0 +1,304 @@
+//! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
+
+use super::context;
+use super::handle::{CANCELLED, Call, HandleObject, KEEPS};
+use super::native::{DEBUG, Loop, STOPPING, State, System, unschedule};
+use crate::boundary::os_error;
+use crate::executor::reference::Ref;
+use counterpoint_reactor::clock;
+use counterpoint_reactor::pace::Pace;
+use counterpoint_reactor::poller::{NO_EVENTS, Poller};
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Something to do in this turn.
+pub enum Due {
+    /// To call a handle: ours or, rarely, one of the stdlib's.
+    Call(Ref),
+    /// To have a transport read.
+    Read(Ref),
+    /// To have a transport write.
+    Write(Ref),
+}
+
+impl Due {
+    /// The handle or transport.
+    pub fn object(&self) -> &Ref {
+        match self {
+            Due::Call(object) | Due::Read(object) | Due::Write(object) => object,
+        }
+    }
+}
+
+impl Loop {
+    /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
+    /// as it is: it can be run again.
+    pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        let done = self.turn_until_stopped(py, owner);
+        context::drop_spare(py);
+        done
+    }
+
+    fn turn_until_stopped(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        let system = self.system(py)?;
+        let mut pace = Pace::default();
+        // Whatever a loop is run for, the kernel has news first.
+        self.turn(py, owner, &system, &mut pace, true)?;
+        while !self.is(STOPPING) {
+            self.turn(py, owner, &system, &mut pace, false)?;
+        }
+        Ok(())
+    }
+
+    /// One turn.
+    #[inline(always)]
+    pub fn turn(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        system: &System,
+        pace: &mut Pace,
+        poll: bool,
+    ) -> PyResult<()> {
+        let idle = self.state.with(py, |state| state.ready.is_empty());
+        if poll || idle || pace.must_poll(clock::now) {
+            self.poll(py, system)?;
+            pace.polled(clock::now());
+        }
+        self.fire(py);
+        let ran = self.run_ready(py, owner)?;
+        pace.ran(ran);
+        Ok(())
+    }
+
+    /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
+    fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
+        let timeout = self.state.with(py, |state| self.may_sleep(state));
+        let mut events = NO_EVENTS;
+        let count = if timeout == Some(0) {
+            system.poller.wait(&mut events, timeout)
+        } else {
+            let events = &mut events;
+            let count = py.detach(|| system.poller.wait(events, timeout));
+            self.state.with(py, |state| state.ready.unpark());
+            count
+        };
+        match count {
+            Ok(count) => self.dispatch(py, system, &events[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return py.check_signals(),
+            Err(error) => return Err(os_error(&error)),
+        }
+        Ok(())
+    }
+
+    /// How long to sleep, in nanoseconds; `None`: until something happens.
+    fn may_sleep(&self, state: &mut State) -> Option<u64> {
+        if self.is(STOPPING) || !state.ready.park() {
+            return Some(0);
+        }
+        let timeout = state.timers.first()?.saturating_sub(clock::now());
+        if timeout == 0 {
+            state.ready.unpark();
+        }
+        Some(timeout)
+    }
+
+    /// Queues what events are news for.
+    fn dispatch(&self, py: Python<'_>, system: &System, events: &[libc::epoll_event]) {
+        if events.is_empty() {
+            return;
+        }
+        let alarm = system.alarm.as_fd().as_raw_fd();
+        let rung = self.state.with(py, |state| {
+            let mut rung = false;
+            let State { ready, registry, .. } = state;
+            for event in events.iter().map(Poller::read) {
+                rung |= event.fd == alarm;
+                registry.dispatch(event, |due| {
+                    let _is_awake = ready.push(due);
+                });
+            }
+            rung
+        });
+        if rung {
+            system.alarm.silence();
+        }
+    }
+
+    /// Queues the timers that are due.
+    #[inline(always)]
+    fn fire(&self, py: Python<'_>) {
+        if self.state.with(py, |state| state.timers.is_empty()) {
+            return;
+        }
+        let now = clock::now();
+        while let Some(timer) = self.state.with(py, |state| state.timers.pop_due(now)) {
+            unschedule(&timer);
+            self.state.with(py, |state| {
+                let cancelled =
+                    HandleObject::check(timer.as_ptr()).is_some_and(|t| t.is(CANCELLED));
+                if cancelled {
+                    state.timers.forget_cancelled();
+                    return Some(timer);
+                }
+                let _is_awake = state.ready.push(Due::Call(timer));
+                None
+            });
+        }
+    }
+
+    /// Runs what is ready now, and not what becomes ready meanwhile; how many that were.
+    #[inline(always)]
+    fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
+        let count = self.state.with(py, |state| state.ready.len());
+        for _ in 0..count {
+            let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
+            self.run(py, owner, &due)?;
+        }
+        Ok(count)
+    }
+
+    #[inline(always)]
+    fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        if self.is(DEBUG) {
+            return self.run_watched(py, owner, due);
+        }
+        self.run_due(py, owner, due)
+    }
+
+    #[inline(always)]
+    fn run_due(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        match due {
+            Due::Call(handle) => match HandleObject::check(handle.as_ptr()) {
+                Some(handle) => run_handle(py, handle),
+                None => run_other(&handle.bind(py)),
+            },
+            Due::Read(transport) => {
+                let done = super::stream::read(py, self, transport.as_ptr());
+                done.or_else(|error| transport_failed(owner, transport, error))
+            }
+            Due::Write(transport) => {
+                let done = super::stream::write_more(py, self, transport.as_ptr());
+                done.or_else(|error| transport_failed(owner, transport, error))
+            }
+        }
+    }
+
+    /// The same in debug mode: says which handle runs, and logs one that takes long.
+    #[cold]
+    fn run_watched(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        let Due::Call(handle) = due else { return self.run_due(py, owner, due) };
+        if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
+            return Ok(());
+        }
+        self.set_current(py, Some(handle.share()));
+        let begun = clock::now();
+        let done = self.run_due(py, owner, due);
+        let took = clock::seconds(clock::now() - begun);
+        self.set_current(py, None);
+        done?;
+        let limit: f64 = owner.getattr(intern!(py, "slow_callback_duration"))?.extract()?;
+        if took >= limit {
+            owner.call_method1(intern!(py, "_callback_was_slow"), (handle.bind(py), took))?;
+        }
+        Ok(())
+    }
+
+    fn set_current(&self, py: Python<'_>, handle: Option<Ref>) {
+        let before = self.state.with(py, |state| std::mem::replace(&mut state.current, handle));
+        drop(before);
+    }
+}
+
+/// What a transport did not deal with itself goes to the exception handler, unless it is to end the
+/// program.
+#[cold]
+fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr) -> PyResult<()> {
+    let py = owner.py();
+    if is_fatal(py, &error) {
+        return Err(error);
+    }
+    let arguments = (transport.bind(py), error.into_value(py));
+    owner.call_method1(intern!(py, "_transport_failed"), arguments)?;
+    Ok(())
+}
+
+/// A handle of the stdlib's.
+#[cold]
+fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = handle.py();
+    if !handle.getattr(intern!(py, "_cancelled"))?.is_truthy()? {
+        handle.call_method0(intern!(py, "_run"))?;
+    }
+    Ok(())
+}
+
+/// Calls a handle's callback in its context. What it raises goes to the loop's exception handler,
+/// unless it is to end the program.
+#[inline(always)]
+pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    let keeps = handle.is(KEEPS);
+    let call = if keeps { handle.call(py) } else { handle.take(py) };
+    let Some(call) = call else { return Ok(()) };
+    if let Some(context) = &call.context {
+        return run_in(py, handle, &call, context);
+    }
+    let context = context::take_spare(py)?;
+    let done = run_in(py, handle, &call, &context);
+    if context::is_untouched(&context) {
+        context::give_spare(py, context);
+    } else if keeps {
+        // It is called again in the same context.
+        drop(handle.set_context(py, context));
+    }
+    done
+}
+
+#[inline(always)]
+fn run_in(py: Python<'_>, handle: HandleObject, call: &Call, context: &Ref) -> PyResult<()> {
+    let done = context::enter(py, context, || {
+        // SAFETY: a reference of our own, or null with an exception set.
+        match unsafe { Ref::owned(call.make()) } {
+            Some(_) => Ok(()),
+            None => Err(PyErr::fetch(py)),
+        }
+    });
+    done.or_else(|raised| report(py, handle, call, context, raised))
+}
+
+/// Whether the exception is to end the program, and not the callback alone.
+pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+#[cold]
+fn report(
+    py: Python<'_>,
+    handle: HandleObject,
+    call: &Call,
+    context: &Ref,
+    error: PyErr,
+) -> PyResult<()> {
+    if is_fatal(py, &error) {
+        return Err(error);
+    }
+    let Some(owner) = call.owner.as_ref() else { return Ok(()) };
+    let keeps = handle.is(KEEPS);
+    if keeps {
+        drop(handle.set_context(py, context.share()));
+    } else {
+        // The report shows it.
+        handle.put_back(py, call, context);
+    }
+    // SAFETY: the handle is alive: whoever runs it holds it.
+    let object = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };
+    let arguments = (object, error.into_value(py));
+    let reported = owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments);
+    if !keeps {
+        drop(handle.empty(py));
+    }
+    reported.map(drop)
+}

@@ -1,0 +1,1 @@
+"""The event loop; its public names are in `counterpoint.aio`."""

@@ -1,0 +1,198 @@
+"""`EventLoop`: asyncio's surface over the native loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import socket
+import sys
+import threading
+from asyncio import base_events, events, format_helpers, sslproto
+from asyncio.log import logger
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
+
+from counterpoint import _install
+
+from .native import Loop, LoopBase
+from .selector import Selector
+from .transport import SocketTransport
+
+__all__ = ["EventLoop"]
+
+_T = TypeVar("_T")
+
+
+class EventLoop(LoopBase):
+    """An asyncio event loop with a Rust core; the same as `asyncio.SelectorEventLoop`.
+
+    It is one, in the sense of `isinstance`: what is done once for a connection, a subprocess or a
+    signal is asyncio's own code. What is done for each callback, timer and event is native:
+    `call_soon`, `call_later`, `call_at`, `call_soon_threadsafe`, the poll, and handles, which are
+    instances of `asyncio.Handle` and `asyncio.TimerHandle`.
+
+    What differs:
+        A timer never fires early: in its callback `loop.time()` is at least what it was set for.
+        While callbacks keep coming, the kernel is asked for events every 256 callbacks or 25 µs,
+        and not in every turn.
+        `call_soon` from another thread wakes the loop, though only `call_soon_threadsafe` is meant
+        for that.
+
+    Fork: as with asyncio, a child must not run its parent's loop; it makes one of its own.
+
+    >>> import asyncio
+    >>> with asyncio.Runner(loop_factory=EventLoop) as runner:
+    ...     runner.run(asyncio.sleep(0, "done"))
+    'done'
+    """
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        """Make a loop.
+
+        Args:
+            selector: taken because asyncio's class takes one, and closed: the native loop polls by
+                itself, with epoll.
+        """
+        if selector is not None:
+            selector.close()
+        self._counterpoint_loop = Loop()
+        super().__init__(Selector(self._counterpoint_loop))
+
+    def run_forever(self) -> None:
+        """Run until `stop()` is called; the same as asyncio's.
+
+        Ctrl-C and SystemExit leave the loop as it is: it can be run again.
+
+        Raises:
+            RuntimeError: it is closed, it runs already, or another loop runs in this thread.
+        """
+        self._run_forever_setup()
+        try:
+            self._turn_until_stopped()
+        finally:
+            self._run_forever_cleanup()
+
+    if not hasattr(LoopBase, "_run_forever_setup"):  # new in Python 3.13
+
+        def _run_forever_setup(self) -> None:
+            """What has to be done before the loop runs."""
+            self._check_closed()
+            self._check_running()
+            self._set_coroutine_origin_tracking(self.get_debug())
+            self._old_agen_hooks = sys.get_asyncgen_hooks()
+            self._thread_id = threading.get_ident()
+            sys.set_asyncgen_hooks(
+                firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook
+            )
+            events._set_running_loop(self)
+
+        def _run_forever_cleanup(self) -> None:
+            """What has to be done after the loop ran."""
+            self._stopping = False
+            self._thread_id = None
+            events._set_running_loop(None)
+            self._set_coroutine_origin_tracking(False)
+            sys.set_asyncgen_hooks(*self._old_agen_hooks)
+
+    def _turn_until_stopped(self) -> None:
+        if type(self)._run_once is LoopBase._run_once:
+            self._spin()
+            return
+        # A subclass does something in each turn.
+        while True:
+            self._run_once()
+            if self._stopping:
+                break
+
+    def _make_socket_transport(
+        self, sock: socket.socket, protocol: Any, waiter: Any = None, **more: Any
+    ) -> SocketTransport:
+        self._ensure_fd_no_transport(sock)
+        return SocketTransport(self, sock, protocol, waiter, **more)
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: Any,
+        sslcontext: Any,
+        waiter: Any = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: Any = None,
+        server: Any = None,
+        context: contextvars.Context | None = None,
+        **timeouts: Any,
+    ) -> Any:
+        self._ensure_fd_no_transport(rawsock)
+        inner = sslproto.SSLProtocol(
+            self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
+        )
+        SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
+        return inner._app_transport
+
+    def create_task(
+        self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
+    ) -> asyncio.Task[_T]:
+        """Schedule a coroutine; the same as asyncio's newest.
+
+        Args:
+            coro: the coroutine.
+            kwargs: `name`, `context`, and `eager_start` where Python's tasks have it (3.12); they
+                go to the task factory, if there is one.
+        """
+        if kwargs.keys() <= {"name", "context"}:
+            return super().create_task(coro, **kwargs)
+        self._check_closed()
+        factory: Any = self.get_task_factory()
+        if factory is not None:
+            task: asyncio.Task[_T] = factory(self, coro, **kwargs)
+            return task
+        return asyncio.Task(coro, loop=self, **kwargs)
+
+    def close(self) -> None:
+        """Close the loop; the same as asyncio's.
+
+        Raises:
+            RuntimeError: it runs.
+        """
+        native = self._counterpoint_loop
+        super().close()
+        native.clear()
+
+    def _callback_failed(self, handle: asyncio.Handle, exception: BaseException) -> None:
+        """What a handle's callback raised goes to the exception handler, in asyncio's words."""
+        inside: Any = handle
+        more: Any = {"debug": self.get_debug()} if _TELLS_DEBUG else {}
+        source = format_helpers._format_callback_source(
+            inside._callback, inside._args or (), **more
+        )
+        context = {
+            "message": f"Exception in callback {source}",
+            "exception": exception,
+            "handle": handle,
+        }
+        if inside._source_traceback:
+            context["source_traceback"] = inside._source_traceback
+        self.call_exception_handler(context)
+
+    def _transport_failed(self, transport: object, exception: BaseException) -> None:
+        """What a transport did not deal with itself goes to the exception handler."""
+        self.call_exception_handler(
+            {
+                "message": "Fatal error on transport",
+                "exception": exception,
+                "transport": transport,
+            }
+        )
+
+    def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
+        what = base_events._format_handle(handle)  # type: ignore[attr-defined]
+        logger.warning("Executing %s took %.3f seconds", what, seconds)
+
+
+# Newer versions leave arguments out of the text unless in debug mode.
+_TELLS_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames
+
+_install.loop_imported()

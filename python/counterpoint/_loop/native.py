@@ -1,0 +1,16 @@
+"""The loop's native classes, which exist once somebody asks for them: they need asyncio."""
+
+from __future__ import annotations
+
+from counterpoint import _core
+
+__all__ = ["Connection", "Handle", "Loop", "LoopBase", "TimerHandle", "TransportBase"]
+
+_classes = _core._event_loop()
+
+Handle = _classes.Handle
+TimerHandle = _classes.TimerHandle
+Loop = _classes.Loop
+LoopBase = _classes.LoopBase
+Connection = _classes.Connection
+TransportBase = _classes.TransportBase
