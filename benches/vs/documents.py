@@ -20,7 +20,6 @@ from benches.vs.tables import (
     reached,
     row_cells,
     series_cells,
-    times,
     unmeasured,
     wanted_of,
 )

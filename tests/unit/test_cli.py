@@ -10,7 +10,6 @@ import pytest
 from counterpoint.cli import main, run
 from tests.unit import programs
 
-
 EVERYTHING = "threading queue futures asyncio"
 NOTHING = ["--no-threading", "--no-queue", "--no-futures", "--no-asyncio", "x"]
 

@@ -90,6 +90,6 @@ fn callbacks_from_two_threads_all_run() {
         let mut ran = shared.run(2);
         ran.sort_unstable();
         assert_eq!(ran, [1, 2]);
-        others.map(|other| other.join().unwrap());
+        others.into_iter().for_each(|other| other.join().unwrap());
     });
 }
