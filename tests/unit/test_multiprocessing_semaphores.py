@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,7 +70,6 @@ def test_who_waits_already_is_woken_by_the_death(context: Any) -> None:
         )
         other.start()
         assert waiting.wait(DEADLINE)
-        time.sleep(0.05)
         holder.kill()
         assert answers.get(timeout=DEADLINE) == ("OwnerDied", holder.pid)
     other.join()
