@@ -25,6 +25,31 @@ def hold_for_ever(lock: Any, held: Any) -> None:
     signal.pause()
 
 
+def hold_permits(permits: Any, count: int, held: Any) -> None:
+    """Dies with so many permits, by a signal."""
+    for _ in range(count):
+        permits.acquire()
+    held.set()
+    signal.pause()
+
+
+def end_with_a_permit(permits: Any) -> None:
+    """Does not return it."""
+    assert permits.acquire() is True
+
+
+def wait_for_a_permit(permits: Any, waiting: Any, answers: Any) -> None:
+    """Says what it got, and returns it."""
+    waiting.set()
+    with permits as acquired:
+        answers.put((type(acquired).__name__, getattr(acquired, "pid", None)))
+
+
+def release_permit(permits: Any) -> None:
+    """Returns one that it has not acquired."""
+    permits.release()
+
+
 def echo(requests: Any, replies: Any) -> None:
     """Returns what it is sent, until it is sent None."""
     for item in iter(requests.get, None):

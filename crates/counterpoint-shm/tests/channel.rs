@@ -7,38 +7,9 @@ use counterpoint_shm::channel::{Channel, INLINE, Inbox, Parcel, Refusal, Run, UN
 use counterpoint_shm::clock;
 use counterpoint_shm::memory::Segment;
 use counterpoint_shm::sync::{Locked, Mutex, Owner, Patience, Placed, Semaphore, Waiters};
-use kit::{Chance, limit};
+use kit::{Chance, fork, kill, limit, reap};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// Runs `work` in a fork of this process.
-fn fork(work: impl FnOnce()) -> i32 {
-    // SAFETY: the child works on what it is given and leaves by `_exit`; glibc keeps its heap
-    // usable over a fork.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0);
-    if pid == 0 {
-        // SAFETY: a plain system call.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        work();
-        // SAFETY: ends the process.
-        unsafe { libc::_exit(0) };
-    }
-    pid
-}
-
-fn kill(pid: i32) {
-    // SAFETY: a plain system call; the process is our child and not reaped.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-}
-
-/// Waits for the end; whether it was by `_exit(0)`.
-fn reap(pid: i32) -> bool {
-    let mut status = 0;
-    // SAFETY: `status` is valid and exclusive for the duration of the call.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    status == 0
-}
 
 /// Tries until it is not refused, sleeping as the binding does.
 fn wait<T>(
@@ -275,13 +246,13 @@ fn a_lock_is_taken_from_a_killed_holder_who_is_told_of() {
         let (theirs, news) = (mutex.clone(), held.clone());
         let child = fork(move || {
             let _ = theirs.lock(Owner::me());
-            news.release();
+            news.release(Owner::me());
             loop {
                 // SAFETY: a plain system call.
                 unsafe { libc::pause() };
             }
         });
-        while !held.try_acquire() {
+        while held.try_acquire(Owner::me()).is_none() {
             let _ = held.sleep(None);
         }
         kill(child);
@@ -305,7 +276,7 @@ fn counting_under_a_lock_of_killed_counters_stays_whole() {
         fork(move || {
             loop {
                 let _ = mutex.lock(Owner::me());
-                counter.release();
+                counter.release(Owner::me());
                 mutex.unlock();
             }
         })

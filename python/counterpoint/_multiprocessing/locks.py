@@ -15,10 +15,11 @@ __all__ = ["Lock", "OwnerDied", "RLock"]
 class OwnerDied(int):
     """What `acquire()` returns instead of True if the last holder died with the lock.
 
-    The lock is yours; what it guards may be half changed. It is true, and equal to True.
+    The lock is yours, or the semaphore's permit; what it guards may be half changed. It is true,
+    and equal to True.
 
     Attributes:
-        pid: The process that held the lock.
+        pid: The process that held the lock, or permits.
     """
 
     pid: int
@@ -33,7 +34,7 @@ class OwnerDied(int):
 
 
 def inherited(lock: object, pid: int) -> OwnerDied:
-    """The answer to who got a lock from the dead; also said in multiprocessing's log."""
+    """The answer to who got something from the dead; also said in multiprocessing's log."""
     util.sub_warning(f"process {pid} died while it held {type(lock).__name__} {id(lock):#x}")
     return OwnerDied(pid)
 

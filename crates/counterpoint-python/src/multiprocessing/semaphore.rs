@@ -1,14 +1,15 @@
 //! `counterpoint._core.ProcessSemaphore`: a counter of permits between processes.
 
+use super::lock::{acquired, truth};
 use super::place::placed;
 use crate::boundary::{block_outside, outside_deadline};
-use counterpoint_shm::sync::{MOST, Placed, Semaphore};
+use counterpoint_shm::sync::{Locked, MOST, Owner, Placed, Semaphore};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use std::os::fd::AsRawFd;
 
-/// A semaphore, bounded if it is told so.
+/// A semaphore, bounded if it is told so; robust.
 #[pyclass(frozen, subclass, weakref, module = "counterpoint._core")]
 pub struct ProcessSemaphore(Placed<Semaphore>);
 
@@ -38,27 +39,38 @@ impl ProcessSemaphore {
 
     /// Takes a permit; False if there was none within `timeout` seconds.
     #[pyo3(signature = (block = true, timeout = None))]
-    fn acquire(&self, py: Python<'_>, block: bool, timeout: Option<f64>) -> PyResult<bool> {
-        let semaphore = &self.0;
-        if semaphore.try_acquire() {
-            return Ok(true);
+    fn acquire<'py>(
+        slf: &Bound<'py, Self>,
+        block: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, me, semaphore) = (slf.py(), Owner::me(), &slf.get().0);
+        match semaphore.try_acquire(me) {
+            Some(Locked::Free) => return Ok(truth(py, true)),
+            Some(locked) => return acquired(slf, locked),
+            None => {}
         }
         let deadline = outside_deadline(block, timeout)?;
-        let attempt = |_| if semaphore.try_acquire() { Ok(()) } else { Err(()) };
-        let sleep = |(), until| semaphore.sleep(until);
-        Ok(block_outside(py, deadline, attempt, sleep)?.is_some())
+        let attempt = |insist| match insist {
+            true => semaphore.take(me).ok_or(()),
+            false => semaphore.try_acquire(me).ok_or(()),
+        };
+        match block_outside(py, deadline, attempt, |(), until| semaphore.sleep(until))? {
+            Some(locked) => acquired(slf, locked),
+            None => Ok(truth(py, false)),
+        }
     }
 
     /// Returns a permit.
     fn release(&self) -> PyResult<()> {
-        if self.0.release() {
+        if self.0.release(Owner::me()) {
             return Ok(());
         }
         Err(PyValueError::new_err("semaphore or lock released too many times"))
     }
 
-    fn __enter__(&self, py: Python<'_>) -> PyResult<bool> {
-        self.acquire(py, true, None)
+    fn __enter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        Self::acquire(slf, true, None)
     }
 
     #[pyo3(signature = (*_error))]
@@ -80,6 +92,18 @@ impl ProcessSemaphore {
     #[getter]
     fn maxvalue(&self) -> u32 {
         self.0.limit()
+    }
+
+    /// How many processes died with permits that others got.
+    #[getter]
+    fn owner_deaths(&self) -> u32 {
+        self.0.deaths()
+    }
+
+    /// Whether a process that dies with a permit has lost it for all.
+    #[getter]
+    fn _is_counter(&self) -> bool {
+        self.0.is_counter()
     }
 
     fn _get_value(&self) -> u32 {

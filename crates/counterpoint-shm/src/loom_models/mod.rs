@@ -9,6 +9,7 @@ mod bells;
 mod channel;
 mod ledger;
 mod ring;
+mod semaphore;
 mod sync;
 
 use crate::lane::{ParentEnd, WorkerEnd, pair};

@@ -2,65 +2,10 @@
 //! and what a dead holder had is got by one.
 
 use super::check;
-use crate::sync::{Event, Locked, Mutex, Owner, Reentrant, Semaphore, Waiters};
+use crate::sync::{Event, Locked, Mutex, Owner, Reentrant, Waiters};
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
-
-fn acquire(semaphore: &Semaphore) {
-    while !semaphore.try_acquire() {
-        let _ = semaphore.sleep(None);
-    }
-}
-
-fn semaphore(value: u32) -> Arc<Semaphore> {
-    let semaphore = Semaphore::default();
-    semaphore.set_up(value, 9);
-    Arc::new(semaphore)
-}
-
-#[test]
-fn a_permit_wakes_one_of_two_and_two_wake_both() {
-    check(|| {
-        let permits = semaphore(0);
-        let takers = [(); 2].map(|()| {
-            let permits = permits.clone();
-            thread::spawn(move || acquire(&permits))
-        });
-        assert!(permits.release() && permits.release());
-        takers.into_iter().for_each(|taker| taker.join().unwrap());
-        assert_eq!(permits.value(), 0);
-    });
-}
-
-#[test]
-fn two_who_release_at_once_leave_nobody_asleep() {
-    check(|| {
-        let permits = semaphore(0);
-        let spawn = |work: fn(&Semaphore)| {
-            let permits = permits.clone();
-            thread::spawn(move || work(&permits))
-        };
-        let others = [spawn(acquire), spawn(|permits| assert!(permits.release()))];
-        assert!(permits.release());
-        acquire(&permits);
-        others.into_iter().for_each(|other| other.join().unwrap());
-    });
-}
-
-#[test]
-fn a_bound_is_kept() {
-    check(|| {
-        let permits = Arc::new(Semaphore::default());
-        permits.set_up(0, 1);
-        let other = {
-            let permits = permits.clone();
-            thread::spawn(move || permits.release())
-        };
-        let both = permits.release() & other.join().unwrap();
-        assert!(!both && permits.value() == 1);
-    });
-}
 
 /// A mutex and what it guards.
 #[derive(Default)]

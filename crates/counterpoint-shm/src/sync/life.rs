@@ -33,12 +33,24 @@ impl Owner {
         (self.0 & ID) as u32
     }
 
+    /// The process, whichever thread of it.
+    #[inline]
+    pub fn process(self) -> Self {
+        Self(self.0 & !(ID << ID_BITS))
+    }
+
     /// Whether both are threads of one process.
     pub fn shares_process_with(self, other: Self) -> bool {
-        let process = !(ID << ID_BITS);
-        self.0 & process == other.0 & process
+        self.process() == other.process()
     }
 }
+
+/// Where a model may have a process die; see `Owner::does`.
+#[cfg(not(loom))]
+#[inline]
+pub(super) fn mortal() {}
+#[cfg(loom)]
+pub(super) use modelled::mortal;
 
 #[cfg(not(loom))]
 mod real {
@@ -193,15 +205,43 @@ mod real {
 mod modelled {
     use super::{ID_BITS, Owner};
     use crate::door::{AtomicU64, Ordering};
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     loom::lazy_static! {
         static ref DEAD: AtomicU64 = AtomicU64::new(0);
+    }
+
+    loom::thread_local! {
+        /// Before which of its next steps this thread's process dies.
+        static STEPS: Cell<u32> = Cell::new(u32::MAX);
+    }
+
+    struct Killed;
+
+    /// Called before each step that others could see.
+    pub(in crate::sync) fn mortal() {
+        let left = STEPS.with(|steps| steps.replace(steps.get().wrapping_sub(1)));
+        if left == 0 {
+            resume_unwind(Box::new(Killed));
+        }
     }
 
     impl Owner {
         /// Process number `pid`, of one thread.
         pub fn numbered(pid: u64) -> Self {
             Self(pid | pid << ID_BITS)
+        }
+
+        /// Does so many steps of some work. Whether it was all of it.
+        pub fn does(steps: u32, work: impl FnOnce()) -> bool {
+            STEPS.with(|left| left.set(steps));
+            let ended = catch_unwind(AssertUnwindSafe(work));
+            STEPS.with(|left| left.set(u32::MAX));
+            match ended {
+                Err(panic) if !panic.is::<Killed>() => resume_unwind(panic),
+                ended => ended.is_ok(),
+            }
         }
 
         /// Ends the process.

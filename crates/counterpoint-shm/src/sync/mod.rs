@@ -28,5 +28,5 @@ pub(crate) use placed::close_on_exec;
 #[cfg(not(loom))]
 pub use placed::{Placed, Shareable};
 pub use reentrant::Reentrant;
-pub use semaphore::{MOST, Semaphore};
+pub use semaphore::{HOLDERS, MOST, Semaphore};
 pub use waiters::{SLOTS, Waiters};

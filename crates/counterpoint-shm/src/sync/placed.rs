@@ -29,7 +29,7 @@ unsafe impl Shareable for super::Mutex {
 unsafe impl Shareable for super::Reentrant {
     const KIND: u64 = 0x6b63_6f6c_7263_7063;
 }
-// SAFETY: atomics only.
+// SAFETY: atomics only, and every place in the table is taken modulo its length.
 unsafe impl Shareable for super::Semaphore {
     const KIND: u64 = 0x656d_6165_7363_7063;
 }

@@ -146,3 +146,32 @@ pub fn limit(seconds: u32) {
     // SAFETY: a plain system call.
     unsafe { libc::alarm(seconds) };
 }
+
+/// Runs `work` in a fork of this process.
+pub fn fork(work: impl FnOnce()) -> i32 {
+    // SAFETY: the child works on what it is given and leaves by `_exit`; glibc keeps its heap
+    // usable over a fork.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: a plain system call.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        work();
+        // SAFETY: ends the process.
+        unsafe { libc::_exit(0) };
+    }
+    pid
+}
+
+pub fn kill(pid: i32) {
+    // SAFETY: a plain system call; the process is our child and not reaped.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+}
+
+/// Waits for the end; whether it was by `_exit(0)`.
+pub fn reap(pid: i32) -> bool {
+    let mut status = 0;
+    // SAFETY: `status` is valid and exclusive for the duration of the call.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    status == 0
+}
