@@ -90,12 +90,15 @@ def threadsafe_while_closing(arena: Arena) -> None:
     """threads that call while the loop is closed get their call done, or RuntimeError"""
     errors: list[BaseException] = []
     begun = threading.Semaphore(0)
+    # Else the threads would add calls faster than the loop can make them.
+    room = threading.Semaphore(100)
 
     def many() -> None:
         begun.release()
         try:
             while True:
-                arena.loop.call_soon_threadsafe(int)
+                room.acquire(timeout=0.01)
+                arena.loop.call_soon_threadsafe(room.release)
         except BaseException as error:
             errors.append(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import importlib.util
 import os
 import socket
 import subprocess
@@ -333,6 +334,10 @@ with asyncio.Runner(loop_factory=loops.factory()) as runner:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio's ps is new in Python 3.14")
+@pytest.mark.skipif(
+    importlib.util.find_spec("_remote_debugging") is None,
+    reason="this build of Python cannot look into other processes",
+)
 @pytest.mark.parametrize("command", ["ps", "pstree"])
 def test_tasks_are_seen_from_outside(command: str) -> None:
     with subprocess.Popen(
