@@ -285,6 +285,8 @@ def _asyncio_imported() -> None:
     if ours is not None and not hasattr(ours, "EventLoop"):
         return  # it is what imports asyncio, and calls this at its end
     policy = importlib.import_module("counterpoint._loop.policy")
+    if not hasattr(policy, "Attributes"):
+        return  # likewise
     with _guard:
         factory = policy.Attributes(policy.default_policy)
         _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)

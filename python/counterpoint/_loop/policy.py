@@ -6,6 +6,8 @@ from asyncio import unix_events
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
+from counterpoint import _install
+
 from .loop import EventLoop
 
 __all__ = ["Attributes", "EventLoop", "EventLoopPolicy", "default_policy"]
@@ -51,3 +53,6 @@ class Attributes(MutableMapping[str, object]):
 
     def __len__(self) -> int:
         return len(vars(self._owner))
+
+
+_install.loop_imported()
