@@ -161,10 +161,13 @@ def from_thread(arena: Arena) -> None:
             waiting.wait()
             os.kill(os.getpid(), signal.SIGINT)
 
+        async def wait() -> None:
+            waiting.set()
+            await asyncio.sleep(LONG)
+
         thread = threading.Thread(target=interrupt)
         thread.start()
-        arena.loop.call_soon(waiting.set)
-        assert _is_interrupted(lambda: arena.run(asyncio.sleep(LONG)))
+        assert _is_interrupted(lambda: arena.run(wait()))
         thread.join()
         _is_usable(arena)
 
