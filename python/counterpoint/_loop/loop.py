@@ -8,6 +8,7 @@ import selectors
 import socket
 import sys
 import threading
+import warnings
 from asyncio import base_events, events, format_helpers, sslproto
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
@@ -151,6 +152,36 @@ class EventLoop(LoopBase):
             return task
         return asyncio.Task(coro, loop=self, **kwargs)
 
+    if sys.version_info < (3, 13):  # none in 3.11, and none that is kept in 3.12
+
+        async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+            """Wait for the default executor's threads; as in Python 3.13.
+
+            Args:
+                timeout: seconds; None: for as long as it takes. RuntimeWarning if that was too short.
+            """
+            self._executor_shutdown_called = True
+            executor: Any = self._default_executor
+            if executor is None:
+                return
+            ended = self.create_future()
+            thread = threading.Thread(target=self._shut_down, args=(executor, ended))
+            thread.start()
+            try:
+                async with asyncio.timeout(timeout):
+                    await ended
+            except TimeoutError:
+                text = f"The executor did not finishing joining its threads within {timeout} seconds."
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+                executor.shutdown(wait=False)
+            else:
+                thread.join()
+
+        def _shut_down(self, executor: Any, ended: asyncio.Future[None]) -> None:
+            executor.shutdown(wait=True)
+            if not self.is_closed():
+                self.call_soon_threadsafe(_set_result, ended)
+
     def close(self) -> None:
         """Close the loop; the same as asyncio's.
 
@@ -190,6 +221,11 @@ class EventLoop(LoopBase):
     def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
         what = base_events._format_handle(handle)  # type: ignore[attr-defined]
         logger.warning("Executing %s took %.3f seconds", what, seconds)
+
+
+def _set_result(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 # Newer versions leave arguments out of the text unless in debug mode.
