@@ -171,8 +171,9 @@ class EventLoop(LoopBase):
                 async with asyncio.timeout(timeout):
                     await ended
             except TimeoutError:
-                text = f"The executor did not finishing joining its threads within {timeout} seconds."
-                warnings.warn(text, RuntimeWarning, stacklevel=2)
+                # The words are asyncio's.
+                text = "The executor did not finishing joining its threads"
+                warnings.warn(f"{text} within {timeout} seconds.", RuntimeWarning, stacklevel=2)
                 executor.shutdown(wait=False)
             else:
                 thread.join()
