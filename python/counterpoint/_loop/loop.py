@@ -158,7 +158,7 @@ class EventLoop(LoopBase):
             """Wait for the default executor's threads; as in Python 3.13.
 
             Args:
-                timeout: seconds; None: for as long as it takes. RuntimeWarning if that was too short.
+                timeout: seconds; None: as long as it takes. RuntimeWarning if it was too short.
             """
             self._executor_shutdown_called = True
             executor: Any = self._default_executor
