@@ -114,6 +114,8 @@ class Client:
                 return
 
     async def leave(self):
+        self.writer.write_eof()
+        await self.reader.read()  # what was said meanwhile, and the end
         self.writer.close()
         await self.writer.wait_closed()
 
