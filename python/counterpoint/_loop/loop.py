@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import selectors
+import signal
 import socket
 import sys
 import threading
@@ -98,13 +99,32 @@ class EventLoop(LoopBase):
 
     def _turn_until_stopped(self) -> None:
         if type(self)._run_once is LoopBase._run_once:
-            self._spin()
+            ours = self._be_woken_by_signals()
+            try:
+                self._spin()
+            finally:
+                if ours and not self._signal_handlers:
+                    signal.set_wakeup_fd(-1)
             return
         # A subclass does something in each turn.
         while True:
             self._run_once()
             if self._stopping:
                 break
+
+    def _be_woken_by_signals(self) -> bool:
+        """Have a signal make the loop's own socket readable; whether that was not so before.
+
+        A signal that comes after the interpreter's last look at signals, and before the loop sleeps in
+        the kernel, interrupts nothing.
+        """
+        try:
+            before = signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
+        except ValueError:
+            return False  # not the main thread, to which signals are no matter
+        if before != -1:
+            signal.set_wakeup_fd(before)  # somebody else's
+        return before == -1
 
     def _make_socket_transport(
         self, sock: socket.socket, protocol: Any, waiter: Any = None, **more: Any

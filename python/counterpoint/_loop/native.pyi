@@ -27,6 +27,8 @@ class LoopBase(asyncio.SelectorEventLoop):
     # What asyncio's class has and typeshed does not tell of.
     _thread_id: int | None
     _stopping: bool
+    _csock: Any
+    _signal_handlers: dict[int, asyncio.Handle]
     _executor_shutdown_called: bool
     _default_executor: object
     def _run_forever_setup(self) -> None: ...
