@@ -115,8 +115,8 @@ class EventLoop(LoopBase):
     def _be_woken_by_signals(self) -> bool:
         """Have a signal make the loop's own socket readable; whether that was not so before.
 
-        A signal that comes after the interpreter's last look at signals, and before the loop sleeps in
-        the kernel, interrupts nothing.
+        A signal that comes after the interpreter's last look at signals, and before the loop sleeps
+        in the kernel, interrupts nothing.
         """
         try:
             before = signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
