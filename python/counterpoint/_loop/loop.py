@@ -153,6 +153,25 @@ class EventLoop(LoopBase):
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
 
+    if hasattr(events, "_ThreadSafeHandle"):  # new in Python 3.14
+
+        def call_soon_threadsafe(
+            self, callback: Any, *args: Any, context: contextvars.Context | None = None
+        ) -> asyncio.Handle:
+            """Call it in the next turn, from any thread; the same as asyncio's.
+
+            Returns:
+                A handle whose `cancel()` waits, in another thread, for a callback that runs.
+            """
+            self._check_closed()
+            if self.get_debug():
+                self._check_callback(callback, "call_soon_threadsafe")
+            handle: Any = events._ThreadSafeHandle(callback, args, self, context)
+            if handle._source_traceback:
+                del handle._source_traceback[-1]
+            self._add_callback(handle)
+            return handle  # type: ignore[no-any-return]
+
     def create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
     ) -> asyncio.Task[_T]:
