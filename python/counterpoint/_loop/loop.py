@@ -155,9 +155,9 @@ class EventLoop(LoopBase):
 
     if hasattr(events, "_ThreadSafeHandle"):  # new in Python 3.14
 
-        def call_soon_threadsafe(
+        def call_soon_threadsafe(  # type: ignore[override]
             self, callback: Any, *args: Any, context: contextvars.Context | None = None
-        ) -> asyncio.Handle:
+        ) -> Any:
             """Call it in the next turn, from any thread; the same as asyncio's.
 
             Returns:
@@ -166,11 +166,12 @@ class EventLoop(LoopBase):
             self._check_closed()
             if self.get_debug():
                 self._check_callback(callback, "call_soon_threadsafe")
-            handle: Any = events._ThreadSafeHandle(callback, args, self, context)
+            make: Any = getattr(events, "_ThreadSafeHandle")  # noqa: B009  (unknown to mypy)
+            handle = make(callback, args, self, context)
             if handle._source_traceback:
                 del handle._source_traceback[-1]
             self._add_callback(handle)
-            return handle  # type: ignore[no-any-return]
+            return handle
 
     def create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
