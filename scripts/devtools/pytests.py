@@ -19,6 +19,10 @@ LONG_TAGS = ("cp311", "cp313", "cp315")
 
 SUITES = ("unit", "faults", "stress", "clients")
 
+# What is run on those whose neighbours run everything: faults, races and clients find out about our
+# code, and not about the interpreter's.
+NEIGHBOUR_SUITES = ("unit",)
+
 # Names a directory with test modules that an interpreter was installed without.
 LENT = "COUNTERPOINT_CONFORMANCE_SUITES"
 
@@ -78,7 +82,8 @@ def everything_on(
         runner.commands(f"GIL stays off {tag}", [[python, "-W", "error", "-c", GIL_STAYS_OFF]])
     short = "not repeated" if tag in LONG_TAGS else "not long"
     options = [] if everything else ["-m", short]
-    if paths := _existing(SUITES):
+    neighbour = not (everything or interpreter.free_threaded or tag in LONG_TAGS)
+    if paths := _existing(NEIGHBOUR_SUITES if neighbour else SUITES):
         runner.commands(
             f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=900, counts=True
         )
