@@ -46,7 +46,11 @@ python_maximum_signature_line_length = 88
 
 # Our own names must resolve. Those of the standard library and the type variables have no page
 # here, and looking them up would need the network.
-nitpick_ignore_regex = [(r"py:.*", r"(?!counterpoint\.).*"), (r"py:.*", r"counterpoint\._.*")]
+nitpick_ignore_regex = [
+    (r"py:.*", r"(?!counterpoint\.).*"),
+    (r"py:.*", r"counterpoint\._.*"),
+    (r"py:.*", r"counterpoint\.\w+\._\w+"),  # variables of types
+]
 
 
 def write_generated(_: Sphinx) -> None:
