@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-__all__ = ["main"]
+__all__ = ["GROUPS", "main"]
+
+GROUPS = ("threading", "queue", "futures", "asyncio")
+"""What a run puts in place, unless it is told not to."""
 
 _HELP = """\
 usage: counterpoint run [options] PROGRAM [ARGS…]

@@ -29,6 +29,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from counterpoint.cli import GROUPS
+
 __all__ = ["PREFIX", "Options", "environment", "interpreter_flags", "main", "parse"]
 
 PREFIX = "COUNTERPOINT_RUN_"
@@ -53,7 +55,6 @@ options:
 
 Options for Python itself go before the command: `python -X dev -m counterpoint run PROGRAM`.
 """
-_GROUPS = ("threading", "queue", "futures", "asyncio")
 _FORMS = ("text", "json", "off")
 _START = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_start")
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(_START)))
@@ -102,7 +103,7 @@ def parse(arguments: Sequence[str]) -> Options:
         UsageError: for an unknown option, a missing value or a missing program.
     """
     rest = list(arguments)
-    groups, summary, file = list(_GROUPS), "text", None
+    groups, summary, file = list(GROUPS), "text", None
     while rest and rest[0].startswith("--"):
         option, given, value = rest.pop(0).partition("=")
         if option == "--" and not given:
@@ -118,7 +119,7 @@ def parse(arguments: Sequence[str]) -> Options:
                 summary = _form(value)
             else:
                 file = _file(value)
-        elif option.startswith("--no-") and option[5:] in _GROUPS and not given:
+        elif option.startswith("--no-") and option[5:] in GROUPS and not given:
             groups = [group for group in groups if group != option[5:]]
         else:
             raise UsageError(f"no option {option!r}")

@@ -12,9 +12,7 @@ from typing import NamedTuple
 
 from counterpoint import _install
 from counterpoint._observe import registry
-
-GROUPS = ("threading", "queue", "futures", "asyncio")
-"""What a run puts in place, unless it is told not to."""
+from counterpoint.cli import GROUPS
 
 __all__ = ["Session", "begin"]
 
