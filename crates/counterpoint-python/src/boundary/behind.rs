@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Where the field of one such class is, and what it holds.
 pub struct Behind<T> {
+    /// The attribute by which Python puts the native object into its place.
+    field: &'static CStr,
     offset: AtomicUsize,
     content: PhantomData<fn() -> T>,
 }
@@ -25,8 +27,6 @@ pub struct Behind<T> {
 pub struct Outline {
     /// The dotted name.
     pub name: &'static CStr,
-    /// The attribute by which Python puts the native object into its place.
-    pub field: &'static CStr,
     /// Methods, without the terminating zero.
     pub methods: Vec<NamedMethod>,
     /// Computed attributes, without the terminating zero.
@@ -35,8 +35,8 @@ pub struct Outline {
 
 impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
     /// The class is not made yet.
-    pub const fn new() -> Self {
-        Self { offset: AtomicUsize::new(0), content: PhantomData }
+    pub const fn new(field: &'static CStr) -> Self {
+        Self { field, offset: AtomicUsize::new(0), content: PhantomData }
     }
 
     /// Makes the class.
@@ -52,7 +52,7 @@ impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
         let mut attributes = outline.attributes;
         attributes.push(ffi::PyGetSetDef {
             closure: ptr::from_ref(self).cast_mut().cast(),
-            ..attribute(outline.field, get::<T>, set::<T>)
+            ..attribute(self.field, get::<T>, set::<T>)
         });
         let member = c"_counterpoint_native";
         let spec = Spec {
@@ -80,7 +80,7 @@ impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
     /// # Safety
     /// `object` is an instance of the class.
     #[inline(always)]
-    unsafe fn field(&self, object: *mut PyObject) -> *mut *mut PyObject {
+    unsafe fn place(&self, object: *mut PyObject) -> *mut *mut PyObject {
         // SAFETY: the caller's promise.
         unsafe { object.byte_add(self.offset.load(Ordering::Relaxed)).cast() }
     }
@@ -94,7 +94,7 @@ impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
     pub unsafe fn get<'a>(&self, py: Python<'a>, object: *mut PyObject) -> Option<&'a T> {
         // SAFETY: the caller's promise; the class is frozen, so its content may be borrowed.
         unsafe {
-            let field = *self.field(object);
+            let field = *self.place(object);
             if field.is_null() {
                 return None;
             }
@@ -124,11 +124,12 @@ unsafe extern "C" fn get<T: PyClass<Frozen = True> + Sync>(
     guarded(|py| {
         // SAFETY: the closure is the class's own static; the receiver is an instance, whose field is
         // null or owns a live object.
-        let native = unsafe {
+        let (name, native) = unsafe {
             let behind: &Behind<T> = &*closure.cast();
-            Bound::from_borrowed_ptr_or_opt(py, *behind.field(object))
+            (behind.field, Bound::from_borrowed_ptr_or_opt(py, *behind.place(object)))
         };
-        Ok(native.ok_or_else(|| PyAttributeError::new_err("not initialised"))?.into_ptr())
+        let missing = || PyAttributeError::new_err(name.to_string_lossy().into_owned());
+        Ok(native.ok_or_else(missing)?.into_ptr())
     })
 }
 
@@ -147,7 +148,7 @@ unsafe extern "C" fn set<T: PyClass<Frozen = True> + Sync>(
         // without one of its own.
         unsafe {
             let behind: &Behind<T> = &*closure.cast();
-            *behind.field(object) = native.into_ptr();
+            *behind.place(object) = native.into_ptr();
         }
         Ok(0)
     })

@@ -6,7 +6,7 @@ use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
 use pyo3::prelude::*;
 
 /// Where a loop's native part is.
-pub static BASE: Behind<Loop> = Behind::new();
+pub static BASE: Behind<Loop> = Behind::new(c"_counterpoint_loop");
 
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -16,7 +16,6 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.LoopBase",
-            field: c"_counterpoint_loop",
             methods: vec![
                 method(c"call_soon", schedule::call_soon, CALL_SOON),
                 method(c"call_soon_threadsafe", schedule::call_soon_threadsafe, THREADSAFE),

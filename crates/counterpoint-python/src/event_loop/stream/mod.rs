@@ -17,7 +17,7 @@ use crate::boundary::{Behind, Outline, method, noargs, one};
 use pyo3::prelude::*;
 
 /// Where a transport's connection is.
-pub static TRANSPORT: Behind<Connection> = Behind::new();
+pub static TRANSPORT: Behind<Connection> = Behind::new(c"_counterpoint_connection");
 
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -28,7 +28,6 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.TransportBase",
-            field: c"_counterpoint_connection",
             methods: vec![
                 one(c"write", writing::write, c"write($self, data)\n--\n\nSend data, in order."),
                 one(c"writelines", writing::writelines, c"writelines($self, data)\n--\n\nSend it."),
