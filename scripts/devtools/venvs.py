@@ -14,6 +14,9 @@ from .interpreters import Interpreter
 
 VENVS = BUILD / "venv"
 
+# In each environment: the Python that it was made from.
+ORIGIN = "origin.txt"
+
 # The groups of what the tests need.
 TESTED_WITH = ("test", "clients", "loops")
 
@@ -43,7 +46,7 @@ def tools() -> Path:
     """The environment with pip and maturin, made from the interpreter that runs this."""
     directory = VENVS / "tools"
     with locked("venv-tools"):
-        if not python_in(directory).exists():
+        if not _made_from(directory):
             _make(Path(sys.executable), directory, with_pip=True)
         _install(python_in(directory), directory, requirements("build"))
     return directory
@@ -55,12 +58,15 @@ def ensure(interpreter: Interpreter, *groups: str) -> Path:
     with_pip = tools()
     with locked(f"venv-{interpreter.tag}"):
         # An environment goes on pointing at the Python that it was made from.
-        origin = directory / "origin.txt"
-        if not origin.exists() or origin.read_text() != str(interpreter.path):
+        if _made_from(directory) != str(interpreter.path):
             _make(interpreter.path, directory, with_pip=False)
-            origin.write_text(str(interpreter.path))
         _install(python_in(with_pip), directory, requirements("runtime", *groups))
     return python_in(directory)
+
+
+def _made_from(directory: Path) -> str:
+    origin = directory / ORIGIN
+    return origin.read_text() if origin.exists() else ""
 
 
 def _make(python: Path, directory: Path, *, with_pip: bool) -> None:
@@ -69,6 +75,8 @@ def _make(python: Path, directory: Path, *, with_pip: bool) -> None:
     # Some builds have no working ensurepip: the tools' pip installs into every environment.
     options = [] if with_pip else ["--without-pip"]
     check([python, "-m", "venv", *options, directory], f"making an environment with {python}")
+    # Last, so that an environment which was cut short is made again.
+    (directory / ORIGIN).write_text(str(python))
 
 
 def _install(pip_python: Path, directory: Path, wanted: list[str]) -> None:
