@@ -1,10 +1,10 @@
 # Every command of the project. Each target is one line of scripts/dev.py, which needs nothing but the standard library.
 # PYTHON=… chooses the interpreter of a target that uses one; PYTHONS='a b' adds interpreters to those found;
-# TAGS='cp313 cp314t' keeps to some of them.
+# TAGS='cp313 cp314t' keeps to some of them; TEST_LANES=1 tests one after another.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo develop test test-all bench loom tsan miri wheel docs fmt lint clean
-export PYTHON PYTHONS TAGS
+export PYTHON PYTHONS TAGS TEST_LANES
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python] [PYTHONS='more pythons'] [TAGS='cp313 cp314t']"

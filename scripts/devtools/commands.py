@@ -61,9 +61,7 @@ def _test(*, everything: bool) -> int:
     rust.bench_programs(runner)
     rust.loom(runner)
     rust.tsan(runner)
-    for interpreter in built:
-        lender = pytests.lender(found)
-        pytests.everything_on(runner, interpreter, everything=everything, lender=lender)
+    pytests.everywhere(runner, built, everything=everything, lender=pytests.lender(found))
     docs.docs(runner, primary)
     if everything or IN_CI:
         wheels(runner, [primary])

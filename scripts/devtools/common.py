@@ -25,6 +25,9 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 # Output that goes to a log is without colours and progress bars.
 PLAIN = {"TERM": "dumb", "NO_COLOR": "1", "CARGO_TERM_COLOR": "never"}
 
+# The commands that run now, each waited for by the thread that began it.
+RUNNING: set[subprocess.Popen[bytes]] = set()
+
 
 class Trouble(Exception):
     """Something that the user has to put right, said in one line, without a traceback."""
@@ -36,7 +39,6 @@ def fail(text: str) -> NoReturn:
 
 def say(text: str) -> None:
     print(text, flush=True)
-
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without what a caller's own virtual environment put there."""
@@ -65,6 +67,7 @@ def run(
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+    RUNNING.add(process)
     try:
         return process.wait(limit)
     except subprocess.TimeoutExpired:
@@ -72,6 +75,13 @@ def run(
     finally:
         # Also what a finished command left running: a test's orphan would slow down or
         # confuse the next step.
+        _kill_group(process)
+        RUNNING.discard(process)
+
+
+def kill_running() -> None:
+    """Ends the commands that other threads run, as an interruption does in the thread it meets."""
+    for process in list(RUNNING):
         _kill_group(process)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from . import build, venvs
-from .common import IN_CI, ROOT
+from .common import IN_CI, ROOT, kill_running
 from .interpreters import TAGS, Found, Interpreter
 from .steps import Runner
 
 # The long suites say much the same on neighbouring versions: these three run them each time, all
 # of them in test-all; so do some by each start method, which is for test-all alone.
 LONG_TAGS = ("cp311", "cp313", "cp315")
+
+# How many interpreters' tests run at a time.
+LANES = 3
 
 SUITES = ("unit", "faults", "stress", "clients")
 
@@ -69,7 +73,27 @@ def lender(found: Found) -> Interpreter | None:
     return one if one and one.has_suite and one.tests and not LENDABLE.keys() & one.lacks else None
 
 
-def everything_on(
+def everywhere(
+    runner: Runner, built: list[Interpreter], *, everything: bool, lender: Interpreter | None
+) -> None:
+    """The tests of some interpreters at a time: tests wait more than they compute."""
+    # What takes longest begins first.
+    order = sorted(built, key=lambda one: (one.tag not in LONG_TAGS, not one.free_threaded))
+    with ThreadPoolExecutor(int(os.environ.get("TEST_LANES", LANES))) as lanes:
+        runs = [
+            lanes.submit(_everything_on, runner, one, everything=everything, lender=lender)
+            for one in order
+        ]
+        try:
+            for ended in as_completed(runs):
+                ended.result()
+        except BaseException:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            kill_running()
+            raise
+
+
+def _everything_on(
     runner: Runner,
     interpreter: Interpreter,
     *,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,9 +35,13 @@ class Result:
 
 @dataclass
 class Runner:
-    """Collects results; `finish` prints them and says how the run went."""
+    """Collects results; `finish` prints them and says how the run went.
+
+    Steps may be run by several threads: what is said of one is said at once.
+    """
 
     results: list[Result] = field(default_factory=list)
+    _saying: threading.Lock = field(default_factory=threading.Lock)
 
     def call(
         self,
@@ -64,11 +69,8 @@ class Runner:
         result.seconds = time.monotonic() - started
         if notes is not None and result.state == "ok":
             result.note = ", ".join(filter(None, (result.note, notes(text))))
-        self.add(result)
-        if result.state == "FAILED":
-            say(f"---- the end of {log.relative_to(ROOT)}:")
-            say("\n".join(text.splitlines()[-TAIL:]))
-            say("----")
+        end = "\n".join(text.splitlines()[-TAIL:])
+        self.add(result, f"---- the end of {log.relative_to(ROOT)}:\n{end}\n----")
         return result.state == "ok"
 
     def commands(
@@ -104,9 +106,12 @@ class Runner:
     def failed_because(self, name: str, why: str) -> None:
         self.add(Result(name, "FAILED", note=why, failed=1))
 
-    def add(self, result: Result) -> None:
-        self.results.append(result)
-        say(line(result))
+    def add(self, result: Result, if_it_failed: str = "") -> None:
+        with self._saying:
+            self.results.append(result)
+            say(line(result))
+            if if_it_failed and result.state == "FAILED":
+                say(if_it_failed)
 
     @property
     def passed(self) -> int:

@@ -7,25 +7,47 @@ import os
 import random
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from counterpoint._process.errors import WorkerCrashed
 from tests.faults.storm_tasks import LARGE, Book, note, note_large
 from tests.processes import ProcessPoolExecutor, clean
-from tests.support import DEADLINE, result, spawn
+from tests.support import DEADLINE, eventually, result, spawn
 
 
-def kill_at_random(
-    pool: ProcessPoolExecutor, stop: threading.Event, seed: int, longest: float = 0.010
-) -> int:
-    """Kills a random worker every few milliseconds; how many it killed."""
-    chance, killed = random.Random(seed), 0
-    while not stop.wait(chance.uniform(0.001, longest)):
-        workers = pool._supervisor.all_workers()
-        if workers:
-            killed += chance.choice(workers).send_signal(signal.SIGKILL)
-    return killed
+class Killer:
+    """While it is open: kills a random worker every few milliseconds."""
+
+    def __init__(self, pool: ProcessPoolExecutor, seed: int, longest: float = 0.010) -> None:
+        self.killed = 0
+        self._pool, self._chance, self._longest = pool, random.Random(seed), longest
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Killer:
+        self._thread = spawn(self._kill)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        result(self._thread)
+
+    def _kill(self) -> None:
+        while not self._stop.wait(self._chance.uniform(0.001, self._longest)):
+            workers = self._pool._supervisor.all_workers()
+            if workers:
+                self.killed += self._chance.choice(workers).send_signal(signal.SIGKILL)
+
+    def submitted(self, submit: Callable[[int], Any], tasks: int, enough: int) -> list[Any]:
+        """What `submit` returns for each task; however slow the machine, in a storm of so many."""
+        futures: list[Any] = []
+        for number in range(tasks):
+            if number % (tasks // enough) == 0:
+                due = number * enough // tasks
+                eventually(lambda: self.killed >= due)  # noqa: B023  (called at once)
+            futures.append(submit(number))
+        return futures
 
 
 def memory() -> int:
@@ -73,18 +95,15 @@ def check(book: Book, futures: list[Any], expected: Any) -> int:
 
 def small(directory: Path) -> None:
     tasks = 100_000
-    book, stop = Book(directory / "book", tasks), threading.Event()
+    book = Book(directory / "book", tasks)
     with ProcessPoolExecutor(2, initializer=book.open) as pool:
-        killer = spawn(kill_at_random, pool, stop, 24)
-        futures = [pool.submit(note, number, tasks) for number in range(tasks)]
-        for future in futures:
-            future.exception(DEADLINE)
-        stop.set()
-        killed = result(killer)
+        with Killer(pool, 24) as killer:
+            futures = killer.submitted(lambda n: pool.submit(note, n, tasks), tasks, 20)
+            for future in futures:
+                future.exception(DEADLINE)
         crashed = check(book, futures, lambda number: number * 3)
-        assert killed > 20
         # A kill costs one task at most.
-        assert crashed <= killed
+        assert crashed <= killer.killed
         # And nothing of the storm is left: the pool works as before.
         after = [pool.submit(note, number, tasks) for number in range(100)]
         assert [future.result(DEADLINE) for future in after] == [n * 3 for n in range(100)]
@@ -95,38 +114,31 @@ def small(directory: Path) -> None:
 
 def large(directory: Path) -> None:
     tasks = 600
-    book, stop = Book(directory / "book", tasks), threading.Event()
+    book = Book(directory / "book", tasks)
     with ProcessPoolExecutor(2, initializer=book.open) as pool:
-        killer = spawn(kill_at_random, pool, stop, 25, 0.020)
-        futures = [
-            pool.submit(note_large, number, tasks, bytes([number % 251]) * LARGE)
-            for number in range(tasks)
-        ]
-        for future in futures:
-            future.exception(DEADLINE)
-        stop.set()
-        killed = result(killer)
+        with Killer(pool, 25, 0.020) as killer:
+            futures = killer.submitted(
+                lambda n: pool.submit(note_large, n, tasks, bytes([n % 251]) * LARGE), tasks, 5
+            )
+            for future in futures:
+                future.exception(DEADLINE)
         crashed = check(book, futures, lambda number: bytearray([number % 251]) * LARGE)
-        assert crashed <= killed
+        assert crashed <= killer.killed
 
 
 def patient(directory: Path) -> None:
     tasks = 100_000
-    book, stop = Book(directory / "book", tasks), threading.Event()
+    book = Book(directory / "book", tasks)
     with ProcessPoolExecutor(2, initializer=book.open) as pool:
-        killer = spawn(kill_at_random, pool, stop, 26)
         often = pool.options(retries=20)
-        futures = [often.submit(note, number, tasks) for number in range(tasks)]
-        assert [future.result(DEADLINE) for future in futures] == [n * 3 for n in range(tasks)]
-        stop.set()
-        assert result(killer) > 5
+        with Killer(pool, 26) as killer:
+            futures = killer.submitted(lambda n: often.submit(note, n, tasks), tasks, 5)
+            assert [future.result(DEADLINE) for future in futures] == [n * 3 for n in range(tasks)]
 
 
 def everything(directory: Path) -> None:
     """Cancels, kills, limits and deaths at once, from several threads; every future ends."""
-    stop = threading.Event()
     with ProcessPoolExecutor(2, max_tasks_per_child=500) as pool:
-        killer = spawn(kill_at_random, pool, stop, 27, 0.030)
 
         def submit(seed: int) -> int:
             chance, ended = random.Random(seed), 0
@@ -146,7 +158,6 @@ def everything(directory: Path) -> None:
                     ended += 1
             return ended
 
-        threads = [spawn(submit, seed) for seed in range(3)]
-        assert [result(thread) for thread in threads] == [4120] * 3
-        stop.set()
-        result(killer)
+        with Killer(pool, 27, 0.030):
+            threads = [spawn(submit, seed) for seed in range(3)]
+            assert [result(thread) for thread in threads] == [4120] * 3
