@@ -18,11 +18,17 @@ from tests.support import DEADLINE, eventually, result, spawn
 
 
 class Killer:
-    """While it is open: kills a random worker every few milliseconds."""
+    """While it is open: kills a random worker every few milliseconds, and `most` tasks at most.
 
-    def __init__(self, pool: ProcessPoolExecutor, seed: int, longest: float = 0.010) -> None:
+    The tasks are for a machine that starts a process more slowly than the next one is killed.
+    """
+
+    def __init__(
+        self, pool: ProcessPoolExecutor, seed: int, longest: float = 0.010, most: int = 100
+    ) -> None:
         self.killed = 0
-        self._pool, self._chance, self._longest = pool, random.Random(seed), longest
+        self._pool, self._chance = pool, random.Random(seed)
+        self._longest, self._most = longest, most
         self._stop = threading.Event()
 
     def __enter__(self) -> Killer:
@@ -34,7 +40,11 @@ class Killer:
         result(self._thread)
 
     def _kill(self) -> None:
+        done = 0
         while not self._stop.wait(self._chance.uniform(0.001, self._longest)):
+            due = done + self._chance.randrange(self._most)
+            eventually(lambda: self._stop.is_set() or self._pool.statistics().done >= due)  # noqa: B023
+            done = self._pool.statistics().done
             workers = self._pool._supervisor.all_workers()
             if workers:
                 self.killed += self._chance.choice(workers).send_signal(signal.SIGKILL)
@@ -116,7 +126,7 @@ def large(directory: Path) -> None:
     tasks = 600
     book = Book(directory / "book", tasks)
     with ProcessPoolExecutor(2, initializer=book.open) as pool:
-        with Killer(pool, 25, 0.020) as killer:
+        with Killer(pool, 25, 0.020, 2) as killer:
             futures = killer.submitted(
                 lambda n: pool.submit(note_large, n, tasks, bytes([n % 251]) * LARGE), tasks, 5
             )
@@ -158,6 +168,6 @@ def everything(directory: Path) -> None:
                     ended += 1
             return ended
 
-        with Killer(pool, 27, 0.030):
+        with Killer(pool, 27, 0.030, 2):
             threads = [spawn(submit, seed) for seed in range(3)]
             assert [result(thread) for thread in threads] == [4120] * 3
