@@ -7,6 +7,7 @@ mod arguments;
 mod behind;
 mod blocking;
 mod collect;
+mod context;
 mod failure;
 mod observe;
 mod outside;
@@ -21,6 +22,7 @@ pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optiona
 pub use behind::{Behind, Outline};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth};
+pub use context::current_context;
 pub use failure::os_error;
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
@@ -42,6 +44,7 @@ use pyo3::prelude::*;
 /// Adds what the Python glue needs of the boundary to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
+    context::look_for_context(py);
     module.add_class::<Ticket>()?;
     module.add_function(wrap_pyfunction!(task::resolve, module)?)?;
     module.add_class::<LoopWaker>()?;

@@ -4,62 +4,23 @@
 //! variables set where they schedule most callbacks, and a copy of nothing, made and dropped for each
 //! callback, is a third of its cost. So a handle notes that its context is empty, and the loop runs it
 //! in an empty one that it keeps, and replaces when something has been put into it.
-//!
-//! Whether the current context is empty only its owner can say: the thread's state, in a field whose
-//! place differs between versions of CPython. It is looked for, once, by entering two contexts and
-//! seeing which word follows; where none does, every context is copied.
 
+use crate::boundary::current_context;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use std::cell::Cell;
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// So many words of a thread's state are looked at: fewer than the smallest has.
-const WORDS: usize = 36;
-
-/// The field is not found, or not looked for.
-const UNKNOWN: usize = usize::MAX;
-
-static FIELD: AtomicUsize = AtomicUsize::new(UNKNOWN);
-
-/// Looks for the field.
-pub fn prepare(py: Python<'_>) {
-    // SAFETY: words of the running thread's own state, which is longer.
-    let word =
-        |index: usize| unsafe { *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(index) };
-    let mut candidates: Vec<usize> = (0..WORDS).collect();
-    for _ in 0..2 {
-        // SAFETY: a new context, entered and left again.
-        unsafe {
-            let Some(context) = Ref::owned(ffi::PyContext_New()) else { return };
-            if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-                ffi::PyErr_Clear();
-                return;
-            }
-            candidates.retain(|&index| word(index) == context.as_ptr());
-            ffi::PyContext_Exit(context.as_ptr());
-            candidates.retain(|&index| word(index) != context.as_ptr());
-        }
-    }
-    let _ = py;
-    if let [index] = candidates[..] {
-        FIELD.store(index, Ordering::Relaxed);
-    }
-}
 
 /// A copy of the current context; `Ok(None)`: it is empty. `Err`: an exception is set.
 #[inline(always)]
-pub fn copy_current(_: Python<'_>) -> Result<Option<Ref>, ()> {
-    let field = FIELD.load(Ordering::Relaxed);
-    // SAFETY: the thread is attached; the field is one of its state's, null or a live context.
+pub fn copy_current(py: Python<'_>) -> Result<Option<Ref>, ()> {
+    // SAFETY: attached; null or a live context, and a new reference or null.
     unsafe {
-        if field != UNKNOWN {
-            let current = *ffi::PyThreadState_Get().cast::<*mut PyObject>().add(field);
-            if current.is_null() || ffi::PyObject_Size(current) == 0 {
-                return Ok(None);
-            }
+        if let Some(current) = current_context(py)
+            && (current.is_null() || ffi::PyObject_Size(current) == 0)
+        {
+            return Ok(None);
         }
         Ref::owned(ffi::PyContext_CopyCurrent()).map(Some).ok_or(())
     }

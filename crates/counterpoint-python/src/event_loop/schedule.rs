@@ -19,7 +19,6 @@ static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes what the functions need.
 pub fn prepare(py: Python<'_>) {
-    context::prepare(py);
     CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
 }
 

@@ -13,7 +13,7 @@
 //! tasks to go through. They cannot keep a cycle alive for longer than a task waits, and a worker or
 //! the pool's end takes every task.
 
-use super::{call_in, is_last_owner, variables};
+use super::{call_in, current_variables, is_last_owner, variables};
 use crate::boundary::Protected;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
@@ -53,16 +53,14 @@ impl Context {
     /// The current context; `None` with an exception set if memory is short.
     #[inline(always)]
     pub fn copy_current(py: Python<'_>, recent: &Recent) -> Option<Self> {
-        // SAFETY: attached; a new reference or null.
-        let copy = unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) }?;
-        let variables = variables(&copy);
-        let known = recent.0.with(py, |Remembered(snapshot)| snapshot.upgrade());
-        if let Some(snapshot) = known
-            && !variables.is_null()
-            && snapshot.variables.get() == variables
+        if let Some(snapshot) = recent.0.with(py, |Remembered(snapshot)| snapshot.upgrade())
+            && snapshot.is_of(current_variables(py))
         {
             return Some(Self(snapshot));
         }
+        // SAFETY: attached; a new reference or null.
+        let copy = unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) }?;
+        let variables = variables(copy.as_ptr());
         let context = Self::new(Hidden::new(copy), variables, None);
         let latest = Remembered(Rc::downgrade(&context.0));
         drop(recent.0.with(py, |recent| std::mem::replace(recent, latest)));
@@ -111,6 +109,12 @@ impl Context {
 }
 
 impl Snapshot {
+    /// Whether it holds these variables, and others may join.
+    #[inline(always)]
+    fn is_of(&self, variables: *mut PyObject) -> bool {
+        !variables.is_null() && self.variables.get() == variables
+    }
+
     /// A context with the snapshot's variables; `None` with an exception set if memory is short.
     #[inline(always)]
     fn copy(&self) -> Option<Hidden> {
@@ -144,7 +148,7 @@ impl Hidden {
     fn is_untouched(&self, expected: *mut PyObject) -> bool {
         let context = self.get();
         // SAFETY: a live object.
-        variables(context) == expected && unsafe { ffi::Py_REFCNT(context.as_ptr()) == 1 }
+        variables(context.as_ptr()) == expected && unsafe { ffi::Py_REFCNT(context.as_ptr()) == 1 }
     }
 }
 
