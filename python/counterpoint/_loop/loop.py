@@ -173,18 +173,12 @@ class EventLoop(LoopBase):
             self._add_callback(handle)
             return handle
 
-    def create_task(
+    def _create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
     ) -> asyncio.Task[_T]:
-        """Schedule a coroutine; the same as asyncio's newest.
-
-        Args:
-            coro: the coroutine.
-            kwargs: `name`, `context`, and `eager_start` where Python's tasks have it (3.12); they
-                go to the task factory, if there is one.
-        """
+        """`create_task` in debug mode or with a task factory."""
         if kwargs.keys() <= {"name", "context"}:
-            return super().create_task(coro, **kwargs)
+            return asyncio.SelectorEventLoop.create_task(self, coro, **kwargs)
         self._check_closed()
         factory: Any = self.get_task_factory()
         if factory is not None:

@@ -1,7 +1,7 @@
 //! `LoopBase`: the class in which all this comes together.
 
 use super::native::Loop;
-use super::{attributes, schedule};
+use super::{attributes, schedule, tasks};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
 use pyo3::prelude::*;
 
@@ -11,6 +11,7 @@ pub static BASE: Behind<Loop> = Behind::new(c"_counterpoint_loop");
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     schedule::prepare(py);
+    tasks::prepare(py)?;
     let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;
     BASE.make(
         &base,
@@ -21,6 +22,8 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 method(c"call_soon_threadsafe", schedule::call_soon_threadsafe, THREADSAFE),
                 method(c"call_later", schedule::call_later, CALL_LATER),
                 method(c"call_at", schedule::call_at, CALL_AT),
+                method(c"create_task", tasks::create_task, CREATE_TASK),
+                noargs(c"create_future", tasks::create_future, CREATE_FUTURE),
                 noargs(c"time", schedule::time, c"time($self)\n--\n\nSeconds, monotonic."),
                 one(c"_add_callback", schedule::add_callback, ADD_CALLBACK),
                 one(c"_add_callback_signalsafe", schedule::add_callback, ADD_CALLBACK),
@@ -58,6 +61,12 @@ const CALL_LATER: &std::ffi::CStr =
     Call it so many seconds from now; returns a TimerHandle.";
 const CALL_AT: &std::ffi::CStr = c"call_at($self, when, callback, *args, context=None)\n--\n\n\
     Call it when time() is that; returns a TimerHandle.";
+const CREATE_TASK: &std::ffi::CStr = c"create_task($self, coro, **kwargs)\n--\n\n\
+    Schedule a coroutine; the same as asyncio's newest.\n\n\
+    Args:\n    coro: the coroutine.\n    kwargs: `name`, `context`, and `eager_start` where Python's \
+    tasks have it (3.12); they\n        go to the task factory, if there is one.";
+const CREATE_FUTURE: &std::ffi::CStr =
+    c"create_future($self)\n--\n\nA new asyncio.Future of this loop.";
 const ADD_CALLBACK: &std::ffi::CStr = c"_add_callback($self, handle)\n--\n\nQueue a handle.";
 const WATCH: &std::ffi::CStr = c"_add_reader($self, fd, callback, *args)\n--\n\n\
     Call it whenever the descriptor is ready.";

@@ -12,6 +12,7 @@ mod native;
 mod registry;
 mod schedule;
 mod stream;
+mod tasks;
 mod turn;
 
 use pyo3::prelude::*;
