@@ -5,6 +5,7 @@
 //! believe to be watched, and the kernel does not know, is added anew.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 /// Readable: there is data, or an end, or an error to be read.
@@ -28,11 +29,23 @@ pub struct Event {
 #[derive(Debug)]
 pub struct Poller(OwnedFd);
 
-/// Room for a batch of events.
-pub type Events = [libc::epoll_event; BATCH];
+/// Room for a batch of events, which costs nothing to make.
+#[derive(Debug)]
+pub struct Events([MaybeUninit<libc::epoll_event>; BATCH]);
 
-/// An empty batch.
-pub const NO_EVENTS: Events = [libc::epoll_event { events: 0, u64: 0 }; BATCH];
+impl Events {
+    /// Nothing in it.
+    #[inline(always)]
+    pub const fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; BATCH])
+    }
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Poller {
     /// A new one, which watches nothing.
@@ -84,13 +97,21 @@ impl Poller {
         if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Waits for events, until `timeout` nanoseconds have passed (`None`: for ever); how many there
-    /// are. Never returns before its time without an event, but for a signal.
-    pub fn wait(&self, events: &mut Events, timeout: Option<u64>) -> io::Result<usize> {
-        let place = events.as_mut_ptr();
+    /// Waits for events, until `timeout` nanoseconds have passed (`None`: for ever). Never returns
+    /// before its time without an event, but for a signal.
+    pub fn wait<'a>(
+        &self,
+        events: &'a mut Events,
+        timeout: Option<u64>,
+    ) -> io::Result<&'a [libc::epoll_event]> {
+        let place: *mut libc::epoll_event = events.0.as_mut_ptr().cast();
         // SAFETY: room for BATCH events.
         let count = unsafe { self.wait_raw(place, timeout) };
-        if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: so many were written by the kernel.
+        Ok(unsafe { std::slice::from_raw_parts(place, count as usize) })
     }
 
     /// # Safety
@@ -149,7 +170,7 @@ impl AsFd for Poller {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{NO_EVENTS, Poller, READ, WRITE};
+    use super::{Events, Poller, READ, WRITE};
     use crate::alarm::Alarm;
     use crate::clock;
     use std::os::fd::{AsFd, AsRawFd};
@@ -158,31 +179,31 @@ mod tests {
     #[test]
     fn an_alarm_ends_a_wait_and_is_silenced() {
         let (poller, alarm, mut events) =
-            (Poller::new().unwrap(), Alarm::new().unwrap(), NO_EVENTS);
+            (Poller::new().unwrap(), Alarm::new().unwrap(), Events::new());
         poller.watch(alarm.as_fd().as_raw_fd(), 0, READ).unwrap();
-        assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 0);
+        assert_eq!(poller.wait(&mut events, Some(0)).unwrap().len(), 0);
         alarm.ring();
         alarm.ring();
-        assert_eq!(poller.wait(&mut events, None).unwrap(), 1);
-        let event = Poller::read(&events[0]);
+        let [event] = poller.wait(&mut events, None).unwrap() else { panic!("one event") };
+        let event = Poller::read(event);
         assert_eq!((event.fd, event.what), (alarm.as_fd().as_raw_fd(), READ));
         alarm.silence();
-        assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 0);
+        assert_eq!(poller.wait(&mut events, Some(0)).unwrap().len(), 0);
     }
 
     #[test]
     fn a_wait_is_not_short() {
-        let (poller, mut events) = (Poller::new().unwrap(), NO_EVENTS);
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
         for wanted in [1, 1_000, 999_999, 1_500_000] {
             let begun = clock::now();
-            assert_eq!(poller.wait(&mut events, Some(wanted)).unwrap(), 0);
+            assert_eq!(poller.wait(&mut events, Some(wanted)).unwrap().len(), 0);
             assert!(clock::now() - begun >= wanted);
         }
     }
 
     #[test]
     fn a_descriptor_that_was_closed_and_opened_again_is_watched_anew() {
-        let (poller, mut events) = (Poller::new().unwrap(), NO_EVENTS);
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
         let (ours, theirs) = UnixStream::pair().unwrap();
         let fd = ours.as_raw_fd();
         poller.watch(fd, 0, READ).unwrap();
@@ -191,17 +212,17 @@ mod tests {
         let again = if again.as_raw_fd() == fd { again } else { other };
         assert_eq!(again.as_raw_fd(), fd, "the lowest number is given out again");
         poller.watch(fd, READ, READ | WRITE).unwrap();
-        assert_eq!(poller.wait(&mut events, Some(0)).unwrap(), 1);
-        assert_eq!(Poller::read(&events[0]).what, WRITE);
+        let [event] = poller.wait(&mut events, Some(0)).unwrap() else { panic!("one event") };
+        assert_eq!(Poller::read(event).what, WRITE);
     }
 
     #[test]
     fn a_hang_up_is_news_for_reader_and_writer() {
-        let (poller, mut events) = (Poller::new().unwrap(), NO_EVENTS);
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
         let (ours, theirs) = UnixStream::pair().unwrap();
         poller.watch(ours.as_raw_fd(), 0, READ).unwrap();
         drop(theirs);
-        assert_eq!(poller.wait(&mut events, None).unwrap(), 1);
-        assert_eq!(Poller::read(&events[0]).what, READ | WRITE);
+        let [event] = poller.wait(&mut events, None).unwrap() else { panic!("one event") };
+        assert_eq!(Poller::read(event).what, READ | WRITE);
     }
 }

@@ -17,6 +17,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// The word "context", interned.
 static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
+/// A tuple of that word alone, which is never freed. The interpreter's tasks and futures name the
+/// keyword by one tuple of theirs, whose word is not the interned one.
+static THEIRS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
 /// Makes what the functions need.
 pub fn prepare(py: Python<'_>) {
     CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
@@ -55,8 +59,9 @@ impl Arguments {
             if self.names.is_null() {
                 return context::copy_current(py);
             }
-            let given = ffi::PyTuple_GET_SIZE(self.names) == 1
-                && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
+            let given = self.names == THEIRS.load(Ordering::Relaxed)
+                || ffi::PyTuple_GET_SIZE(self.names) == 1
+                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
             if !given && !self.names_context(py)? {
                 return context::copy_current(py);
             }
@@ -92,7 +97,16 @@ impl Arguments {
         // SAFETY: a reference of our own, or null with an exception set.
         let names = unsafe { Ref::owned(done) }.ok_or(())?;
         // SAFETY: a tuple.
-        Ok(unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1)
+        let given = unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1;
+        // ORDERING: relaxed; the pointer is compared, and never followed.
+        let known = given.then(|| {
+            let (none, order) = (ptr::null_mut(), Ordering::Relaxed);
+            THEIRS.compare_exchange(none, names.as_ptr(), order, order)
+        });
+        if let Some(Ok(_)) = known {
+            std::mem::forget(names);
+        }
+        Ok(given)
     }
 }
 

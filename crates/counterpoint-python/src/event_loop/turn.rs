@@ -7,7 +7,7 @@ use crate::boundary::os_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
-use counterpoint_reactor::poller::{NO_EVENTS, Poller};
+use counterpoint_reactor::poller::{Events, Poller};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -77,17 +77,17 @@ impl Loop {
     /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
     fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
         let timeout = self.state.with(py, |state| self.may_sleep(state));
-        let mut events = NO_EVENTS;
-        let count = if timeout == Some(0) {
+        let mut events = Events::new();
+        let found = if timeout == Some(0) {
             system.poller.wait(&mut events, timeout)
         } else {
             let events = &mut events;
-            let count = py.detach(|| system.poller.wait(events, timeout));
+            let found = py.detach(|| system.poller.wait(events, timeout));
             self.state.with(py, |state| state.ready.unpark());
-            count
+            found
         };
-        match count {
-            Ok(count) => self.dispatch(py, system, &events[..count]),
+        match found {
+            Ok(events) => self.dispatch(py, system, events),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return py.check_signals(),
             Err(error) => return Err(os_error(&error)),
         }
