@@ -44,6 +44,19 @@ pub struct Content {
     pub repr: Option<Ref>,
 }
 
+impl Content {
+    /// Whether it was taken out and nothing is told of it.
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        // Arguments go with the callback.
+        self.callback.is_none()
+            && self.context.is_none()
+            && self.owner.is_none()
+            && self.traceback.is_none()
+            && self.repr.is_none()
+    }
+}
+
 /// What ours has beyond the base.
 #[repr(C)]
 pub struct Tail {
@@ -353,22 +366,23 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
         if !(*object.byte_offset(weak_references).cast::<*mut PyObject>()).is_null() {
             ffi::PyObject_ClearWeakRefs(object);
         }
-        let mut tail = HandleObject(object).memory().read();
-        let content = mem::take(tail.content.get_mut());
+        // Most were called and hold nothing any more: those need no look at each field.
+        let content = (*HandleObject(object).memory()).content.get_mut();
+        let content = (!content.is_empty()).then(|| mem::take(content));
         let class = ffi::Py_TYPE(object);
         super::recycled::free(class, object);
-        drop_content(content);
+        if let Some(content) = content {
+            drop_content(content);
+        }
         ffi::Py_DECREF(class.cast());
     }
 }
 
-#[inline(always)]
+#[cold]
 fn drop_content(content: Content) {
-    if content.callback.is_some() || content.traceback.is_some() || content.repr.is_some() {
-        let Content { callback, arguments, context, owner, traceback, repr, .. } = content;
-        let held = [callback, context, owner, traceback, repr];
-        crate::executor::shed::shed(arguments.into_iter().chain(held).flatten());
-    }
+    let Content { callback, arguments, context, owner, traceback, repr, .. } = content;
+    let held = [callback, context, owner, traceback, repr];
+    crate::executor::shed::shed(arguments.into_iter().chain(held).flatten());
 }
 
 /// `tp_traverse`.
