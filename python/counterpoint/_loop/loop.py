@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoint import _install
 
-from . import stalls
+from . import names, stalls
 from .native import Loop, LoopBase
 from .selector import Selector
 from .statistics import LoopStatistics, collect
@@ -179,6 +179,36 @@ class EventLoop(LoopBase):
                 del handle._source_traceback[-1]
             self._add_callback(handle)
             return handle
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """Addresses of a host; the same as asyncio's.
+
+        A host and a port that are numbers already need no thread, and are told without suspending;
+        but in debug mode, which logs how long it takes.
+        """
+        if not self.get_debug():
+            found = names.address_info(host, port, family, type, proto, flags)
+            if found is not names.MISSING:
+                return found
+        return await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
+
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
+        """Names of an address; the same as asyncio's. Numbers need no thread."""
+        found = names.name_info(sockaddr, flags)
+        if found is not names.MISSING:
+            return found
+        return await super().getnameinfo(sockaddr, flags)
 
     def create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any

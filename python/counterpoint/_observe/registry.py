@@ -17,8 +17,8 @@ What is needed from the native core
     constructor that makes `_meter` valid, without any core lock held. A Condition's own lock is
     reported as well, before it, because others wait for it than for the condition; so is the
     executor of a multiprocessing.Pool. What else is made inside another of ours is not, nor is a
-    future. What the observer raises (only KeyboardInterrupt and the like can come out of it) is raised by the
-    constructor.
+    future. What the observer raises (only KeyboardInterrupt and the like can come out of it) is
+    raised by the constructor.
 `obj._meter`
     A `_core.Meter`, the same one at each access; made at the latest when first asked for. It is
     asked for through the class of ours, as `statistics()` is: a subclass may have other things of
