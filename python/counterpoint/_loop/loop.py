@@ -160,26 +160,6 @@ class EventLoop(LoopBase):
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
 
-    if hasattr(events, "_ThreadSafeHandle"):  # new in Python 3.14
-
-        def call_soon_threadsafe(  # type: ignore[override]
-            self, callback: Any, *args: Any, context: contextvars.Context | None = None
-        ) -> Any:
-            """Call it in the next turn, from any thread; the same as asyncio's.
-
-            Returns:
-                A handle whose `cancel()` waits, in another thread, for a callback that runs.
-            """
-            self._check_closed()
-            if self.get_debug():
-                self._check_callback(callback, "call_soon_threadsafe")
-            make: Any = getattr(events, "_ThreadSafeHandle")  # noqa: B009  (unknown to mypy)
-            handle = make(callback, args, self, context)
-            if handle._source_traceback:
-                del handle._source_traceback[-1]
-            self._add_callback(handle)
-            return handle
-
     async def getaddrinfo(
         self,
         host: bytes | str | None,

@@ -1,8 +1,8 @@
 //! The loop's side of the stall watchdog, and what the watchdog reads of a thread that is stuck.
 
-use super::handle::HandleObject;
+use super::handle::{GUARDED, HandleObject};
 use super::native::{DEBUG, Loop, WATCHED};
-use super::turn::{Due, called, run_call};
+use super::turn::{Due, called, run_call, run_handle};
 use crate::boundary::Protected;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::beat::Beat;
@@ -40,9 +40,11 @@ impl Loop {
             && let Due::Call(handle) = due
             && let Some(handle) = HandleObject::check(handle.as_ptr())
         {
-            let Some(call) = called(py, handle) else { return Ok(()) };
+            let guarded = handle.is(GUARDED);
+            let call = if guarded { handle.call(py) } else { called(py, handle) };
+            let Some(call) = call else { return Ok(()) };
             let before = beat.enter(call.callback.as_ptr().cast());
-            let done = run_call(py, handle, &call);
+            let done = if guarded { run_handle(py, handle) } else { run_call(py, handle, &call) };
             self.leave(py, before, &call.callback);
             return done;
         }

@@ -1,7 +1,7 @@
 //! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
 
 use super::context;
-use super::handle::{CANCELLED, Call, HandleObject, KEEPS};
+use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
 use crate::boundary::os_error;
 use crate::executor::reference::Ref;
@@ -263,6 +263,15 @@ fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {
 /// unless it is to end the program.
 #[inline(always)]
 pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    if handle.is(GUARDED) {
+        return guard::run(py, handle);
+    }
+    run_plain(py, handle)
+}
+
+/// The same of one that is not guarded.
+#[inline(always)]
+pub fn run_plain(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
     match called(py, handle) {
         Some(call) => run_call(py, handle, &call),
         None => Ok(()),
