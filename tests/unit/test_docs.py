@@ -206,9 +206,9 @@ def test_the_json_summary_follows_its_schema(tmp_path: Path) -> None:
     schema = json.loads((REFERENCE / "summary.schema.json").read_text(encoding="utf-8"))
     summary = tmp_path / "summary.json"
     program = (
-        "import asyncio, queue, threading, time\n"
+        "import asyncio, queue, threading\n"
         "from concurrent.futures import ThreadPoolExecutor as Pool\n"
-        "async def main(): time.sleep(0.2)\n"
+        "async def main(): threading.Event().wait(0.2)\n"
         "asyncio.run(main())\n"
         "with Pool(1) as pool: pool.submit(queue.Queue(3).put, threading.Lock()).result()"
     )
