@@ -120,7 +120,8 @@ def test_text_has_a_row_for_each_process_pool(monkeypatch: pytest.MonkeyPatch) -
 def test_nothing_to_show_is_one_line() -> None:
     text = render(report(lock_row(waits=NONE)), "text", Utf8())
     assert text == (
-        "counterpoint run prog.py a: no executor, no queue in use and no contended lock in 2.50 s\n"
+        "counterpoint run prog.py a: no executor, no event loop, no queue in use and no contended "
+        "lock in 2.50 s\n"
     )
 
 
@@ -428,7 +429,7 @@ def test_a_file_that_cannot_be_written_is_said_in_a_line(tmp_path: Path) -> None
 def test_a_program_without_objects_says_so_in_one_line(tmp_path: Path) -> None:
     ended = run(tmp_path, "print('x')")
     assert ended.out == "x\n"
-    assert ended.err.startswith("counterpoint run prog.py: no executor, no queue in use and no")
+    assert ended.err.startswith("counterpoint run prog.py: no executor, no event loop, no queue")
     assert ended.err.count("\n") == 1
 
 

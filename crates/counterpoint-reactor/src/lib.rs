@@ -8,7 +8,8 @@
 //! when it began; between turns the loop may *poll* the kernel ([`poller::Poller`]), and with
 //! nothing to do it *parks* there, until an event, a deadline or the [`alarm::Alarm`].
 //! [`pace::Pace`] says when to poll though there is something to do. [`outgoing::Outgoing`] is what
-//! a connection has accepted and not yet sent.
+//! a connection has accepted and not yet sent. [`beat::Beat`] tells another thread that a loop is
+//! stuck.
 //!
 //! Invariants:
 //! 1. A callback that is queued while the loop parks, or is about to, ends the park (`ready`).
@@ -21,6 +22,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 pub mod alarm;
+pub mod beat;
 pub mod clock;
 #[cfg(all(test, loom))]
 mod loom_models;

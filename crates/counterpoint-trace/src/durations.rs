@@ -102,6 +102,9 @@ impl Durations {
     pub fn buckets(&self) -> Vec<(u64, u64)> {
         let Some(inner) = &self.0 else { return Vec::new() };
         let inner = lock(inner);
+        if inner.histogram.is_empty() {
+            return Vec::new(); // it would have one bucket
+        }
         let steps = inner.histogram.iter_log(1_000, 2.0);
         steps.map(|step| (step.value_iterated_to(), step.count_since_last_iteration())).collect()
     }
@@ -202,6 +205,7 @@ mod tests {
     fn buckets_count_everything_once() {
         let mut durations = Durations::new();
         assert!(durations.buckets().is_empty());
+        assert!(durations.share().buckets().is_empty());
         [1, 900, 1_500, 3_000, 50_000].iter().for_each(|one| durations.record(*one));
         let buckets = durations.buckets();
         assert_eq!(buckets.iter().map(|(_, count)| count).sum::<u64>(), 5);

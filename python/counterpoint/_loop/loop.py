@@ -13,13 +13,18 @@ import warnings
 from asyncio import base_events, events, format_helpers, sslproto
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoint import _install
 
+from . import names, stalls
 from .native import Loop, LoopBase
 from .selector import Selector
+from .statistics import LoopStatistics, collect
 from .transport import SocketTransport
+
+if TYPE_CHECKING:
+    from counterpoint._core import Meter
 
 __all__ = ["EventLoop"]
 
@@ -60,6 +65,8 @@ class EventLoop(LoopBase):
             selector.close()
         self._counterpoint_loop = Loop()
         super().__init__(Selector(self._counterpoint_loop))
+        if Loop.observe(self, self._counterpoint_loop):
+            self.watch(log=False)
 
     def run_forever(self) -> None:
         """Run until `stop()` is called; the same as asyncio's.
@@ -153,25 +160,35 @@ class EventLoop(LoopBase):
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
 
-    if hasattr(events, "_ThreadSafeHandle"):  # new in Python 3.14
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> Any:
+        """Addresses of a host; the same as asyncio's.
 
-        def call_soon_threadsafe(  # type: ignore[override]
-            self, callback: Any, *args: Any, context: contextvars.Context | None = None
-        ) -> Any:
-            """Call it in the next turn, from any thread; the same as asyncio's.
+        A host and a port that are numbers already need no thread, and are told without suspending;
+        but in debug mode, which logs how long it takes.
+        """
+        if not self.get_debug():
+            found = names.address_info(host, port, family, type, proto, flags)
+            if found is not names.MISSING:
+                return found
+        return await super().getaddrinfo(
+            host, port, family=family, type=type, proto=proto, flags=flags
+        )
 
-            Returns:
-                A handle whose `cancel()` waits, in another thread, for a callback that runs.
-            """
-            self._check_closed()
-            if self.get_debug():
-                self._check_callback(callback, "call_soon_threadsafe")
-            make: Any = getattr(events, "_ThreadSafeHandle")  # noqa: B009  (unknown to mypy)
-            handle = make(callback, args, self, context)
-            if handle._source_traceback:
-                del handle._source_traceback[-1]
-            self._add_callback(handle)
-            return handle
+    async def getnameinfo(self, sockaddr: Any, flags: int = 0) -> Any:
+        """Names of an address; the same as asyncio's. Numbers need no thread."""
+        found = names.name_info(sockaddr, flags)
+        if found is not names.MISSING:
+            return found
+        return await super().getnameinfo(sockaddr, flags)
 
     def _create_task(
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
@@ -216,6 +233,64 @@ class EventLoop(LoopBase):
             executor.shutdown(wait=True)
             if not self.is_closed():
                 self.call_soon_threadsafe(_set_result, ended)
+
+    @property
+    def _meter(self) -> Meter:
+        return self._counterpoint_loop.meter()
+
+    def measure(self, enabled: bool = True) -> None:
+        """Have each turn measured from now on, or no more.
+
+        It takes about as long as to read the clock after each callback. `counterpoint run` measures
+        every loop.
+
+        Args:
+            enabled: whether to measure.
+        """
+        self._counterpoint_loop.measure(enabled)
+
+    def watch(self, threshold: float | None = 0.1, *, log: bool = True) -> None:
+        """Have callbacks reported that block the loop, while they do.
+
+        A native thread, one for the process, looks at the loop five times within the threshold. It
+        names the callback that it finds running for longer, and records the stack of the loop's
+        thread. Each is reported once: as a warning of the logger `counterpoint`, and in
+        `statistics().recent_stalls`, where its duration is added when it ends. To record the stack
+        it needs the interpreter: of a callback that runs C code without letting go of the GIL it
+        records where that code was called from, as soon as it returns, or the name alone.
+        `counterpoint run` watches every loop, and says in its summary what was found.
+
+        Args:
+            threshold: seconds; None: watch no more.
+            log: whether to log them.
+
+        Raises:
+            ValueError: the threshold is not positive.
+            RuntimeError: the loop is closed.
+        """
+        self._check_closed()
+        if threshold is not None and not threshold > 0:
+            raise ValueError(f"threshold must be positive, not {threshold!r}")
+        self._counterpoint_loop.watch_stalls(threshold, log, stalls)
+
+    def statistics(self) -> LoopStatistics:
+        """What it has done. From any thread.
+
+        Returns:
+            A record: what is counted always; and `lag`, `run_time`, `depth`, `asleep` and
+            `utilisation` of those turns for which `measure()` was on.
+
+        >>> loop = EventLoop()
+        >>> loop.measure()
+        >>> _ = loop.call_soon(loop.stop)
+        >>> loop.run_forever()
+        >>> loop.close()
+        >>> seen = loop.statistics()
+        >>> seen.turns, seen.callbacks, seen.run_time.count, seen.depth.max
+        (1, 1, 1, 1)
+        """
+        native = self._counterpoint_loop
+        return collect(None, native.meter(), native.gauges())
 
     def close(self) -> None:
         """Close the loop; the same as asyncio's.

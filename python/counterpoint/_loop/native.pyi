@@ -1,9 +1,22 @@
 import asyncio
 import contextvars
 from collections.abc import AsyncGenerator
+from types import ModuleType
 from typing import Any, final
 
-__all__ = ["Connection", "Handle", "Loop", "LoopBase", "TimerHandle", "TransportBase"]
+from counterpoint._core import Meter
+
+__all__ = [
+    "Connection",
+    "Handle",
+    "Loop",
+    "LoopBase",
+    "TimerHandle",
+    "TransportBase",
+    "end_watchdog",
+]
+
+def end_watchdog() -> None: ...
 
 @final
 class Handle(asyncio.Handle): ...
@@ -21,6 +34,12 @@ class Loop:
     def clear(self) -> None: ...
     def close(self) -> None: ...
     def fileno(self) -> int: ...
+    @staticmethod
+    def observe(event_loop: object, native: Loop) -> bool: ...
+    def measure(self, enabled: bool) -> None: ...
+    def watch_stalls(self, threshold: float | None, logs: bool, hooks: ModuleType) -> None: ...
+    def meter(self) -> Meter: ...
+    def gauges(self) -> tuple[int, int, int]: ...
 
 class LoopBase(asyncio.SelectorEventLoop):
     _counterpoint_loop: Loop

@@ -9,6 +9,7 @@ from asyncio.log import logger
 from typing import Any
 
 from .native import Connection, TransportBase
+from .statistics import ConnectionStatistics
 
 __all__ = ["SocketTransport"]
 
@@ -40,6 +41,13 @@ class SocketTransport(TransportBase):
         )
         base_events._set_nodelay(sock)  # type: ignore[attr-defined]
         loop.call_soon(self._begin, waiter, context=context)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """What asyncio's has; and `statistics`, a `ConnectionStatistics` of now."""
+        if name == "statistics":
+            connection = self._counterpoint_connection
+            return ConnectionStatistics(*connection.counts(), len(connection))
+        return super().get_extra_info(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
         """Who gets the data from now on."""

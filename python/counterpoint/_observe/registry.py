@@ -1,23 +1,24 @@
-"""The registry: which locks, queues and executors were made, where, and what they counted.
+"""The registry: which locks, queues, executors and event loops were made, where, and what they
+counted.
 
 While enabled, every constructor of ours calls `created(obj)`. The registry keeps a weak reference
 to the object and a strong one to its *meter*, a small native object that holds the counts and
 outlives what it measures. Records are grouped by kind and creation site: the innermost line outside
-this package and outside the stdlib's threading, queue and concurrent modules. The meters of dead
-objects are merged into one per group, so a program that makes a million locks on one line costs one
-record and those that are alive.
+this package and outside the stdlib's threading, queue, concurrent and asyncio modules. The meters
+of dead objects are merged into one per group, so a program that makes a million locks on one line
+costs one record and those that are alive.
 
 What is needed from the native core
 -----------------------------------
 `_core.set_observer(callable | None)`
     While set, Lock, RLock, Condition, Semaphore, BoundedSemaphore, Event, Barrier, RWLock,
-    CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue, ThreadPoolExecutor and
-    ProcessPoolExecutor call it with the new object, once, at the end of the constructor that makes
-    `_meter` valid, without any core lock held. A Condition's own lock is reported as well,
-    before it, because others wait for it than for the condition; so is the executor of a
-    multiprocessing.Pool. What else is made inside another of ours is not, nor is a future. What
-    the observer raises (only KeyboardInterrupt and the like can come out of it) is raised by the
-    constructor.
+    CapacityLimiter, Queue, LifoQueue, PriorityQueue, SimpleQueue, ThreadPoolExecutor,
+    ProcessPoolExecutor and EventLoop call it with the new object, once, at the end of the
+    constructor that makes `_meter` valid, without any core lock held. A Condition's own lock is
+    reported as well, before it, because others wait for it than for the condition; so is the
+    executor of a multiprocessing.Pool. What else is made inside another of ours is not, nor is a
+    future. What the observer raises (only KeyboardInterrupt and the like can come out of it) is
+    raised by the constructor.
 `obj._meter`
     A `_core.Meter`, the same one at each access; made at the latest when first asked for. It is
     asked for through the class of ours, as `statistics()` is: a subclass may have other things of
@@ -34,7 +35,10 @@ The counts by family, all of them int; a missing one reads as 0:
 - queues: `puts`, `gets`, `max_size`, `maxsize` (the bound); waits `put_waits`, `get_waits`;
 - executors: `done`, `failed`, `cancelled`, `max_workers`, `busy_ns` (spent in tasks), `capacity_ns`
   (max_workers × life, until the shutdown was complete); waits `queue_delay`, `run_time`;
-- process pools: the same, and `crashes`, `restarts`.
+- process pools: the same, and `crashes`, `restarts`;
+- event loops: `turns`, `polls`, `callbacks`, `timers_fired`, `connections`, `bytes_received`,
+  `bytes_sent`, `stalls`, `asleep_ns`, `elapsed_ns` (of turns that were measured); waits `lag`,
+  `run_time`, `depth` (a microsecond is one callback).
 
 What only a living object can tell (size, waiters, running) is taken from its `statistics()`.
 
@@ -131,7 +135,7 @@ _GO_BETWEEN = (
     _PACKAGE,
     *(
         os.path.join(os.path.dirname(os.__file__), name)
-        for name in ("threading.py", "queue.py", "concurrent" + os.sep)
+        for name in ("threading.py", "queue.py", "concurrent" + os.sep, "asyncio" + os.sep)
     ),
 )
 _THREAD_INIT: CodeType = threading.Thread.__init__.__code__

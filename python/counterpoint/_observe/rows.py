@@ -12,12 +12,14 @@ from counterpoint._statistics import (
 
 if TYPE_CHECKING:
     from counterpoint._core import Meter
+    from counterpoint._loop.statistics import LoopStatistics
     from counterpoint._process.statistics import ProcessPoolStatistics
 
 __all__ = [
     "EXECUTORS",
     "HOMES",
     "LOCKS",
+    "LOOPS",
     "PROCESS_POOLS",
     "QUEUES",
     "Measured",
@@ -33,15 +35,17 @@ LOCKS = frozenset(
     {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
     | {"RWLock", "CapacityLimiter"}
 )
+LOOPS = frozenset({"EventLoop"})
 # By name and module: a program's class may have the same name.
 HOMES = {
     **dict.fromkeys(EXECUTORS | PROCESS_POOLS, "counterpoint.futures"),
     **dict.fromkeys(QUEUES, "counterpoint.queue"),
     **dict.fromkeys(LOCKS, "counterpoint.threading"),
+    **dict.fromkeys(LOOPS, "counterpoint._loop.loop"),
 }
 
 Statistics: TypeAlias = (
-    "LockStatistics | QueueStatistics | ExecutorStatistics | ProcessPoolStatistics"
+    "LockStatistics | QueueStatistics | ExecutorStatistics | ProcessPoolStatistics | LoopStatistics"
 )
 
 
@@ -80,6 +84,8 @@ def combine(kind: str, name: str | None, meter: Meter, now: list[Statistics]) ->
     """
     if kind in PROCESS_POOLS:
         return _process_pool(name, meter, now)
+    if kind in LOOPS:
+        return _loop(name, meter, now)
     build = _executor if kind in EXECUTORS else _queue if kind in QUEUES else _lock
     return build(name, meter, now)
 
@@ -141,3 +147,10 @@ def _process_pool(name: str | None, meter: Meter, now: list[Statistics]) -> Proc
         restarts=counts.get("restarts", 0),
         each_worker=(),
     )
+
+
+def _loop(name: str | None, meter: Meter, now: list[Statistics]) -> LoopStatistics:
+    # There is a loop, so this is imported already.
+    from counterpoint._loop.statistics import GAUGES, collect
+
+    return collect(name, meter, [_sum(now, gauge) for gauge in GAUGES])

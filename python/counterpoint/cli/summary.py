@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import NamedTuple, TextIO, TypeVar
 
+from counterpoint._loop.statistics import DepthStatistics, LoopStatistics
 from counterpoint._observe.registry import Cost, Row
 from counterpoint._observe.rows import Statistics
 from counterpoint._process.statistics import ProcessPoolStatistics
@@ -18,7 +19,14 @@ from counterpoint._statistics import (
 
 __all__ = ["Report", "document", "render"]
 
-_S = TypeVar("_S", ExecutorStatistics, ProcessPoolStatistics, QueueStatistics, LockStatistics)
+_S = TypeVar(
+    "_S",
+    ExecutorStatistics,
+    ProcessPoolStatistics,
+    QueueStatistics,
+    LockStatistics,
+    LoopStatistics,
+)
 # What a row, which stands for many objects, cannot tell.
 _OF_ONE = ("owner", "each_worker")
 _MOST_OF_A_COMMAND = 1000  # characters; a line of text may be as long as the kernel takes
@@ -50,6 +58,8 @@ class Totals(NamedTuple):
     queue_wait_seconds: float
     lock_waits: int
     lock_wait_seconds: float
+    callbacks: int
+    stalls: int
 
 
 def render(report: Report, form: str, stream: TextIO | None) -> str:
@@ -77,11 +87,14 @@ def document(report: Report) -> dict[str, object]:
 
 
 def _as_json(statistics: Statistics) -> dict[str, object]:
-    return {
-        key: value._asdict() if isinstance(value, WaitStatistics) else value
+    fields = {
+        key: value._asdict() if isinstance(value, (WaitStatistics, DepthStatistics)) else value
         for key, value in statistics._asdict().items()
         if key not in _OF_ONE
     }
+    if isinstance(statistics, LoopStatistics):
+        fields["recent_stalls"] = [stall._asdict() for stall in statistics.recent_stalls]
+    return fields
 
 
 def totals(rows: Iterable[Row]) -> Totals:
@@ -92,6 +105,7 @@ def totals(rows: Iterable[Row]) -> Totals:
     tasks += [pool for _, pool in _of(rows, ProcessPoolStatistics)]
     queues = [queue for _, queue in _of(rows, QueueStatistics)]
     locks = [lock.waits for _, lock in _of(rows, LockStatistics)]
+    loops = [loop for _, loop in _of(rows, LoopStatistics)]
     moves = [waits for queue in queues for waits in (queue.put_waits, queue.get_waits)]
     return Totals(
         objects=sum(row.objects for row in rows),
@@ -104,6 +118,8 @@ def totals(rows: Iterable[Row]) -> Totals:
         queue_wait_seconds=sum(waits.total for waits in moves),
         lock_waits=sum(waits.count for waits in locks),
         lock_wait_seconds=sum(waits.total for waits in locks),
+        callbacks=sum(loop.callbacks for loop in loops),
+        stalls=sum(loop.stalls for loop in loops),
     )
 
 
@@ -118,14 +134,17 @@ def _text(report: Report, stream: TextIO | None) -> str:
     processes = _of(report.rows, ProcessPoolStatistics)
     queues = [(row, queue) for row, queue in _of(report.rows, QueueStatistics) if _used(queue)]
     locks = [(row, lock) for row, lock in _of(report.rows, LockStatistics) if _contended(lock)]
+    loops = [(row, loop) for row, loop in _of(report.rows, LoopStatistics) if loop.turns]
     head = f"counterpoint run {_short(report.program)}"
-    if not (pools or processes or queues or locks):
-        nothing = "no executor, no queue in use and no contended lock"
+    if not (pools or processes or queues or locks or loops):
+        nothing = "no executor, no event loop, no queue in use and no contended lock"
         return f"{head}: {nothing} in {tables.duration(report.wall)}\n"
     page = tables.Page(stream)
     page.line(f"{head}: {tables.duration(report.wall)}", style="bold")
     page.executors(pools)
     page.process_pools(processes)
+    page.loops(loops)
+    page.stalls([stall for _, loop in loops for stall in loop.recent_stalls])
     page.queues(queues)
     page.locks(locks)
     page.line(_foot(report))
@@ -153,6 +172,8 @@ def _foot(report: Report) -> str:
     if total.puts:
         waited = f"waited {duration(total.queue_wait_seconds)} for queues"
         parts = [f"{total.puts} puts, {total.gets} gets", waited, *parts]
+    if any(isinstance(row.statistics, LoopStatistics) for row in report.rows):
+        parts.insert(0, f"{total.callbacks} callbacks, {total.stalls} stalls")
     kinds = (ExecutorStatistics, ProcessPoolStatistics)
     if any(isinstance(row.statistics, kinds) for row in report.rows):
         parts.insert(0, f"{total.tasks_done} tasks done, {total.tasks_failed} failed")

@@ -1,10 +1,10 @@
 """The tables of the summary, drawn with rich.
 
-One table each for executors, process pools, queues and contended locks: first what somebody is
-stuck in at the end, a lock or a full queue, then the rows with the longest waits. A table fits the
-terminal's width by headings of two lines and by leaving out columns: those of zeros first, then the
-least telling. Paths are shortened from the left, because the end of a path is what tells files
-apart; and no number and no heading is cut.
+One table each for executors, process pools, event loops, queues and contended locks: first what
+somebody is stuck in at the end, a lock or a full queue, then the rows with the longest waits. A
+table fits the terminal's width by headings of two lines and by leaving out columns: those of zeros
+first, then the least telling. Paths are shortened from the left, because the end of a path is what
+tells files apart; and no number and no heading is cut.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from counterpoint._loop.statistics import LoopStatistics, Stall
 from counterpoint._observe.registry import Row
 from counterpoint._process.statistics import ProcessPoolStatistics
 from counterpoint._statistics import (
@@ -33,8 +34,10 @@ from counterpoint._statistics import (
 __all__ = ["Page", "duration"]
 
 _MOST_ROWS = 20
+_MOST_STALLS = 5
 _MOST_OF_A_SITE, _LEAST_OF_A_SITE = 44, 14
 _LEAST_OF_A_LABEL = 24
+_MOST_OF_A_CALLBACK = 80
 _GAP = 2
 # Above every rank: columns in which nothing but zeros stands.
 _BLANK = 100
@@ -80,6 +83,22 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.0f} ns" if seconds > 0 else "0 s"
 
 
+def size(count: int) -> str:
+    """Three digits and a unit.
+
+    >>> size(0), size(1023), size(1024), size(5_300_000)
+    ('0', '1023 B', '1.00 KiB', '5.05 MiB')
+    """
+    if count < 1024:
+        return f"{count} B" if count else "0"
+    value, units = count / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while value >= 999.5 and len(units) > 1:
+        value /= 1024
+        del units[0]
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {units[0]}"
+
+
 def _percentiles(
     prefix: str, of: Callable[[_S], WaitStatistics], **ranks: int
 ) -> list[_Column[_S]]:
@@ -118,6 +137,18 @@ def _time_of_locks(lock: LockStatistics) -> _Weight:
     return lock.waiters > 0, lock.waits.total
 
 
+def _time_of_loops(loop: LoopStatistics) -> _Weight:
+    return loop.stalls > 0, loop.lag.total + loop.run_time.total
+
+
+def _lag(loop: LoopStatistics) -> WaitStatistics:
+    return loop.lag
+
+
+def _callback(loop: LoopStatistics) -> WaitStatistics:
+    return loop.run_time
+
+
 def _put(queue: QueueStatistics) -> WaitStatistics:
     return queue.put_waits
 
@@ -151,6 +182,17 @@ _PROCESS_POOLS: list[_Column[ProcessPoolStatistics]] = [
     *_percentiles("delay ", _delay, p50=5, p99=4, max=10),
     *_percentiles("run ", _run, p50=6, p99=4, max=9),
     _Column("busy", lambda s: f"{s.utilisation:.0%}", 2),
+]
+_LOOPS: list[_Column[LoopStatistics]] = [
+    _Column("callbacks", lambda s: str(s.callbacks)),
+    *_percentiles("run ", _callback, p50=9, p99=4, max=2),
+    *_percentiles("lag ", _lag, p50=8, p99=3, max=2),
+    _Column("depth", lambda s: str(s.depth.max), 6),
+    _Column("connections", lambda s: str(s.connections), 5),
+    _Column("received", lambda s: size(s.bytes_received), 7),
+    _Column("sent", lambda s: size(s.bytes_sent), 7),
+    _Column("stalls", lambda s: str(s.stalls), 1),
+    _Column("busy", lambda s: f"{s.utilisation:.0%}", 1),
 ]
 _QUEUES: list[_Column[QueueStatistics]] = [
     _Column("puts", lambda s: str(s.puts)),
@@ -198,6 +240,22 @@ class Page:
     def process_pools(self, rows: Sequence[tuple[Row, ProcessPoolStatistics]]) -> None:
         """The table of process pools."""
         self._table("process pool", _PROCESS_POOLS, rows, _time_of_tasks)
+
+    def loops(self, rows: Sequence[tuple[Row, LoopStatistics]]) -> None:
+        """The table of event loops."""
+        self._table("event loop", _LOOPS, rows, _time_of_loops)
+
+    def stalls(self, stalls: Sequence[Stall]) -> None:
+        """The longest of the callbacks that blocked an event loop, and where."""
+        for stall in sorted(stalls, key=lambda stall: -stall.seconds)[:_MOST_STALLS]:
+            where = ""
+            if stall.stack:
+                file, line, function = stall.stack[-1]
+                where = f" in {function} at {_short(f'{file}:{line}', _MOST_OF_A_SITE)}"
+            callback = stall.callback or "a callback"
+            if len(callback) > _MOST_OF_A_CALLBACK:
+                callback = callback[:_MOST_OF_A_CALLBACK] + "…"
+            self.line(f"stall of {duration(stall.seconds)}{where}: {callback}")
 
     def queues(self, rows: Sequence[tuple[Row, QueueStatistics]]) -> None:
         """The table of queues."""

@@ -1,7 +1,8 @@
 //! The observer of new objects, and [`Meter`]: what was measured of an object, outliving it.
 
 use super::{Buckets, Waits, buckets, seconds};
-use counterpoint_trace::Durations;
+use counterpoint_reactor::clock;
+use counterpoint_trace::{Durations, Line, Stall, Stalls};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use std::collections::BTreeMap;
@@ -70,6 +71,20 @@ pub struct Meter {
     name: Option<String>,
     counts: Arc<Counts>,
     waits: Vec<(&'static str, Durations)>,
+    /// Of event loops.
+    stalls: Arc<Stalls>,
+}
+
+/// Callback, when it was first seen, seconds since then, whether it has ended, after how many seconds
+/// its stack was recorded, and the stack.
+type Stalled = (String, f64, f64, bool, Option<f64>, Vec<Line>);
+
+fn stalled(stall: &Stall) -> Stalled {
+    let lasted = stall.length();
+    let seconds = lasted.unwrap_or_else(|| clock::now().saturating_sub(stall.began));
+    let [began, seconds] = [stall.began, seconds].map(|ns| ns as f64 / 1e9);
+    let sampled = stall.sampled.map(|ns| ns as f64 / 1e9);
+    (stall.callback.clone(), began, seconds, lasted.is_some(), sampled, stall.stack.clone())
 }
 
 impl Meter {
@@ -79,7 +94,12 @@ impl Meter {
         counts: Arc<Counts>,
         waits: Vec<(&'static str, Durations)>,
     ) -> Self {
-        Self { name, counts, waits }
+        Self { name, counts, waits, stalls: Arc::default() }
+    }
+
+    /// The same with an event loop's stalls.
+    pub fn with_stalls(self, stalls: Arc<Stalls>) -> Self {
+        Self { stalls, ..self }
     }
 
     /// Of a lock, which has waits and no counts.
@@ -99,6 +119,12 @@ impl Meter {
     /// The counts so far, by name.
     fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.get()
+    }
+
+    /// How many stalls there were, and the last ones.
+    fn _stalls(&self) -> (u64, Vec<Stalled>) {
+        let recent = self.stalls.list();
+        (self.stalls.count(), recent.iter().map(|stall| stalled(stall)).collect())
     }
 
     /// The histogram of that name: (count, total, p50, p99, max), in seconds.
@@ -124,7 +150,9 @@ fn merge_meters(meters: Vec<PyRef<'_, Meter>>) -> Meter {
     let name = meters.first().and_then(|meter| meter.name.clone());
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut waits: BTreeMap<&'static str, Durations> = BTreeMap::new();
+    let stalls = Arc::<Stalls>::default();
     for meter in &meters {
+        stalls.merge(&meter.stalls);
         for (name, value) in meter.counts.get() {
             let sum = counts.entry(name).or_default();
             *sum = if name.starts_with("max") { value.max(*sum) } else { *sum + value };
@@ -134,7 +162,7 @@ fn merge_meters(meters: Vec<PyRef<'_, Meter>>) -> Meter {
         }
     }
     let shared = Counts(Mutex::new(counts));
-    Meter::new(name, Arc::new(shared), waits.into_iter().collect())
+    Meter::new(name, Arc::new(shared), waits.into_iter().collect()).with_stalls(stalls)
 }
 
 /// Adds the observer's functions and `Meter`.

@@ -8,12 +8,15 @@ mod attributes;
 mod base;
 mod context;
 mod handle;
+mod measure;
 mod native;
 mod registry;
 mod schedule;
+mod stall;
 mod stream;
 mod tasks;
 mod turn;
+mod watchdog;
 
 use pyo3::prelude::*;
 
@@ -31,6 +34,7 @@ fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     handle::register(&module)?;
     module.add_class::<native::Loop>()?;
     module.add_class::<stream::Connection>()?;
+    module.add_function(wrap_pyfunction!(watchdog::end_watchdog, &module)?)?;
     module.add("LoopBase", base::make(py)?)?;
     module.add("TransportBase", stream::make(py)?)?;
     Ok(module.unbind())

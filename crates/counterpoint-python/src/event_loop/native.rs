@@ -2,9 +2,12 @@
 
 use super::base::BASE;
 use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
+use super::measure::{Counters, Measured, Metered};
 use super::registry::{Registry, Watcher, Watchers};
+use super::stall::Pulse;
 use super::turn::Due;
-use crate::boundary::{Protected, os_error};
+use super::watchdog;
+use crate::boundary::{Meter, Protected, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::alarm::Alarm;
 use counterpoint_reactor::poller::{Poller, READ};
@@ -30,6 +33,10 @@ pub const STOPPING: u8 = 1;
 pub const DEBUG: u8 = 2;
 /// `close()` was called.
 pub const CLOSED: u8 = 4;
+/// Its turns are measured.
+pub const MEASURED: u8 = 8;
+/// The watchdog watches it.
+pub const WATCHED: u8 = 16;
 
 /// What a loop has to do.
 #[derive(Default)]
@@ -72,6 +79,19 @@ pub struct Loop {
     flags: AtomicU8,
     /// The thread that runs it, as Python names threads; 0: none.
     thread: AtomicU64,
+    pub counters: Counters,
+    pub measured: Protected<Measured>,
+    pub metered: Metered,
+    pub pulse: Arc<Pulse>,
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // SAFETY: Python objects die in attached threads.
+        let py = unsafe { Python::assume_attached() };
+        self.write_counts(py);
+        self.unwatched(py);
+    }
 }
 
 impl Loop {
@@ -113,6 +133,7 @@ impl Loop {
     /// Says which thread runs it.
     pub fn run_by(&self, thread: u64) {
         self.thread.store(thread, Ordering::Relaxed);
+        self.pulse.thread.store(thread, Ordering::Relaxed);
     }
 
     /// Queues what is due, and wakes the loop if it sleeps.
@@ -244,7 +265,55 @@ impl Loop {
             state: Protected::new(state),
             flags: AtomicU8::new(0),
             thread: AtomicU64::new(0),
+            counters: Counters::default(),
+            measured: Protected::default(),
+            metered: Metered::new(),
+            pulse: Arc::default(),
         })
+    }
+
+    /// Shows a new loop to the observer, if there is one; it is measured then.
+    #[staticmethod]
+    fn observe(event_loop: &Bound<'_, PyAny>, native: &Bound<'_, Self>) -> PyResult<bool> {
+        if is_observed() {
+            native.get().flag(MEASURED, true);
+        }
+        observe(event_loop)?;
+        Ok(is_observed())
+    }
+
+    /// Whether its turns are measured from now on.
+    fn measure(&self, enabled: bool) {
+        self.flag(MEASURED, enabled);
+    }
+
+    /// Has callbacks reported that take so many seconds or longer; `None`: no more.
+    fn watch_stalls(
+        &self,
+        py: Python<'_>,
+        threshold: Option<f64>,
+        logs: bool,
+        hooks: Py<PyAny>,
+    ) -> PyResult<()> {
+        if threshold.is_none() || self.is(CLOSED) {
+            self.unwatched(py);
+            return Ok(());
+        }
+        self.set_watched(threshold, logs);
+        watchdog::watch(py, &self.pulse, hooks).map_err(|error| os_error(&error))
+    }
+
+    /// What it has counted and measured.
+    #[pyo3(name = "meter")]
+    fn its_meter(&self, py: Python<'_>) -> PyResult<Py<Meter>> {
+        self.meter(py)
+    }
+
+    /// What there is now: open connections, callbacks that are ready, timers.
+    fn gauges(&self, py: Python<'_>) -> (u64, usize, usize) {
+        let queued = |state: &mut State| (state.ready.len(), state.timers.len());
+        let (ready, timers) = self.state.with(py, queued);
+        (self.counters.open.get(), ready, timers)
     }
 
     /// The callbacks that are ready.
@@ -279,6 +348,7 @@ impl Loop {
 
     /// Closes its descriptors.
     fn close(&self, py: Python<'_>) {
+        self.unwatched(py);
         drop(self.state.with(py, |state| state.system.take()));
     }
 

@@ -237,7 +237,8 @@ unsafe fn soon(
             return ptr::null_mut();
         }
         let Some(native) = native else { return ptr::null_mut() };
-        let Some(handle) = handle(native, owner, arguments, 0, Kind::Brief) else {
+        let kind = if foreign { Kind::Foreign } else { Kind::Brief };
+        let Some(handle) = handle(native, owner, arguments, 0, kind) else {
             return ptr::null_mut();
         };
         native.push(Python::assume_attached(), Due::Call(handle.share()));

@@ -1,8 +1,8 @@
 //! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
 
 use super::context;
-use super::handle::{CANCELLED, Call, HandleObject, KEEPS};
-use super::native::{DEBUG, Loop, STOPPING, State, System, unschedule};
+use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
+use super::native::{DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
 use crate::boundary::os_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
@@ -63,6 +63,10 @@ impl Loop {
         pace: &mut Pace,
         poll: bool,
     ) -> PyResult<()> {
+        self.counters.turns.add(1);
+        if self.is(MEASURED) {
+            return self.turn_measured(py, owner, system, pace, poll);
+        }
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
             self.poll(py, system)?;
@@ -75,7 +79,8 @@ impl Loop {
     }
 
     /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
-    fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
+    pub fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
+        self.counters.polls.add(1);
         let timeout = self.state.with(py, |state| self.may_sleep(state));
         let mut events = Events::new();
         let found = if timeout == Some(0) {
@@ -130,7 +135,7 @@ impl Loop {
 
     /// Queues the timers that are due.
     #[inline(always)]
-    fn fire(&self, py: Python<'_>) {
+    pub fn fire(&self, py: Python<'_>) {
         if self.state.with(py, |state| state.timers.is_empty()) {
             return;
         }
@@ -145,6 +150,7 @@ impl Loop {
                     return Some(timer);
                 }
                 let _is_awake = state.ready.push(Due::Call(timer));
+                self.counters.fired.add(1);
                 None
             });
         }
@@ -154,23 +160,35 @@ impl Loop {
     #[inline(always)]
     fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
         let count = self.state.with(py, |state| state.ready.len());
-        for _ in 0..count {
+        for ran in 0..count {
             let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
-            self.run(py, owner, &due)?;
+            if let Err(error) = self.run(py, owner, &due) {
+                self.counters.callbacks.add(ran as u64 + 1);
+                return Err(error);
+            }
         }
+        self.counters.callbacks.add(count as u64);
         Ok(count)
     }
 
     #[inline(always)]
-    fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
-        if self.is(DEBUG) {
-            return self.run_watched(py, owner, due);
+    pub fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        if self.is(DEBUG | WATCHED) {
+            return self.run_closely(py, owner, due);
         }
         self.run_due(py, owner, due)
     }
 
+    #[cold]
+    fn run_closely(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        if self.is(WATCHED) {
+            return self.run_watched(py, owner, due);
+        }
+        self.run_debugged(py, owner, due)
+    }
+
     #[inline(always)]
-    fn run_due(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+    pub fn run_due(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
         match due {
             Due::Call(handle) => match HandleObject::check(handle.as_ptr()) {
                 Some(handle) => run_handle(py, handle),
@@ -189,7 +207,12 @@ impl Loop {
 
     /// The same in debug mode: says which handle runs, and logs one that takes long.
     #[cold]
-    fn run_watched(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+    pub fn run_debugged(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        due: &Due,
+    ) -> PyResult<()> {
         let Due::Call(handle) = due else { return self.run_due(py, owner, due) };
         if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
             return Ok(());
@@ -240,14 +263,36 @@ fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {
 /// unless it is to end the program.
 #[inline(always)]
 pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    if handle.is(GUARDED) {
+        return guard::run(py, handle);
+    }
+    run_plain(py, handle)
+}
+
+/// The same of one that is not guarded.
+#[inline(always)]
+pub fn run_plain(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
+    match called(py, handle) {
+        Some(call) => run_call(py, handle, &call),
+        None => Ok(()),
+    }
+}
+
+/// What is to be called, unless it is cancelled; it is the caller's then, if the handle is done with.
+#[inline(always)]
+pub fn called(py: Python<'_>, handle: HandleObject) -> Option<Call> {
+    if handle.is(KEEPS) { handle.call(py) } else { handle.take(py) }
+}
+
+/// Calls it in its context, as [`run_handle`] does.
+#[inline(always)]
+pub fn run_call(py: Python<'_>, handle: HandleObject, call: &Call) -> PyResult<()> {
     let keeps = handle.is(KEEPS);
-    let call = if keeps { handle.call(py) } else { handle.take(py) };
-    let Some(call) = call else { return Ok(()) };
     if let Some(context) = &call.context {
-        return run_in(py, handle, &call, context);
+        return run_in(py, handle, call, context);
     }
     let context = context::take_spare(py)?;
-    let done = run_in(py, handle, &call, &context);
+    let done = run_in(py, handle, call, &context);
     if context::is_untouched(&context) {
         context::give_spare(py, context);
     } else if keeps {

@@ -53,10 +53,11 @@ fn named(name: &str) -> thread::Builder {
 }
 
 /// No signal is delivered to a thread that is started meanwhile: they are the main thread's.
-struct Masked(libc::sigset_t);
+pub struct Masked(libc::sigset_t);
 
 impl Masked {
-    fn all() -> Self {
+    /// All signals, until it is dropped.
+    pub fn all() -> Self {
         // SAFETY: both sets are initialised by the calls before they are read.
         unsafe {
             let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());

@@ -1,6 +1,7 @@
 //! What Python sees of a handle: the stdlib's methods and attributes.
 
-use super::layout::{CANCELLED, HandleObject, SCHEDULED};
+use super::guard;
+use super::layout::{CANCELLED, GUARDED, HandleObject, SCHEDULED};
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::context::empty;
 use crate::event_loop::native::Loop;
@@ -28,6 +29,24 @@ fn or_none(object: Option<Ref>) -> *mut PyObject {
 /// `cancel()`.
 pub unsafe extern "C" fn cancel(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method is called attached, on its own type.
+    unsafe {
+        let handle = receiver(object);
+        if handle.is(GUARDED) {
+            // First the mark, so that it does not begin meanwhile.
+            return match cancel_now(object).is_null() {
+                true => ptr::null_mut(),
+                false => guarded(|py| guard::await_end(py, handle).map(|()| none())),
+            };
+        }
+        cancel_now(object)
+    }
+}
+
+/// # Safety
+/// As the method that calls it.
+#[inline(always)]
+unsafe fn cancel_now(object: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's promise.
     unsafe {
         let (handle, py) = (receiver(object), Python::assume_attached());
         if handle.is(CANCELLED) {
@@ -68,7 +87,14 @@ fn remember(handle: HandleObject) -> bool {
 /// `cancelled()`.
 pub unsafe extern "C" fn cancelled(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     // SAFETY: a method is called on its own type.
-    boolean(unsafe { receiver(object) }.is(CANCELLED))
+    let handle = unsafe { receiver(object) };
+    if handle.is(GUARDED) {
+        return guarded(|py| {
+            guard::await_end(py, handle)?;
+            Ok(boolean(handle.is(CANCELLED)))
+        });
+    }
+    boolean(handle.is(CANCELLED))
 }
 
 /// `_run()`, which the stdlib's loops would call.

@@ -27,6 +27,12 @@ pub const CANCELLED: u8 = 1;
 pub const SCHEDULED: u8 = 2;
 /// It may be called again, or looked at after its call: it keeps what it holds.
 pub const KEEPS: u8 = 4;
+/// Who cancels it waits while it runs.
+pub const GUARDED: u8 = 8;
+/// It is guarded, and runs.
+pub const RUNNING: u8 = 16;
+/// Somebody waits for its end.
+pub const AWAITED: u8 = 32;
 
 /// What a handle calls, and with what.
 #[derive(Default)]
@@ -80,6 +86,8 @@ static OFFSET: AtomicUsize = AtomicUsize::new(0);
 static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
 static HANDLE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static TIMER: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+/// Null where the stdlib has none.
+static THREADSAFE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Says where things are in the classes, which have the same size.
 pub fn lay_out(offset: usize, weak_references: isize) {
@@ -88,7 +96,8 @@ pub fn lay_out(offset: usize, weak_references: isize) {
 }
 
 /// The classes are made.
-pub fn made(handle: *mut PyTypeObject, timer: *mut PyTypeObject) {
+pub fn made(handle: *mut PyTypeObject, timer: *mut PyTypeObject, threadsafe: *mut PyTypeObject) {
+    THREADSAFE.store(threadsafe, Ordering::Relaxed);
     HANDLE.store(handle, Ordering::Relaxed);
     TIMER.store(timer, Ordering::Relaxed);
 }
@@ -103,9 +112,9 @@ impl HandleObject {
     pub fn check(object: *mut PyObject) -> Option<Self> {
         // SAFETY: callers hand in live objects.
         let class = unsafe { ffi::Py_TYPE(object) };
-        let ours =
-            class == HANDLE.load(Ordering::Relaxed) || class == TIMER.load(Ordering::Relaxed);
-        ours.then_some(Self(object))
+        let ours = [&HANDLE, &TIMER, &THREADSAFE];
+        let is_ours = ours.into_iter().any(|ours| class == ours.load(Ordering::Relaxed));
+        is_ours.then_some(Self(object))
     }
 
     /// # Safety
@@ -139,6 +148,26 @@ impl HandleObject {
     #[inline(always)]
     pub fn is(self, flag: u8) -> bool {
         self.tail().flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    /// Sets some flags and takes others, in one step; what they were.
+    pub fn change(self, set: u8, take: u8) -> u8 {
+        let flags = &self.tail().flags;
+        // ORDERING: what a callback did is there for who saw that it has ended.
+        #[cfg(Py_GIL_DISABLED)]
+        let before = match flags.fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
+            Some((before | set) & !take)
+        }) {
+            Ok(before) | Err(before) => before,
+        };
+        #[cfg(not(Py_GIL_DISABLED))]
+        let before = {
+            // As below.
+            let before = flags.load(Ordering::Relaxed);
+            flags.store((before | set) & !take, Ordering::Relaxed);
+            before
+        };
+        before
     }
 
     /// Sets or takes that flag; whether it was set.
@@ -288,6 +317,8 @@ impl Call {
 pub enum Kind {
     /// One call in the next turn.
     Brief,
+    /// The same, for another thread.
+    Foreign,
     /// One call at its time.
     Timer,
     /// Calls whenever a descriptor is ready; or any, in debug mode.
@@ -309,7 +340,18 @@ pub unsafe fn make(
 ) -> *mut PyObject {
     // SAFETY: the caller's promise; the classes are made before anybody can call this.
     unsafe {
-        let class = if kind == Kind::Timer { &TIMER } else { &HANDLE }.load(Ordering::Relaxed);
+        let (mut class, mut flags) = (HANDLE.load(Ordering::Relaxed), 0);
+        match kind {
+            Kind::Brief => (),
+            Kind::Timer => class = TIMER.load(Ordering::Relaxed),
+            Kind::Kept => flags = KEEPS,
+            Kind::Foreign => {
+                let threadsafe = THREADSAFE.load(Ordering::Relaxed);
+                if !threadsafe.is_null() {
+                    (class, flags) = (threadsafe, GUARDED);
+                }
+            }
+        }
         let mut content = Content {
             callback: Some(Ref::new(callback)),
             context,
@@ -331,9 +373,9 @@ pub unsafe fn make(
             HandleObject(object).memory().write(Tail {
                 content: Protected::new(content),
                 when: 0.0,
-                flags: AtomicU8::new(if kind == Kind::Kept { KEEPS } else { 0 }),
+                flags: AtomicU8::new(flags),
             });
-            if cfg!(Py_GIL_DISABLED) || kind != Kind::Brief {
+            if cfg!(Py_GIL_DISABLED) || !matches!(kind, Kind::Brief | Kind::Foreign) {
                 ffi::PyObject_GC_Track(object.cast());
             }
         }

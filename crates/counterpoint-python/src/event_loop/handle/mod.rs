@@ -1,33 +1,43 @@
 //! `asyncio.Handle` and `asyncio.TimerHandle`, natively.
 
 mod attributes;
+pub mod guard;
 mod layout;
 mod recycled;
 
-pub use layout::{CANCELLED, Call, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued};
+pub use layout::{
+    CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued,
+};
 
 use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
 use layout::Tail;
 use pyo3::ffi::{self, PyTypeObject};
 use pyo3::prelude::*;
 use std::ffi::{CStr, c_void};
+use std::ptr;
 
 /// Makes the classes and adds them to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let events = module.py().import("asyncio.events")?;
     let (handle, timer) = (events.getattr("Handle")?, events.getattr("TimerHandle")?);
     let memory = |class: &Bound<'_, PyAny>| class.as_ptr().cast::<PyTypeObject>();
-    // SAFETY: live type objects. The timer's is derived from the other, and not smaller.
+    // SAFETY: live type objects. The timer's is derived from the other, and has two slots more, which
+    // no other has.
     let (size, weak_references) =
         unsafe { ((*memory(&timer)).tp_basicsize, (*memory(&handle)).tp_weaklistoffset) };
     let offset = (size as usize).next_multiple_of(align_of::<Tail>());
     layout::lay_out(offset, weak_references);
     let size = offset + size_of::<Tail>();
+    let threadsafe = match events.getattr("_ThreadSafeHandle") {
+        Ok(base) => Some(class(&base, c"counterpoint.aio.ThreadSafeHandle", size, false)?),
+        Err(_) => None, // new in Python 3.14
+    };
     let handle = class(&handle, c"counterpoint.aio.Handle", size, false)?;
     let timer = class(&timer, c"counterpoint.aio.TimerHandle", size, true)?;
-    layout::made(memory(&handle), memory(&timer));
+    let third = threadsafe.as_ref().map_or(ptr::null_mut(), memory);
+    layout::made(memory(&handle), memory(&timer), third);
     // They live as long as the process: handles that died are kept.
-    std::mem::forget((handle.clone(), timer.clone()));
+    std::mem::forget((handle.clone(), timer.clone(), threadsafe));
     module.add("Handle", handle)?;
     module.add("TimerHandle", timer)
 }

@@ -1,6 +1,7 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
 use crate::boundary::Protected;
+use crate::event_loop::measure::Counter;
 use crate::event_loop::native::Loop;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
@@ -12,7 +13,7 @@ use pyo3::sync::PyOnceLock;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 /// `close()` was called, or the connection failed.
 pub const CLOSING: u8 = 1;
@@ -24,6 +25,8 @@ pub const EOF: u8 = 4;
 pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
+/// It is at its end, and not counted any more.
+const ENDED: u8 = 128;
 
 static BUFFERED_PROTOCOL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -68,8 +71,14 @@ pub struct Connection {
     /// How often something was written in vain, as asyncio counts; not 0: it is lost.
     pub lost: AtomicU32,
     flags: AtomicU8,
-    pub received: AtomicU64,
-    pub sent: AtomicU64,
+    received: Counter,
+    sent: Counter,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.discount();
+    }
 }
 
 // SAFETY: the place lies in the socket object, which is kept, and is read atomically.
@@ -107,6 +116,27 @@ impl Connection {
             self.flags.fetch_or(flag, Ordering::Relaxed);
         } else {
             self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes came.
+    #[inline(always)]
+    pub fn has_received(&self, bytes: usize) {
+        self.received.add(bytes as u64);
+        self.native.get().counters.received.add(bytes as u64);
+    }
+
+    /// So many bytes went.
+    #[inline(always)]
+    pub fn has_sent(&self, bytes: usize) {
+        self.sent.add(bytes as u64);
+        self.native.get().counters.sent.add(bytes as u64);
+    }
+
+    /// It is open no more.
+    fn discount(&self) {
+        if self.flags.fetch_or(ENDED, Ordering::Relaxed) & ENDED == 0 {
+            self.native.get().counters.open.add(u64::MAX); // less one
         }
     }
 
@@ -155,6 +185,7 @@ impl Connection {
     ) -> PyResult<Self> {
         let py = sock.py();
         let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let place = descriptor_of(sock, fd)?;
         let context = match context {
             Some(context) => context.into(),
             // SAFETY: a new reference, or null with an exception set.
@@ -162,16 +193,19 @@ impl Connection {
                 .ok_or_else(|| PyErr::fetch(py))?,
         };
         let context = Some(context);
+        let counters = &native.get().counters;
+        counters.connections.add(1);
+        counters.open.add(1);
         Ok(Self {
             native,
-            place: descriptor_of(sock, fd)?,
+            place,
             sock: sock.clone().unbind(),
             fd,
             inside: Protected::new(Inside { context, ..Inside::default() }),
             lost: AtomicU32::new(0),
             flags: AtomicU8::new(0),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
+            received: Counter::default(),
+            sent: Counter::default(),
         })
     }
 
@@ -188,11 +222,12 @@ impl Connection {
     /// The connection is at its end: nothing is read or written any more.
     fn end(&self) {
         let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        self.discount();
     }
 
     /// Bytes received and sent so far.
     fn counts(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+        (self.received.get(), self.sent.get())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -13,7 +13,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::atomic::Ordering;
 
 /// The socket of a transport is readable.
 pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult<()> {
@@ -132,7 +131,7 @@ impl Reading<'_, '_> {
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        self.connection.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.connection.has_received(count as usize);
         Ok(count as usize)
     }
 

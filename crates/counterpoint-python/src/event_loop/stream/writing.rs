@@ -15,7 +15,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering;
 
 /// `write(data)`.
 pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
@@ -55,7 +54,7 @@ unsafe fn send(connection: &Connection, place: *const u8, size: usize) -> io::Re
     // SAFETY: the caller's memory. The call does not wait, so the interpreter is kept.
     let count = unsafe { libc::send(connection.fd(), place.cast(), size, flags) };
     if count >= 0 {
-        connection.sent.fetch_add(count as u64, Ordering::Relaxed);
+        connection.has_sent(count as usize);
         return Ok(count as usize);
     }
     nothing_yet(io::Error::last_os_error()).map(|()| 0)
@@ -222,7 +221,7 @@ fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
         Ok(count) => count,
         Err(error) => nothing_yet(error).map(|()| 0)?,
     };
-    connection.sent.fetch_add(count as u64, Ordering::Relaxed);
+    connection.has_sent(count);
     Ok(connection.inside.with(py, |inside| inside.outgoing.is_empty()))
 }
 

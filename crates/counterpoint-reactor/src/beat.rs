@@ -1,0 +1,165 @@
+//! [`Beat`]: what tells another thread that a loop is stuck in one callback, and [`Sight`], how that
+//! thread finds out.
+//!
+//! The loop says what it runs, and counts: two stores when a callback begins, and two when it ends.
+//! Who watches looks now and then. A count that it has seen before, with something running, is the
+//! same callback still; so what it reports did take that long, however late it came to look.
+
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+
+/// What one loop says of its callbacks. Only the loop's thread changes it.
+// ORDERING: relaxed throughout. A watcher that sees a value late reports later, or at the next look;
+// who follows the subject has stopped the loop's thread by other means, which order everything.
+#[derive(Debug, Default)]
+pub struct Beat {
+    count: AtomicU64,
+    subject: AtomicPtr<()>,
+    awaited: AtomicBool,
+    ended: AtomicU64,
+}
+
+impl Beat {
+    /// A callback begins; what ran before, which it interrupts: null for nothing, as a rule.
+    #[inline(always)]
+    pub fn enter(&self, subject: *mut ()) -> *mut () {
+        let before = self.subject.load(Ordering::Relaxed);
+        self.subject.store(subject, Ordering::Relaxed);
+        self.tick();
+        before
+    }
+
+    /// It has ended; whether somebody waits for that, who is then to be told by
+    /// [`end`](Self::end).
+    #[inline(always)]
+    #[must_use]
+    pub fn leave(&self, before: *mut ()) -> bool {
+        self.subject.store(before, Ordering::Relaxed);
+        self.tick();
+        self.awaited.load(Ordering::Relaxed)
+    }
+
+    #[inline(always)]
+    fn tick(&self) {
+        // One thread writes: no need for one step.
+        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// The callback that is awaited has ended at `now`.
+    #[cold]
+    pub fn end(&self, now: u64) {
+        self.ended.store(now, Ordering::Relaxed);
+        self.awaited.store(false, Ordering::Relaxed);
+    }
+
+    /// What runs, if it is the callback of that number still.
+    pub fn subject(&self, count: u64) -> Option<ptr::NonNull<()>> {
+        let subject = ptr::NonNull::new(self.subject.load(Ordering::Relaxed));
+        subject.filter(|_| self.count.load(Ordering::Relaxed) == count)
+    }
+}
+
+/// News of a callback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It takes long: its number, and when it was first seen.
+    Stalled(u64, u64),
+    /// The one that took long has ended: after so many nanoseconds.
+    Over(u64),
+}
+
+/// What a watcher remembers of a loop.
+#[derive(Debug, Default)]
+pub struct Sight {
+    count: u64,
+    since: u64,
+    reported: bool,
+}
+
+impl Sight {
+    /// Looks at the loop, at `now`. One that stalls is told once, and its end once.
+    #[must_use]
+    pub fn look(&mut self, beat: &Beat, threshold: u64, now: u64) -> Option<News> {
+        let count = beat.count.load(Ordering::Relaxed);
+        if count != self.count {
+            let over = self.reported.then(|| News::Over(self.lasted(beat, now)));
+            *self = Self { count, since: now, reported: false };
+            return over;
+        }
+        let runs = !beat.subject.load(Ordering::Relaxed).is_null();
+        if self.reported || !runs || now.saturating_sub(self.since) < threshold {
+            return None;
+        }
+        self.reported = true;
+        beat.ended.store(0, Ordering::Relaxed);
+        beat.awaited.store(true, Ordering::Relaxed);
+        Some(News::Stalled(count, self.since))
+    }
+
+    /// How long the callback took that was reported and has ended.
+    fn lasted(&self, beat: &Beat, now: u64) -> u64 {
+        beat.awaited.store(false, Ordering::Relaxed);
+        let ended = beat.ended.load(Ordering::Relaxed);
+        let ended = if (self.since..=now).contains(&ended) { ended } else { now };
+        ended.saturating_sub(self.since)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::{Beat, News, Sight};
+    use std::ptr;
+
+    fn subject() -> *mut () {
+        ptr::without_provenance_mut(8)
+    }
+
+    #[test]
+    fn a_stall_is_told_once_and_its_end_once() {
+        let (beat, mut sight) = (Beat::default(), Sight::default());
+        let before = beat.enter(subject());
+        assert_eq!(sight.look(&beat, 100, 10), None, "first seen");
+        assert_eq!(sight.look(&beat, 100, 109), None, "not long enough");
+        assert_eq!(sight.look(&beat, 100, 110), Some(News::Stalled(1, 10)));
+        assert!(beat.subject(1).is_some());
+        assert_eq!(sight.look(&beat, 100, 200), None, "told already");
+        assert!(beat.leave(before), "its end is awaited");
+        beat.end(230);
+        assert_eq!(sight.look(&beat, 100, 250), Some(News::Over(220)));
+        assert_eq!(sight.look(&beat, 100, 999), None, "nothing runs");
+        assert!(beat.subject(1).is_none());
+    }
+
+    #[test]
+    fn callbacks_that_keep_coming_do_not_stall() {
+        let (beat, mut sight) = (Beat::default(), Sight::default());
+        for now in (0..1000).step_by(50) {
+            let before = beat.enter(subject());
+            assert_eq!(sight.look(&beat, 100, now), None);
+            assert!(!beat.leave(before));
+        }
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_is_when_it_was_looked_for() {
+        let (beat, mut sight) = (Beat::default(), Sight::default());
+        let before = beat.enter(subject());
+        assert_eq!(sight.look(&beat, 5, 1), None);
+        assert_eq!(sight.look(&beat, 5, 6), Some(News::Stalled(1, 1)));
+        let _ = beat.leave(before); // as if it had read the word too early
+        assert_eq!(sight.look(&beat, 5, 21), Some(News::Over(20)));
+        let before = beat.enter(subject());
+        assert!(!beat.leave(before), "it is not awaited any more");
+    }
+
+    #[test]
+    fn a_loop_inside_a_callback_gives_back_what_it_interrupted() {
+        let (beat, mut sight) = (Beat::default(), Sight::default());
+        let outer = beat.enter(subject());
+        let inner = beat.enter(ptr::without_provenance_mut(16));
+        assert!(!beat.leave(inner));
+        assert_eq!(sight.look(&beat, 5, 1), None);
+        assert_eq!(sight.look(&beat, 5, 9), Some(News::Stalled(3, 1)), "the outer one runs again");
+        assert!(beat.leave(outer));
+    }
+}
