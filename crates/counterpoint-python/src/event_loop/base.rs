@@ -1,7 +1,7 @@
 //! `LoopBase`: the class in which all this comes together.
 
 use super::native::Loop;
-use super::{attributes, schedule};
+use super::{attributes, operation, schedule};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
 use pyo3::prelude::*;
 
@@ -11,12 +11,13 @@ pub static BASE: Behind<Loop> = Behind::new(c"_counterpoint_loop");
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     schedule::prepare(py);
+    let methods = operation::methods();
     let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;
     BASE.make(
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.LoopBase",
-            methods: vec![
+            methods: [
                 method(c"call_soon", schedule::call_soon, CALL_SOON),
                 method(c"call_soon_threadsafe", schedule::call_soon_threadsafe, THREADSAFE),
                 method(c"call_later", schedule::call_later, CALL_LATER),
@@ -34,7 +35,10 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 method(c"_add_writer", attributes::add_writer, WATCH),
                 one(c"_remove_reader", attributes::remove_reader, UNWATCH),
                 one(c"_remove_writer", attributes::remove_writer, UNWATCH),
-            ],
+            ]
+            .into_iter()
+            .chain(methods)
+            .collect(),
             attributes: vec![
                 attribute(c"_stopping", attributes::stopping, attributes::set_stopping),
                 attribute(c"_debug", attributes::debug, attributes::set_debug),

@@ -9,6 +9,7 @@ mod base;
 mod context;
 mod handle;
 mod native;
+mod operation;
 mod registry;
 mod schedule;
 mod stream;
@@ -28,6 +29,7 @@ fn _event_loop<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
 fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     let module = PyModule::new(py, "counterpoint._core.event_loop")?;
     handle::register(&module)?;
+    operation::register(&module)?;
     module.add_class::<native::Loop>()?;
     module.add_class::<stream::Connection>()?;
     module.add("LoopBase", base::make(py)?)?;

@@ -193,6 +193,23 @@ impl Loop {
             registry.remove(system.map(|system| &system.poller), fd, what)
         })
     }
+
+    /// Takes that object away, if it is still the one that is told.
+    pub fn forget(&self, py: Python<'_>, fd: RawFd, what: u32, object: *mut PyObject) {
+        if self.state.with(py, |state| state.registry.is_told(fd, what, object)) {
+            drop(self.unwatch(py, fd, what));
+        }
+    }
+
+    /// Watches again for an operation that was told.
+    pub fn watch_on(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        let done = self.state.with(py, |state| {
+            state.renew()?;
+            let State { registry, system, .. } = state;
+            system.as_ref().map_or(Ok(()), |system| registry.watch_on(&system.poller, fd))
+        });
+        done.map_err(|error| os_error(&error))
+    }
 }
 
 impl State {

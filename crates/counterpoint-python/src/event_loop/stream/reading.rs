@@ -2,6 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::{BUFFERED, CLOSING, Connection, PAUSED};
+use super::receiving::{MOST, receive_bytes};
 use crate::boundary::os_error;
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
@@ -42,27 +43,19 @@ struct Reading<'a, 'py> {
 }
 
 impl Reading<'_, '_> {
-    /// For a Protocol: reads into the loop's buffer, and hands on a copy of just the right size.
+    /// For a Protocol, which gets a bytes object of just the right size.
     fn data(&self) -> PyResult<()> {
-        let mut buffer = self.native.take_buffer(self.py);
-        let received = self.receive(buffer.as_mut_ptr(), buffer.len());
-        let data = match received {
-            Ok(count @ 1..) => {
-                // SAFETY: so many bytes were written.
-                unsafe {
-                    let place = buffer.as_ptr().cast();
-                    Ref::owned(ffi::PyBytes_FromStringAndSize(place, count as ffi::Py_ssize_t))
+        match receive_bytes(self.py, self.native, self.connection.fd(), MOST) {
+            Ok(Some(data)) => {
+                // SAFETY: a bytes object.
+                let size = unsafe { ffi::Py_SIZE(data.as_ptr()) };
+                if size == 0 {
+                    return self.end();
                 }
+                self.connection.received.fetch_add(size as u64, Ordering::Relaxed);
+                self.deliver(data)
             }
-            _ => None,
-        };
-        self.native.give_buffer(self.py, buffer);
-        match received {
-            Ok(0) => self.end(),
-            Ok(_) => match data {
-                Some(data) => self.deliver(data),
-                None => Err(PyErr::fetch(self.py)),
-            },
+            Ok(None) => Err(PyErr::fetch(self.py)),
             Err(error) => self.refused(error),
         }
     }
