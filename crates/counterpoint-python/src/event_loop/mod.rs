@@ -10,6 +10,7 @@ mod context;
 mod handle;
 mod native;
 mod operation;
+mod recycled;
 mod registry;
 mod schedule;
 mod stream;

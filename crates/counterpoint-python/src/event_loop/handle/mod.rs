@@ -2,7 +2,6 @@
 
 mod attributes;
 mod layout;
-mod recycled;
 
 pub use layout::{CANCELLED, Call, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued};
 

@@ -9,10 +9,13 @@ use crate::event_loop::schedule::Arguments;
 use crate::event_loop::turn::{Due, run_handle};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use std::ffi::{c_int, c_void};
+use pyo3::types::PyDict;
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The receiver of a method or attribute.
 fn receiver(object: *mut PyObject) -> Operation {
@@ -28,6 +31,7 @@ pub fn tell(
     outcome: Outcome,
     now: bool,
 ) -> PyResult<()> {
+    let cancelled = matches!(outcome, Outcome::Cancelled(_));
     let (argument, owner, first, more) = operation.with(py, |inside| {
         inside.outcome = Some(outcome);
         let owner = inside.owner.as_ref().map(Ref::share);
@@ -37,7 +41,12 @@ pub fn tell(
     let Some(owner) = owner else { return Ok(()) };
     let now = now && more.is_empty() && !native.is(DEBUG);
     for callback in first.into_iter().chain(more) {
-        let handle = handle_of(py, &owner, operation, callback)?;
+        let settled = match !cancelled && wakes_task(&callback.function) {
+            true => settled(py, native, &owner)?,
+            false => None,
+        };
+        let argument = settled.as_ref().map_or(operation.as_ptr(), Ref::as_ptr);
+        let handle = handle_of(py, &owner, argument, callback)?;
         if now {
             // SAFETY: a handle of ours, which is held meanwhile.
             return run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
@@ -47,13 +56,70 @@ pub fn tell(
     Ok(())
 }
 
+/// Whether it is what a task of asyncio's own waits with. To that it is all one which future is done:
+/// it looks at the result, to see whether that is an error, and then goes on with its coroutine,
+/// which asks the operation. A future of asyncio's own it looks at directly.
+fn wakes_task(function: &Ref) -> bool {
+    static WAKEUP: AtomicPtr<ffi::PyMethodDef> = AtomicPtr::new(ptr::null_mut());
+    let function = function.as_ptr();
+    // SAFETY: a live object, looked at as what it is.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(function) == 0 {
+            return false;
+        }
+        let receiver = ffi::PyCFunction_GetSelf(function);
+        if receiver.is_null() || ffi::Py_TYPE(receiver) != TASK.load(Ordering::Relaxed) {
+            return false;
+        }
+        let method = (*function.cast::<ffi::PyCFunctionObject>()).m_ml;
+        if method == WAKEUP.load(Ordering::Relaxed) {
+            return true;
+        }
+        let wakes = CStr::from_ptr((*method).ml_name).to_bytes().ends_with(b"wakeup");
+        if wakes {
+            WAKEUP.store(method, Ordering::Relaxed);
+        }
+        wakes
+    }
+}
+
+/// The classes of asyncio's own tasks and futures, where they are native; they live as long as the
+/// process.
+static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+static FUTURE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Looks up the classes.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    if let Ok(module) = py.import("_asyncio") {
+        FUTURE.store(module.getattr("Future")?.into_ptr(), Ordering::Relaxed);
+        TASK.store(module.getattr("Task")?.into_ptr().cast(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// A future of the loop's that is done.
+fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> {
+    if let Some(future) = native.state.with(py, |state| state.settled.as_ref().map(Ref::share)) {
+        return Ok(Some(future));
+    }
+    // SAFETY: null, or a class that lives as long as the process.
+    let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, FUTURE.load(Ordering::Relaxed)) };
+    let Some(class) = class else { return Ok(None) };
+    let named = PyDict::new(py);
+    named.set_item("loop", owner.bind(py))?;
+    let future = class.call((), Some(&named))?;
+    future.call_method1("set_result", (py.None(),))?;
+    let future = Ref::from(future);
+    drop(native.state.with(py, |state| state.settled.replace(future.share())));
+    Ok(Some(future))
+}
+
 fn handle_of(
     py: Python<'_>,
     owner: &Ref,
-    operation: Operation,
+    argument: *mut PyObject,
     callback: Callback,
 ) -> PyResult<Ref> {
-    let argument = operation.as_ptr();
     let Callback { function, context } = callback;
     // SAFETY: live objects, and the thread is attached.
     unsafe {
@@ -89,7 +155,7 @@ pub unsafe extern "C" fn add_done_callback(
         } else {
             let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
             let (native, owner) = native_of(py, owner.as_ref())?;
-            native.push(py, Due::Call(handle_of(py, owner, operation, callback)?));
+            native.push(py, Due::Call(handle_of(py, owner, object, callback)?));
         }
         Ok(none())
     })

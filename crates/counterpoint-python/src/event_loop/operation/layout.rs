@@ -1,6 +1,7 @@
 //! The memory of an operation.
 
 use crate::boundary::{Protected, attached};
+use crate::event_loop::recycled::Recycled;
 use crate::executor::reference::Ref;
 use crate::executor::shed::shed;
 use counterpoint_reactor::poller::{READ, WRITE};
@@ -110,6 +111,7 @@ struct Memory {
 /// The size of an object.
 pub const SIZE: usize = size_of::<Memory>();
 
+static RECYCLED: Recycled = Recycled::new();
 static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// The class is made; it lives as long as the process.
@@ -193,6 +195,16 @@ impl Operation {
         self.memory().fd.store(fd, Ordering::Relaxed);
     }
 
+    /// Has the collector know it: from now on others hold it, and it may be part of a cycle.
+    pub fn track(self) {
+        // SAFETY: an object that is written. Without a GIL it is tracked from the beginning.
+        unsafe {
+            if !cfg!(Py_GIL_DISABLED) && ffi::PyObject_GC_IsTracked(self.0) == 0 {
+                ffi::PyObject_GC_Track(self.0.cast());
+            }
+        }
+    }
+
     /// Takes out what it holds, to be dropped by the caller.
     pub fn take(self, py: Python<'_>) -> Inside {
         self.with(py, mem::take)
@@ -205,10 +217,10 @@ impl Operation {
 /// The thread is attached.
 #[inline(always)]
 pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
-    // SAFETY: the class is made before anybody can call this. What the collector could see before it
-    // is written is zeroed, and nothing runs in between.
+    // SAFETY: the class is made before anybody can call this. The collector does not know the object
+    // before it is written.
     unsafe {
-        let object = ffi::PyType_GenericAlloc(CLASS.load(Ordering::Relaxed), 0);
+        let object = RECYCLED.make(CLASS.load(Ordering::Relaxed));
         if object.is_null() {
             drop(inside);
             return None;
@@ -219,6 +231,9 @@ pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
         (&raw mut (*memory).phase).write(AtomicU8::new(Phase::New as u8));
         (&raw mut (*memory).blocking).write(AtomicU8::new(0));
         (&raw mut (*memory).fd).write(AtomicI32::new(-1));
+        if cfg!(Py_GIL_DISABLED) {
+            ffi::PyObject_GC_Track(object.cast());
+        }
         Ref::owned(object)
     }
 }
@@ -227,7 +242,7 @@ pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
 pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the interpreter calls this, attached, for an object that nobody refers to any more.
     unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast());
+        ffi::PyObject_GC_UnTrack(object.cast()); // which may not be tracked
         let operation = Operation(object);
         if operation.phase() == Phase::New {
             never_awaited(operation.kind());
@@ -235,7 +250,7 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
         let memory: *mut Memory = object.cast();
         let inside = mem::take((*memory).inside.get_mut());
         let class = ffi::Py_TYPE(object);
-        ffi::PyObject_GC_Del(object.cast());
+        RECYCLED.free(object);
         shed_all(inside);
         ffi::Py_DECREF(class.cast());
     }
@@ -276,8 +291,8 @@ pub unsafe extern "C" fn traverse(
     visit: ffi::visitproc,
     argument: *mut c_void,
 ) -> c_int {
-    // SAFETY: called by the collector, with the world stopped or the GIL held, on an object that is
-    // written, or zeroed, which is empty.
+    // SAFETY: called by the collector, with the world stopped or the GIL held, on an object that was
+    // tracked after it was written.
     unsafe {
         let memory: *mut Memory = object.cast();
         let inside = (*memory).inside.peek();

@@ -26,6 +26,7 @@ use std::ffi::c_void;
 /// Makes the class and adds it to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     methods::prepare(module.py())?;
+    future::prepare(module.py())?;
     let spec = Spec {
         name: c"counterpoint._core.event_loop.Operation",
         size: layout::SIZE,

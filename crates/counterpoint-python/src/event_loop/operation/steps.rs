@@ -13,7 +13,6 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError, PyValueErro
 use pyo3::ffi::{self, PyObject, PySendResult};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use std::os::fd::RawFd;
 
 /// What a step comes to.
@@ -154,8 +153,9 @@ fn watch(
     operation: Operation,
     fd: RawFd,
 ) -> PyResult<()> {
-    refuse_transport(&owner.bind(py), fd)?;
+    refuse_transport(py, native, owner, fd)?;
     keep_data(py, operation)?;
+    operation.track();
     operation.set_blocking(true);
     // Before anybody can be told.
     if !operation.pass(Phase::Trying, Phase::Waiting) {
@@ -171,15 +171,21 @@ fn watch(
 }
 
 /// A descriptor that a transport uses is refused, in asyncio's words.
-fn refuse_transport(owner: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<()> {
-    let py = owner.py();
-    let transports = owner.getattr(intern!(py, "_transports"))?.getattr(intern!(py, "data"))?;
-    if let Ok(transports) = transports.cast::<PyDict>()
-        && !transports.contains(fd)?
-    {
-        return Ok(());
+fn refuse_transport(py: Python<'_>, native: &Loop, owner: &Ref, fd: RawFd) -> PyResult<()> {
+    let known = native.state.with(py, |state| state.transports.as_ref().map(Ref::share));
+    let transports = match known {
+        Some(transports) => transports,
+        None => {
+            let all = owner.bind(py).getattr(intern!(py, "_transports"))?;
+            let all = Ref::from(all.getattr(intern!(py, "data"))?);
+            drop(native.state.with(py, |state| state.transports.replace(all.share())));
+            all
+        }
+    };
+    let used = transports.bind(py).contains(fd)?;
+    if used {
+        owner.bind(py).call_method1(intern!(py, "_ensure_fd_no_transport"), (fd,))?;
     }
-    owner.call_method1(intern!(py, "_ensure_fd_no_transport"), (fd,))?;
     Ok(())
 }
 
