@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from counterpoint import _core
 
-__all__ = ["Connection", "Handle", "Loop", "LoopBase", "TimerHandle", "TransportBase"]
+__all__ = ["Connection", "Handle", "Loop", "LoopBase", "TimerHandle", "TransportBase", "quicken"]
 
 _classes = _core._event_loop()
 
@@ -14,3 +14,4 @@ Loop = _classes.Loop
 LoopBase = _classes.LoopBase
 Connection = _classes.Connection
 TransportBase = _classes.TransportBase
+quicken = _classes.quicken

@@ -3,13 +3,35 @@
 use super::native::Loop;
 use super::{attributes, operation, schedule};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Where a loop's native part is.
 pub static BASE: Behind<Loop> = Behind::new(c"_counterpoint_loop");
 
+static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether an object is an instance of the class.
+///
+/// # Safety
+/// A live object, and an attached thread.
+#[inline(always)]
+pub unsafe fn is_ours(object: *mut PyObject) -> bool {
+    let class = CLASS.load(Ordering::Relaxed);
+    // SAFETY: the caller's promise; the class lives as long as the process.
+    !class.is_null() && unsafe { ffi::PyObject_TypeCheck(object, class) } != 0
+}
+
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let class = make_class(py)?;
+    CLASS.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    Ok(class)
+}
+
+fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     schedule::prepare(py);
     let methods = operation::methods();
     let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;

@@ -1,6 +1,6 @@
 //! An operation as the future that its task waits for.
 
-use super::layout::{Callback, Operation, Outcome, Phase};
+use super::layout::{Callback, Kind, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyType};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -262,6 +262,7 @@ fn outcome(py: Python<'_>, operation: Operation) -> PyResult<Outcome> {
         Some(match inside.outcome.as_ref()? {
             Outcome::Value(value) => Outcome::Value(value.share()),
             Outcome::Error(error) => Outcome::Error(error.share()),
+            Outcome::Fed => Outcome::Fed,
             Outcome::Cancelled(message) => Outcome::Cancelled(message.as_ref().map(Ref::share)),
         })
     });
@@ -279,6 +280,7 @@ fn outcome(py: Python<'_>, operation: Operation) -> PyResult<Outcome> {
 pub unsafe extern "C" fn result(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     guarded(|py| match outcome(py, receiver(object))? {
         Outcome::Value(value) => Ok(value.into_ptr()),
+        Outcome::Fed => Ok(none()),
         Outcome::Error(error) => Err(PyErr::from_value(error.bind(py))),
         Outcome::Cancelled(message) => Err(cancelled_error(py, message)),
     })
@@ -290,6 +292,38 @@ pub unsafe extern "C" fn exception(object: *mut PyObject, _: *mut PyObject) -> *
         Outcome::Error(error) => Ok(error.into_ptr()),
         _ => Ok(none()),
     })
+}
+
+/// `set_result(value)`, by which asyncio's own code wakes who waits for a stream.
+pub unsafe extern "C" fn set_result(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| settle(py, receiver(object), Outcome::Fed))
+}
+
+/// `set_exception(exception)`, by which it tells that a stream has failed.
+pub unsafe extern "C" fn set_exception(
+    object: *mut PyObject,
+    exception: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the argument of a method.
+        let given = unsafe { Bound::from_borrowed_ptr(py, exception) };
+        let given = if given.is_instance_of::<PyType>() { given.call0()? } else { given };
+        settle(py, receiver(object), Outcome::Error(given.into()))
+    })
+}
+
+fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*mut PyObject> {
+    if operation.kind() != Kind::Read {
+        return Err(PyRuntimeError::new_err("its outcome is the loop's to set"));
+    }
+    let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+    let (native, _) = native_of(py, owner.as_ref())?;
+    if !operation.pass(Phase::Waiting, Phase::Done) {
+        let class = py.import("asyncio.exceptions")?.getattr("InvalidStateError")?;
+        return Err(PyErr::from_value(class.call1(("invalid state",))?));
+    }
+    tell(py, native, operation, outcome, false)?;
+    Ok(none())
 }
 
 /// `get_loop()`.
@@ -328,8 +362,7 @@ pub unsafe extern "C" fn name(object: *mut PyObject, _: *mut c_void) -> *mut PyO
 /// `__qualname__`.
 pub unsafe extern "C" fn qualified_name(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     guarded(|py| {
-        let name = format!("EventLoop.{}", receiver(object).kind().name());
-        Ok(name.into_pyobject(py)?.into_any().into_ptr())
+        Ok(receiver(object).kind().qualified_name().into_pyobject(py)?.into_any().into_ptr())
     })
 }
 
@@ -347,7 +380,7 @@ pub unsafe extern "C" fn repr(object: *mut PyObject) -> *mut PyObject {
             Phase::Trying | Phase::Waiting => "waiting",
             Phase::Done | Phase::Ended => "done",
         };
-        let text = format!("<EventLoop.{}() {state} at {object:p}>", operation.kind().name());
+        let text = format!("<{}() {state} at {object:p}>", operation.kind().qualified_name());
         Ok(text.into_pyobject(py)?.into_any().into_ptr())
     })
 }

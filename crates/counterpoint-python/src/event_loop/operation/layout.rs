@@ -25,10 +25,12 @@ pub enum Kind {
     ReceiveFromInto,
     SendTo,
     Accept,
+    /// Reads from a stream, which is fed by its transport.
+    Read,
 }
 
 impl Kind {
-    /// The method of the loop.
+    /// The method.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Receive => "sock_recv",
@@ -38,7 +40,14 @@ impl Kind {
             Kind::ReceiveFromInto => "sock_recvfrom_into",
             Kind::SendTo => "sock_sendto",
             Kind::Accept => "sock_accept",
+            Kind::Read => "read",
         }
+    }
+
+    /// The same with its class.
+    pub fn qualified_name(self) -> String {
+        let class = if self == Kind::Read { "StreamReader" } else { "EventLoop" };
+        format!("{class}.{}", self.name())
     }
 
     /// What it waits for.
@@ -71,6 +80,8 @@ pub enum Outcome {
     Value(Ref),
     /// An exception.
     Error(Ref),
+    /// A stream has got data, or is at its end.
+    Fed,
     /// It was cancelled, with that message.
     Cancelled(Option<Ref>),
 }
@@ -85,6 +96,7 @@ pub struct Callback {
 #[derive(Default)]
 pub struct Inside {
     pub owner: Option<Ref>,
+    /// The socket, or the stream.
     pub sock: Option<Ref>,
     /// The buffer or data, or the arguments of the socket's method.
     pub argument: Option<Ref>,
@@ -124,6 +136,14 @@ pub fn made(class: &Bound<'_, PyAny>) {
 pub struct Operation(*mut PyObject);
 
 impl Operation {
+    /// `object` as one, if it is.
+    #[inline(always)]
+    pub fn check(object: *mut PyObject) -> Option<Self> {
+        // SAFETY: callers hand in live objects.
+        let class = unsafe { ffi::Py_TYPE(object) };
+        (class == CLASS.load(Ordering::Relaxed)).then_some(Self(object))
+    }
+
     /// # Safety
     /// An instance of the class, alive for as long as the value is used.
     #[inline(always)]
@@ -262,7 +282,7 @@ fn shed_all(inside: Inside) {
     let outcome = match outcome {
         Some(Outcome::Value(object) | Outcome::Error(object)) => Some(object),
         Some(Outcome::Cancelled(message)) => message,
-        None => None,
+        Some(Outcome::Fed) | None => None,
     };
     let callbacks = first.into_iter().chain(more);
     let callbacks = callbacks.flat_map(|callback| [Some(callback.function), callback.context]);
@@ -274,7 +294,7 @@ fn shed_all(inside: Inside) {
 fn never_awaited(kind: Kind) {
     attached(|py| {
         let before = PyErr::take(py);
-        let text = format!("coroutine 'EventLoop.{}' was never awaited", kind.name());
+        let text = format!("coroutine '{}' was never awaited", kind.qualified_name());
         let text = CString::new(text).unwrap_or_default();
         if let Err(error) = PyErr::warn(py, &py.get_type::<PyRuntimeWarning>(), &text, 1) {
             error.write_unraisable(py, None);
@@ -299,7 +319,7 @@ pub unsafe extern "C" fn traverse(
         let outcome = match &inside.outcome {
             Some(Outcome::Value(object) | Outcome::Error(object)) => Some(object),
             Some(Outcome::Cancelled(message)) => message.as_ref(),
-            None => None,
+            Some(Outcome::Fed) | None => None,
         };
         let callbacks = inside.first.iter().chain(&inside.more);
         let callbacks =

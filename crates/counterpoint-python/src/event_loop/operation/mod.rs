@@ -14,9 +14,11 @@ mod future;
 mod layout;
 mod methods;
 mod steps;
+mod streams;
 
 pub use methods::methods;
 pub use steps::ready;
+pub use streams::{Waiting, feed, quicken};
 
 use crate::boundary::{Spec, attribute, method, noargs, one, raw_type, slot};
 use pyo3::ffi;
@@ -56,6 +58,12 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             noargs(c"done", future::done, c"done($self)\n--\n\nWhether it is done."),
             noargs(c"result", future::result, c"result($self)\n--\n\nWhat it came to."),
             noargs(c"exception", future::exception, c"exception($self)\n--\n\nWhy it failed."),
+            one(c"set_result", future::set_result, c"set_result($self, value)\n--\n\nWake it."),
+            one(
+                c"set_exception",
+                future::set_exception,
+                c"set_exception($self, exc)\n--\n\nFail it.",
+            ),
             noargs(c"get_loop", future::get_loop, c"get_loop($self)\n--\n\nThe event loop."),
         ],
         members: Vec::new(),
@@ -67,6 +75,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     };
     let class = raw_type(module.py(), spec, None)?;
     layout::made(&class);
+    module.add_function(wrap_pyfunction!(quicken, module)?)?;
     module.add("Operation", class)
 }
 

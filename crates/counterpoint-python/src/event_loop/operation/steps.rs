@@ -2,7 +2,7 @@
 
 use super::attempt::attempt;
 use super::future::tell;
-use super::layout::{Kind, Operation, Outcome, Phase};
+use super::layout::{Inside, Kind, Operation, Outcome, Phase};
 use super::methods::descriptor_in;
 use crate::boundary::{guarded, none};
 use crate::event_loop::native::Loop;
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 use std::os::fd::RawFd;
 
 /// What a step comes to.
-enum Step {
+pub enum Step {
     /// The task is to wait.
     Wait,
     Return(Ref),
@@ -111,7 +111,10 @@ fn begin(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     if !operation.pass(Phase::New, Phase::Trying) {
         return Err(PyRuntimeError::new_err("cannot reuse already awaited coroutine"));
     }
-    let done = try_or_watch(py, operation);
+    let done = match operation.kind() {
+        Kind::Read => super::streams::read_or_wait(py, operation),
+        _ => try_or_watch(py, operation),
+    };
     if !matches!(done, Ok(Step::Wait)) {
         operation.end();
         drop(operation.take(py));
@@ -141,7 +144,7 @@ fn try_or_watch(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     Ok(Step::Wait)
 }
 
-fn gone() -> PyErr {
+pub fn gone() -> PyErr {
     PyRuntimeError::new_err("the operation was given up")
 }
 
@@ -210,8 +213,13 @@ fn keep_data(py: Python<'_>, operation: Operation) -> PyResult<()> {
 /// The last step: what it came to.
 fn finish(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     operation.end();
-    match operation.take(py).outcome {
+    let Inside { outcome, sock, number, .. } = operation.take(py);
+    match outcome {
         Some(Outcome::Value(value)) => Ok(Step::Return(value)),
+        Some(Outcome::Fed) => {
+            let stream = sock.ok_or_else(gone)?;
+            super::streams::take(&stream.bind(py), number).map(Step::Return)
+        }
         Some(Outcome::Error(error)) => Err(PyErr::from_value(error.bind(py))),
         Some(Outcome::Cancelled(message)) => Err(super::future::cancelled_error(py, message)),
         None => Err(gone()),
@@ -230,6 +238,9 @@ pub fn leave(py: Python<'_>, operation: Operation) -> Phase {
 
 /// The loop is not to watch for it any more.
 pub fn unwatch(py: Python<'_>, operation: Operation) {
+    if operation.kind() == Kind::Read {
+        return super::streams::unwatch(py, operation);
+    }
     let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
     // SAFETY: the owner is a loop of ours.
     let native = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
