@@ -208,6 +208,42 @@ class TestReading:
 
         with_stream(loop, body)
 
+    def test_the_other_methods_wait_too(self, loop: AbstractEventLoop) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            for parts, call in (
+                ([b"a ", b"line\n"], reader.readline),
+                ([b"until", b" now;"], lambda: reader.readuntil(b";")),
+                ([b"x" * 500, b"y" * 500], lambda: reader.readexactly(1_000)),
+            ):
+                task = await waiting(call())
+                for part in parts:
+                    assert not task.done()
+                    await send(peer, part)
+                    await eventually_async(lambda: task.done() or reader._buffer)
+                assert await task == b"".join(parts)
+            task = await waiting(reader.readexactly(10))
+            await send(peer, b"short")
+            peer.close()
+            with pytest.raises(asyncio.IncompleteReadError) as ended:
+                await task
+            assert ended.value.partial == b"short"
+
+        with_stream(loop, body)
+
+    def test_a_buffer_that_cannot_grow(self, loop: AbstractEventLoop) -> None:
+        contexts: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
+
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            with memoryview(reader._buffer):
+                task = await waiting(reader.readline())
+                await send(peer, b"a line\n")
+                with pytest.raises(BufferError):
+                    await task
+
+        with_stream(loop, body)
+        assert [type(each["exception"]) for each in contexts] == [BufferError]
+
     def test_one_that_is_never_awaited(self, loop: AbstractEventLoop) -> None:
         async def body(reader: Any, _: Any, __: socket.socket) -> None:
             with pytest.warns(RuntimeWarning, match=r"StreamReader.read' was never awaited"):

@@ -1,4 +1,4 @@
-"""Streams over a transport of ours: the reader that asyncio made gets a `read` that is native."""
+"""Streams over a transport of ours: the reader that asyncio made waits natively."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ _PROTOCOL: Any = asyncio.StreamReaderProtocol
 
 
 class StreamReader(asyncio.StreamReader):
-    """`asyncio.StreamReader`, of the same attributes, whose `read(n)` is native."""
+    """`asyncio.StreamReader`, of the same attributes, which waits natively."""
 
     __module__ = "counterpoint.aio"
 
 
 # What is passed by. Where somebody has replaced it, nothing is.
-_AS_THEY_WERE = (
-    (_ORDINARY, "read", _ORDINARY.read),
-    (_ORDINARY, "feed_data", _ORDINARY.feed_data),
-    (_ORDINARY, "_wakeup_waiter", _ORDINARY._wakeup_waiter),
-    (_ORDINARY, "_wait_for_data", _ORDINARY._wait_for_data),
-    (_PROTOCOL, "data_received", _PROTOCOL.data_received),
-)
+_OF_READERS = ("read", "feed_data", "_wakeup_waiter", "_wait_for_data")
+_AS_THEY_WERE = {name: getattr(_ORDINARY, name) for name in _OF_READERS}
+_DATA_RECEIVED = _PROTOCOL.data_received
 
 # There the class of an object is changed while all threads stand still: not for each connection.
 _STANDS_STILL = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
-quicken(StreamReader, _ORDINARY.read)
+quicken(StreamReader)
 
 
 def quick_reader(protocol: object) -> weakref.ref[asyncio.StreamReader] | None:
-    """The reader of a protocol, if both are asyncio's own and unchanged; its `read` is native then."""
-    if type(protocol) is not _PROTOCOL or _STANDS_STILL or "data_received" in vars(protocol):
+    """The reader of a protocol, if both are asyncio's own and unchanged; it waits natively then."""
+    if type(protocol) is not _PROTOCOL or _STANDS_STILL:
         return None
     reader: Any = protocol._stream_reader
-    if type(reader) is _ORDINARY and not vars(reader).keys() & {"read", "feed_data"}:
-        if any(getattr(owner, name) is not was for owner, name, was in _AS_THEY_WERE):
+    if not _is(protocol.data_received, _DATA_RECEIVED):
+        return None
+    if type(reader) is _ORDINARY:
+        if not all(_is(getattr(reader, name), was) for name, was in _AS_THEY_WERE.items()):
             return None
         reader.__class__ = StreamReader
     return weakref.ref(reader) if type(reader) is StreamReader else None
+
+
+def _is(method: object, function: object) -> bool:
+    return getattr(method, "__func__", None) is function

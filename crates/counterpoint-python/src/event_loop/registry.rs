@@ -135,7 +135,10 @@ impl Registry {
     /// Watches again for an operation that was told, and for whoever else waits for `fd`.
     pub fn watch_on(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
         let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
-        slot.map_or(Ok(()), |slot| slot.settle(poller, fd))
+        match slot {
+            Some(slot) if slot.watched != slot.wanted() => slot.settle(poller, fd),
+            _ => Ok(()),
+        }
     }
 
     /// Whether that object is told of `fd`.

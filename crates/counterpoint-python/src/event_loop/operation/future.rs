@@ -1,6 +1,6 @@
 //! An operation as the future that its task waits for.
 
-use super::layout::{Callback, Kind, Operation, Outcome, Phase};
+use super::layout::{Callback, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
@@ -313,7 +313,7 @@ pub unsafe extern "C" fn set_exception(
 }
 
 fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*mut PyObject> {
-    if operation.kind() != Kind::Read {
+    if !operation.kind().is_of_stream() {
         return Err(PyRuntimeError::new_err("its outcome is the loop's to set"));
     }
     let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));

@@ -27,6 +27,8 @@ pub enum Kind {
     Accept,
     /// Reads from a stream, which is fed by its transport.
     Read,
+    /// Waits until a stream was fed.
+    WaitForData,
 }
 
 impl Kind {
@@ -41,12 +43,18 @@ impl Kind {
             Kind::SendTo => "sock_sendto",
             Kind::Accept => "sock_accept",
             Kind::Read => "read",
+            Kind::WaitForData => "_wait_for_data",
         }
+    }
+
+    /// Whether it is about a stream, and not about a socket.
+    pub fn is_of_stream(self) -> bool {
+        matches!(self, Kind::Read | Kind::WaitForData)
     }
 
     /// The same with its class.
     pub fn qualified_name(self) -> String {
-        let class = if self == Kind::Read { "StreamReader" } else { "EventLoop" };
+        let class = if self.is_of_stream() { "StreamReader" } else { "EventLoop" };
         format!("{class}.{}", self.name())
     }
 

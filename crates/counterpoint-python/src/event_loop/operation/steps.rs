@@ -113,11 +113,11 @@ fn begin(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     }
     let done = match operation.kind() {
         Kind::Read => super::streams::read_or_wait(py, operation),
+        Kind::WaitForData => super::streams::wait_for_data(py, operation),
         _ => try_or_watch(py, operation),
     };
     if !matches!(done, Ok(Step::Wait)) {
-        operation.end();
-        drop(operation.take(py));
+        leave(py, operation);
     }
     done
 }
@@ -216,6 +216,10 @@ fn finish(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let Inside { outcome, sock, number, .. } = operation.take(py);
     match outcome {
         Some(Outcome::Value(value)) => Ok(Step::Return(value)),
+        // SAFETY: a reference of our own.
+        Some(Outcome::Fed) if operation.kind() == Kind::WaitForData => {
+            unsafe { Ref::owned(none()) }.map(Step::Return).ok_or_else(gone)
+        }
         Some(Outcome::Fed) => {
             let stream = sock.ok_or_else(gone)?;
             super::streams::take(&stream.bind(py), number).map(Step::Return)
@@ -238,7 +242,7 @@ pub fn leave(py: Python<'_>, operation: Operation) -> Phase {
 
 /// The loop is not to watch for it any more.
 pub fn unwatch(py: Python<'_>, operation: Operation) {
-    if operation.kind() == Kind::Read {
+    if operation.kind().is_of_stream() {
         return super::streams::unwatch(py, operation);
     }
     let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));

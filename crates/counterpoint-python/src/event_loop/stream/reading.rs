@@ -60,7 +60,7 @@ impl Reading<'_, '_> {
     fn stream(&self, reader: &Ref) -> PyResult<bool> {
         let reader = reader.bind(self.py).cast_into::<PyWeakrefReference>()?.upgrade();
         let Some(reader) = reader else { return Ok(false) };
-        let Some(waiting) = Waiting::of(self.py, &reader)? else { return Ok(false) };
+        let Some(waiting) = Waiting::of(self.py, self.native, &reader)? else { return Ok(false) };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
         match receive_bytes(self.py, self.native, self.connection.fd(), most) {
@@ -77,10 +77,11 @@ impl Reading<'_, '_> {
             0 => context::enter(self.py, self.context, || self.end()),
             size => {
                 self.connection.received.fetch_add(size as u64, Ordering::Relaxed);
-                if size <= waiting.most {
-                    return feed(self.py, self.native, reader, waiting, data);
-                }
-                context::enter(self.py, self.context, || self.deliver(data))
+                let fed = feed(self.py, self.native, reader, waiting, data);
+                fed.or_else(|error| {
+                    let message = "Fatal error: protocol.data_received() call failed.";
+                    context::enter(self.py, self.context, || self.failed(error, message))
+                })
             }
         }
     }
