@@ -219,7 +219,7 @@ class TestReading:
                 for part in parts:
                     assert not task.done()
                     await send(peer, part)
-                    await eventually_async(lambda: task.done() or reader._buffer)
+                    await eventually_async(lambda task=task: task.done() or reader._buffer)
                 assert await task == b"".join(parts)
             task = await waiting(reader.readexactly(10))
             await send(peer, b"short")

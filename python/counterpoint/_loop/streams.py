@@ -32,7 +32,7 @@ _STANDS_STILL = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 quicken(StreamReader)
 
 
-def quick_reader(protocol: object) -> weakref.ref[asyncio.StreamReader] | None:
+def quick_reader(protocol: Any) -> weakref.ref[asyncio.StreamReader] | None:
     """The reader of a protocol, if both are asyncio's own and unchanged; it waits natively then."""
     if type(protocol) is not _PROTOCOL or _STANDS_STILL:
         return None

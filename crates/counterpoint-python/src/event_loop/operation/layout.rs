@@ -344,8 +344,8 @@ pub unsafe extern "C" fn traverse(
 
 /// `tp_clear`.
 pub unsafe extern "C" fn clear(object: *mut PyObject) -> c_int {
-    // SAFETY: called by the collector on garbage, attached, outside traversal.
     attached(|py| {
+        // SAFETY: called by the collector on garbage, attached, outside traversal.
         let operation = unsafe { Operation::from_ptr(object) };
         operation.end();
         drop(operation.take(py));

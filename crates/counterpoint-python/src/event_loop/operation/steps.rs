@@ -216,9 +216,8 @@ fn finish(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let Inside { outcome, sock, number, .. } = operation.take(py);
     match outcome {
         Some(Outcome::Value(value)) => Ok(Step::Return(value)),
-        // SAFETY: a reference of our own.
         Some(Outcome::Fed) if operation.kind() == Kind::WaitForData => {
-            unsafe { Ref::owned(none()) }.map(Step::Return).ok_or_else(gone)
+            Ok(Step::Return(py.None().into_bound(py).into()))
         }
         Some(Outcome::Fed) => {
             let stream = sock.ok_or_else(gone)?;
