@@ -14,6 +14,7 @@ from tests.loop_checks import (
     forks,
     interrupts,
     peers,
+    sockets,
     threads,
     timers,
     tls,
@@ -21,7 +22,19 @@ from tests.loop_checks import (
 )
 from tests.loop_checks.arena import Arena, Check, Effort
 
-MODULES = (timers, writes, callbacks, interrupts, crowds, threads, cycles, peers, tls, forks)
+MODULES = (
+    timers,
+    writes,
+    callbacks,
+    interrupts,
+    crowds,
+    threads,
+    cycles,
+    peers,
+    sockets,
+    tls,
+    forks,
+)
 
 CHECKS: dict[str, Check] = {name: check for module in MODULES for name, check in module.ALL.items()}
 

@@ -13,6 +13,9 @@ pub const READ: u32 = libc::EPOLLIN as u32;
 /// Writable: there is room, or an error to be met.
 pub const WRITE: u32 = libc::EPOLLOUT as u32;
 
+/// Tells once, and then not before it is asked to watch again.
+pub const ONCE: u32 = libc::EPOLLONESHOT as u32;
+
 /// So many events at most are fetched at once.
 pub const BATCH: usize = 256;
 
@@ -170,7 +173,7 @@ impl AsFd for Poller {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Events, Poller, READ, WRITE};
+    use super::{Events, ONCE, Poller, READ, WRITE};
     use crate::alarm::Alarm;
     use crate::clock;
     use std::os::fd::{AsFd, AsRawFd};
@@ -214,6 +217,21 @@ mod tests {
         poller.watch(fd, READ, READ | WRITE).unwrap();
         let [event] = poller.wait(&mut events, Some(0)).unwrap() else { panic!("one event") };
         assert_eq!(Poller::read(event).what, WRITE);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_watched_once_is_told_of_once_each_time() {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::new());
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let fd = ours.as_raw_fd();
+        drop(theirs);
+        let mut before = 0;
+        for _ in 0..2 {
+            poller.watch(fd, before, READ | ONCE).unwrap();
+            assert_eq!(poller.wait(&mut events, None).unwrap().len(), 1);
+            assert_eq!(poller.wait(&mut events, Some(0)).unwrap().len(), 0);
+            before = ONCE;
+        }
     }
 
     #[test]

@@ -45,6 +45,7 @@ class EventLoop(LoopBase):
         and not in every turn.
         `call_soon` from another thread wakes the loop, though only `call_soon_threadsafe` is meant
         for that.
+        `sock_recv` and its like, cancelled while they wait, have taken nothing from the socket.
 
     Fork: as with asyncio, a child must not run its parent's loop; it makes one of its own.
 

@@ -12,6 +12,7 @@ __all__ = [
     "TimerHandle",
     "TransportBase",
     "end_watchdog",
+    "quicken",
 ]
 
 _classes = _core._event_loop()
@@ -23,3 +24,4 @@ LoopBase = _classes.LoopBase
 Connection = _classes.Connection
 TransportBase = _classes.TransportBase
 end_watchdog = _classes.end_watchdog
+quicken = _classes.quicken

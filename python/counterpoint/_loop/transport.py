@@ -10,6 +10,7 @@ from typing import Any
 
 from .native import Connection, TransportBase
 from .statistics import ConnectionStatistics
+from .streams import quick_reader
 
 __all__ = ["SocketTransport"]
 
@@ -53,6 +54,9 @@ class SocketTransport(TransportBase):
         """Who gets the data from now on."""
         self._protocol = protocol
         self._protocol_connected = True
+        reader = quick_reader(protocol)
+        if reader is not None:
+            self._counterpoint_connection.read_by(reader)
 
     def _begin(self, waiter: Any) -> None:
         if self._loop is None:

@@ -1,23 +1,46 @@
 //! `LoopBase`: the class in which all this comes together.
 
 use super::native::Loop;
-use super::{attributes, schedule, tasks};
+use super::{attributes, operation, schedule, tasks};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// Where a loop's native part is.
 pub static BASE: Behind<Loop> = Behind::new(c"_counterpoint_loop");
 
+static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether an object is an instance of the class.
+///
+/// # Safety
+/// A live object, and an attached thread.
+#[inline(always)]
+pub unsafe fn is_ours(object: *mut PyObject) -> bool {
+    let class = CLASS.load(Ordering::Relaxed);
+    // SAFETY: the caller's promise; the class lives as long as the process.
+    !class.is_null() && unsafe { ffi::PyObject_TypeCheck(object, class) } != 0
+}
+
 /// Makes the class.
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let class = make_class(py)?;
+    CLASS.store(class.clone().into_ptr().cast(), Ordering::Relaxed);
+    Ok(class)
+}
+
+fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     schedule::prepare(py);
     tasks::prepare(py)?;
+    let methods = operation::methods();
     let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;
     BASE.make(
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.LoopBase",
-            methods: vec![
+            methods: [
                 method(c"call_soon", schedule::call_soon, CALL_SOON),
                 method(c"call_soon_threadsafe", schedule::call_soon_threadsafe, THREADSAFE),
                 method(c"call_later", schedule::call_later, CALL_LATER),
@@ -37,7 +60,10 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 method(c"_add_writer", attributes::add_writer, WATCH),
                 one(c"_remove_reader", attributes::remove_reader, UNWATCH),
                 one(c"_remove_writer", attributes::remove_writer, UNWATCH),
-            ],
+            ]
+            .into_iter()
+            .chain(methods)
+            .collect(),
             attributes: vec![
                 attribute(c"_stopping", attributes::stopping, attributes::set_stopping),
                 attribute(c"_debug", attributes::debug, attributes::set_debug),

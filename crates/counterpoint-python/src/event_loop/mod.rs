@@ -10,6 +10,8 @@ mod context;
 mod handle;
 mod measure;
 mod native;
+mod operation;
+mod recycled;
 mod registry;
 mod schedule;
 mod stall;
@@ -32,6 +34,7 @@ fn _event_loop<'py>(py: Python<'py>) -> PyResult<Bound<'py, PyModule>> {
 fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     let module = PyModule::new(py, "counterpoint._core.event_loop")?;
     handle::register(&module)?;
+    operation::register(&module)?;
     module.add_class::<native::Loop>()?;
     module.add_class::<stream::Connection>()?;
     module.add_function(wrap_pyfunction!(watchdog::end_watchdog, &module)?)?;

@@ -46,6 +46,10 @@ pub struct State {
     pub registry: Registry,
     /// The handle that runs, in debug mode.
     pub current: Option<Ref>,
+    /// asyncio's dict of transports by descriptor, once it is needed.
+    pub transports: Option<Ref>,
+    /// A future that is done, once it is needed.
+    pub settled: Option<Ref>,
     /// None once the loop is closed.
     system: Option<Arc<System>>,
     /// Where transports read, when none of them does.
@@ -214,6 +218,23 @@ impl Loop {
             registry.remove(system.map(|system| &system.poller), fd, what)
         })
     }
+
+    /// Takes that object away, if it is still the one that is told.
+    pub fn forget(&self, py: Python<'_>, fd: RawFd, what: u32, object: *mut PyObject) {
+        if self.state.with(py, |state| state.registry.is_told(fd, what, object)) {
+            drop(self.unwatch(py, fd, what));
+        }
+    }
+
+    /// Watches again for an operation that was told.
+    pub fn watch_on(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
+        let done = self.state.with(py, |state| {
+            state.renew()?;
+            let State { registry, system, .. } = state;
+            system.as_ref().map_or(Ok(()), |system| registry.watch_on(&system.poller, fd))
+        });
+        done.map_err(|error| os_error(&error))
+    }
 }
 
 impl State {
@@ -354,9 +375,10 @@ impl Loop {
 
     /// Drops everything that is to be called.
     fn clear(&self, py: Python<'_>) {
-        let everything = self
-            .state
-            .with(py, |state| (state.ready.clear(), state.timers.clear(), state.registry.clear()));
+        let everything = self.state.with(py, |state| {
+            let more = [state.transports.take(), state.settled.take()];
+            (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
+        });
         everything.1.iter().for_each(unschedule);
         let ready = everything.0.iter().map(Due::object);
         for handle in ready.chain(&everything.1).filter_map(|o| HandleObject::check(o.as_ptr())) {
@@ -381,7 +403,8 @@ impl Loop {
             let watchers = [&watchers.reader, &watchers.writer];
             watchers.into_iter().flatten().try_for_each(|w| w.object().visit(&visit))?;
         }
-        state.current.iter().try_for_each(|current| current.visit(&visit))
+        let more = [&state.current, &state.transports, &state.settled];
+        more.into_iter().flatten().try_for_each(|object| object.visit(&visit))
     }
 
     fn __clear__(&self) {

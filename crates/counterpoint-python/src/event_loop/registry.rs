@@ -2,9 +2,14 @@
 
 use super::turn::Due;
 use crate::executor::reference::Ref;
-use counterpoint_reactor::poller::{Event, Poller, READ, WRITE};
+use counterpoint_reactor::poller::{Event, ONCE, Poller, READ, WRITE};
+use pyo3::ffi::PyObject;
 use std::io;
+use std::mem;
 use std::os::fd::RawFd;
+
+/// After so many attempts in vain, one after another, it is waited first.
+const IN_VAIN: u8 = 4;
 
 /// Who is told that a descriptor is ready.
 pub enum Watcher {
@@ -12,13 +17,17 @@ pub enum Watcher {
     Handle(Ref),
     /// A socket transport of ours, which reads or writes.
     Transport(Ref),
+    /// An operation on a socket, which is tried again; told once for each time that it asks.
+    Operation(Ref),
 }
 
 impl Watcher {
     /// The object.
     pub fn object(&self) -> &Ref {
         match self {
-            Watcher::Handle(object) | Watcher::Transport(object) => object,
+            Watcher::Handle(object) | Watcher::Transport(object) | Watcher::Operation(object) => {
+                object
+            }
         }
     }
 
@@ -29,6 +38,7 @@ impl Watcher {
             Watcher::Handle(handle) => Due::Call(handle.share()),
             Watcher::Transport(transport) if what == READ => Due::Read(transport.share()),
             Watcher::Transport(transport) => Due::Write(transport.share()),
+            Watcher::Operation(operation) => Due::Operation(operation.share()),
         }
     }
 }
@@ -38,16 +48,46 @@ impl Watcher {
 pub struct Watchers {
     pub reader: Option<Watcher>,
     pub writer: Option<Watcher>,
-    /// What the kernel was asked to watch for.
+    /// What the kernel was asked to watch for. `ONCE` alone: it knows the descriptor, and tells
+    /// nothing of it.
     watched: u32,
+    /// So often in a row an operation tried to receive and there was nothing yet.
+    in_vain: u8,
+    /// The last that was received was large.
+    pub large: bool,
     /// The file, where its owner named it by that; a name for comparison, and not a reference.
     file: usize,
 }
 
 impl Watchers {
+    /// What the kernel is to watch for: once, if only operations wait.
     fn wanted(&self) -> u32 {
-        let wanted = |watcher: &Option<Watcher>, what| if watcher.is_some() { what } else { 0 };
-        wanted(&self.reader, READ) | wanted(&self.writer, WRITE)
+        let wanted = |watcher: &Option<Watcher>, what| match watcher {
+            Some(Watcher::Operation(_)) => (what, ONCE),
+            Some(_) => (what, 0),
+            None => (0, ONCE),
+        };
+        let ((reader, first), (writer, second)) =
+            (wanted(&self.reader, READ), wanted(&self.writer, WRITE));
+        let what = reader | writer;
+        if what == 0 { 0 } else { what | (first & second) }
+    }
+
+    /// Has the kernel watch for what is wanted.
+    fn settle(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
+        let wanted = self.wanted();
+        poller.watch(fd, self.watched, wanted)?;
+        self.watched = wanted;
+        Ok(())
+    }
+
+    /// The kernel tells nothing more of the descriptor; whoever was not told now is to be told yet.
+    fn told_once(&mut self, poller: &Poller, event: Event) {
+        self.watched = ONCE;
+        let rest = self.wanted() & (READ | WRITE) & !event.what;
+        if rest != 0 && poller.watch(event.fd, ONCE, rest | ONCE).is_ok() {
+            self.watched = rest | ONCE;
+        }
     }
 
     fn place(&mut self, what: u32) -> &mut Option<Watcher> {
@@ -78,16 +118,62 @@ impl Registry {
         let Ok(index) = usize::try_from(fd) else {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         };
-        let before = self.slots.get(index).map_or(0, |slot| slot.watched);
-        let wanted = before | what;
-        // Also what is watched already: the descriptor may be another file's by now.
-        poller.watch(fd, before, wanted)?;
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, Watchers::default);
         }
         let slot = &mut self.slots[index];
-        slot.watched = wanted;
-        Ok(slot.place(what).replace(watcher))
+        let before = slot.place(what).replace(watcher);
+        // Also what is watched already: the descriptor may be another file's by now.
+        if let Err(error) = slot.settle(poller, fd) {
+            // Whoever asks holds its watcher still.
+            drop(mem::replace(slot.place(what), before));
+            return Err(error);
+        }
+        Ok(before)
+    }
+
+    /// Watches again for an operation that was told, and for whoever else waits for `fd`.
+    pub fn watch_on(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
+        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
+        match slot {
+            Some(slot) if slot.watched != slot.wanted() => slot.settle(poller, fd),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether that object is told of `fd`.
+    pub fn is_told(&self, fd: RawFd, what: u32, object: *mut PyObject) -> bool {
+        let slot = self.get(fd);
+        let watcher =
+            slot.and_then(|slot| if what == READ { &slot.reader } else { &slot.writer }.as_ref());
+        watcher.is_some_and(|watcher| watcher.object().as_ptr() == object)
+    }
+
+    /// Whether there will be nothing to receive, as it was the last times.
+    pub fn expects_nothing(&mut self, fd: RawFd) -> bool {
+        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
+        slot.is_some_and(|slot| {
+            let expects = (IN_VAIN..u8::MAX).contains(&slot.in_vain);
+            // Now and then it is to be seen whether that is still so.
+            slot.in_vain = if slot.in_vain == u8::MAX { IN_VAIN } else { slot.in_vain };
+            slot.in_vain += u8::from(expects);
+            expects
+        })
+    }
+
+    /// Notes whether an attempt to receive, which nobody had told to make, was in vain.
+    pub fn tried(&mut self, fd: RawFd, in_vain: bool) {
+        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
+        if let Some(slot) = slot {
+            slot.in_vain = if in_vain { slot.in_vain.saturating_add(1).min(IN_VAIN) } else { 0 };
+        }
+    }
+
+    /// Notes whether what was received was large.
+    pub fn received(&mut self, fd: RawFd, large: bool) {
+        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index)) {
+            slot.large = large;
+        }
     }
 
     /// Notes by which object a descriptor was named.
@@ -107,7 +193,9 @@ impl Registry {
         let slot = self.slots.get_mut(usize::try_from(fd).ok()?)?;
         let watcher = slot.place(what).take();
         let wanted = slot.wanted();
-        if watcher.is_some() && slot.watched != wanted {
+        // Who is told once at most need not be told never.
+        let quiet = wanted == 0 && slot.watched & ONCE != 0;
+        if watcher.is_some() && !quiet && slot.watched != wanted {
             // The kernel does not know a descriptor that was closed: nothing to take away then.
             let _ = poller.map(|poller| poller.watch(fd, slot.watched, wanted));
             slot.watched = wanted;
@@ -116,17 +204,24 @@ impl Registry {
     }
 
     /// Has a new poller watch what the one before did.
-    pub fn watch_again(&self, poller: &Poller) {
-        for (fd, slot) in self.watched() {
-            // One that was closed meanwhile is watched no more.
-            let _ = poller.watch(fd, 0, slot.watched);
+    pub fn watch_again(&mut self, poller: &Poller) {
+        for (fd, slot) in self.slots.iter_mut().enumerate() {
+            slot.watched = 0;
+            if slot.wanted() != 0 {
+                // One that was closed meanwhile is watched no more.
+                let _ = slot.settle(poller, fd as RawFd);
+            }
         }
     }
 
     /// Tells who watches for what happened.
     #[inline(always)]
-    pub fn dispatch(&self, event: Event, mut tell: impl FnMut(Due)) {
-        let Some(slot) = self.get(event.fd) else { return };
+    pub fn dispatch(&mut self, poller: &Poller, event: Event, mut tell: impl FnMut(Due)) {
+        let slot = usize::try_from(event.fd).ok().and_then(|index| self.slots.get_mut(index));
+        let Some(slot) = slot else { return };
+        if slot.watched & ONCE != 0 {
+            slot.told_once(poller, event);
+        }
         if event.what & READ != 0
             && let Some(reader) = &slot.reader
         {

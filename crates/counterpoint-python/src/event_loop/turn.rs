@@ -22,13 +22,17 @@ pub enum Due {
     Read(Ref),
     /// To have a transport write.
     Write(Ref),
+    /// To try an operation on a socket again.
+    Operation(Ref),
 }
 
 impl Due {
     /// The handle or transport.
     pub fn object(&self) -> &Ref {
         match self {
-            Due::Call(object) | Due::Read(object) | Due::Write(object) => object,
+            Due::Call(object) | Due::Read(object) | Due::Write(object) | Due::Operation(object) => {
+                object
+            }
         }
     }
 }
@@ -122,7 +126,7 @@ impl Loop {
             let State { ready, registry, .. } = state;
             for event in events.iter().map(Poller::read) {
                 rung |= event.fd == alarm;
-                registry.dispatch(event, |due| {
+                registry.dispatch(&system.poller, event, |due| {
                     let _is_awake = ready.push(due);
                 });
             }
@@ -202,6 +206,7 @@ impl Loop {
                 let done = super::stream::write_more(py, self, transport.as_ptr());
                 done.or_else(|error| transport_failed(owner, transport, error))
             }
+            Due::Operation(operation) => super::operation::ready(py, self, operation),
         }
     }
 

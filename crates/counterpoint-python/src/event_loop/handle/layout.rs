@@ -6,6 +6,7 @@
 //! are ours alone.
 
 use crate::boundary::{Protected, attached};
+use crate::event_loop::recycled::Recycled;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -82,6 +83,7 @@ pub struct Call {
     pub owner: Option<Ref>,
 }
 
+static RECYCLED: Recycled = Recycled::new();
 static OFFSET: AtomicUsize = AtomicUsize::new(0);
 static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
 static HANDLE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
@@ -368,7 +370,7 @@ pub unsafe fn make(
             content.arguments[0] = Some(tuple);
             content.count = IN_TUPLE;
         }
-        let object = super::recycled::new(class);
+        let object = RECYCLED.make(class);
         if !object.is_null() {
             HandleObject(object).memory().write(Tail {
                 content: Protected::new(content),
@@ -412,7 +414,7 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
         let content = (*HandleObject(object).memory()).content.get_mut();
         let content = (!content.is_empty()).then(|| mem::take(content));
         let class = ffi::Py_TYPE(object);
-        super::recycled::free(class, object);
+        RECYCLED.free(object);
         if let Some(content) = content {
             drop_content(content);
         }

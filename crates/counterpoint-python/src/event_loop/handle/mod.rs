@@ -3,7 +3,6 @@
 mod attributes;
 pub mod guard;
 mod layout;
-mod recycled;
 
 pub use layout::{
     CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued,

@@ -10,6 +10,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::slice;
@@ -57,6 +58,8 @@ pub struct Inside {
     pub empty_waiter: Option<Ref>,
     pub context: Option<Ref>,
     pub outgoing: Outgoing<Bytes>,
+    /// A weak reference to the StreamReader that may be fed natively, past the protocol.
+    pub reader: Option<Ref>,
 }
 
 /// The native half of a socket transport.
@@ -155,7 +158,11 @@ impl Connection {
         };
         self.flag(BUFFERED, buffered);
         let protocol = Some(Ref::from(protocol.clone()));
-        Ok(self.inside.with(py, |inside| std::mem::replace(&mut inside.protocol, protocol)))
+        let (before, reader) = self.inside.with(py, |inside| {
+            (std::mem::replace(&mut inside.protocol, protocol), inside.reader.take())
+        });
+        drop(reader);
+        Ok(before)
     }
 }
 
@@ -219,6 +226,12 @@ impl Connection {
         drop(self.inside.with(py, |inside| inside.outgoing.clear()));
     }
 
+    /// The protocol is asyncio's for streams: its reader, by a weak reference, may be fed natively.
+    fn read_by(&self, reader: Bound<'_, PyWeakrefReference>) {
+        let (py, reader) = (reader.py(), Some(Ref::from(reader.into_any())));
+        drop(self.inside.with(py, |inside| std::mem::replace(&mut inside.reader, reader)));
+    }
+
     /// The connection is at its end: nothing is read or written any more.
     fn end(&self) {
         let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
@@ -235,7 +248,7 @@ impl Connection {
         visit.call(&self.sock)?;
         // SAFETY: only the collector calls this.
         let inside = unsafe { self.inside.peek() };
-        let held = [&inside.protocol, &inside.empty_waiter, &inside.context];
+        let held = [&inside.protocol, &inside.empty_waiter, &inside.context, &inside.reader];
         held.into_iter().flatten().try_for_each(|object| object.visit(&visit))
     }
 

@@ -7,10 +7,12 @@
 mod attributes;
 mod connection;
 mod reading;
+mod receiving;
 mod writing;
 
 pub use connection::Connection;
 pub use reading::read;
+pub use receiving::receive_bytes;
 pub use writing::write_more;
 
 use crate::boundary::{Behind, Outline, method, noargs, one};

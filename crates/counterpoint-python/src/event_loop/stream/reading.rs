@@ -2,17 +2,23 @@
 
 use super::TRANSPORT;
 use super::connection::{BUFFERED, CLOSING, Connection, PAUSED};
+use super::receiving::{MOST, receive_bytes};
 use crate::boundary::os_error;
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
+use crate::event_loop::operation::{Waiting, feed};
 use crate::event_loop::turn::is_fatal;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::io;
 use std::mem::MaybeUninit;
+
+/// Who reads less than this from a stream at once gets it out of the reader's buffer.
+const LITTLE: usize = 16 * 1024;
 
 /// The socket of a transport is readable.
 pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult<()> {
@@ -21,12 +27,18 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
     if connection.is(CLOSING | PAUSED) || connection.is_lost() {
         return Ok(());
     }
-    let (context, protocol) = connection.inside.with(py, |inside| {
+    let (context, protocol, reader) = connection.inside.with(py, |inside| {
         let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
-        (share(&inside.context), share(&inside.protocol))
+        (share(&inside.context), share(&inside.protocol), share(&inside.reader))
     });
     let (Some(context), Some(protocol)) = (context, protocol) else { return Ok(()) };
-    let read = Reading { py, native, connection, transport, protocol: protocol.as_ptr() };
+    let protocol = protocol.as_ptr();
+    let read = Reading { py, native, connection, transport, protocol, context: &context };
+    if let Some(reader) = reader
+        && read.stream(&reader)?
+    {
+        return Ok(());
+    }
     context::enter(py, &context, || {
         if connection.is(BUFFERED) { read.buffered() } else { read.data() }
     })
@@ -38,30 +50,54 @@ struct Reading<'a, 'py> {
     connection: &'a Connection,
     transport: *mut PyObject,
     protocol: *mut PyObject,
+    context: &'a Ref,
 }
 
 impl Reading<'_, '_> {
-    /// For a Protocol: reads into the loop's buffer, and hands on a copy of just the right size.
-    fn data(&self) -> PyResult<()> {
-        let mut buffer = self.native.take_buffer(self.py);
-        let received = self.receive(buffer.as_mut_ptr(), buffer.len());
-        let data = match received {
-            Ok(count @ 1..) => {
-                // SAFETY: so many bytes were written.
-                unsafe {
-                    let place = buffer.as_ptr().cast();
-                    Ref::owned(ffi::PyBytes_FromStringAndSize(place, count as ffi::Py_ssize_t))
-                }
+    /// For a stream for which somebody waits, who gets the data without further ado; whether that is
+    /// so, and it is done.
+    fn stream(&self, reader: &Ref) -> PyResult<bool> {
+        let reader = reader.bind(self.py).cast_into::<PyWeakrefReference>()?.upgrade();
+        let Some(reader) = reader else { return Ok(false) };
+        let Some(waiting) = Waiting::of(self.py, self.native, &reader)? else { return Ok(false) };
+        // Who asks for little is not to cost a system call for each.
+        let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
+        match receive_bytes(self.py, self.native, self.connection.fd(), most) {
+            Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
+            Ok(None) => return Err(PyErr::fetch(self.py)),
+            Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
+        }
+        Ok(true)
+    }
+
+    fn hand_on(&self, reader: &Bound<'_, PyAny>, waiting: &Waiting, data: Ref) -> PyResult<()> {
+        // SAFETY: a bytes object.
+        match unsafe { ffi::Py_SIZE(data.as_ptr()) } as usize {
+            0 => context::enter(self.py, self.context, || self.end()),
+            size => {
+                self.connection.has_received(size);
+                let fed = feed(self.py, self.native, reader, waiting, data);
+                fed.or_else(|error| {
+                    let message = "Fatal error: protocol.data_received() call failed.";
+                    context::enter(self.py, self.context, || self.failed(error, message))
+                })
             }
-            _ => None,
-        };
-        self.native.give_buffer(self.py, buffer);
-        match received {
-            Ok(0) => self.end(),
-            Ok(_) => match data {
-                Some(data) => self.deliver(data),
-                None => Err(PyErr::fetch(self.py)),
-            },
+        }
+    }
+
+    /// For a Protocol, which gets a bytes object of just the right size.
+    fn data(&self) -> PyResult<()> {
+        match receive_bytes(self.py, self.native, self.connection.fd(), MOST) {
+            Ok(Some(data)) => {
+                // SAFETY: a bytes object.
+                let size = unsafe { ffi::Py_SIZE(data.as_ptr()) };
+                if size == 0 {
+                    return self.end();
+                }
+                self.connection.has_received(size as usize);
+                self.deliver(data)
+            }
+            Ok(None) => Err(PyErr::fetch(self.py)),
             Err(error) => self.refused(error),
         }
     }

@@ -1,0 +1,178 @@
+//! One attempt: the system call, which does not wait.
+
+use super::layout::{Kind, Operation};
+use super::methods::descriptor_in;
+use crate::boundary::{none, os_error};
+use crate::event_loop::native::Loop;
+use crate::event_loop::stream::receive_bytes;
+use crate::executor::reference::Ref;
+use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
+use pyo3::ffi;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::ffi::c_int;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+/// Tries once. `None`: there is nothing to receive, or no room to send, yet.
+pub fn attempt(py: Python<'_>, native: &Loop, operation: Operation) -> PyResult<Option<Ref>> {
+    let (sock, argument, number) = operation.with(py, |inside| {
+        let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
+        (share(&inside.sock), share(&inside.argument), inside.number)
+    });
+    // Somebody gave it up meanwhile.
+    let Some(sock) = sock else { return Ok(None) };
+    // A socket that was closed has none: its number may be another file's by now.
+    // SAFETY: operations are made for plain sockets only.
+    let now = unsafe { descriptor_in(sock.as_ptr()) };
+    let fd = if now == operation.fd() { now } else { -1 };
+    let attempt = Attempt { py, operation, fd };
+    match (operation.kind(), argument) {
+        (Kind::Receive, _) => attempt.receive(native, number),
+        (Kind::ReceiveInto, Some(buffer)) => attempt.receive_into(&buffer),
+        (Kind::SendAll, Some(data)) => attempt.send_all(&data, number),
+        (_, Some(arguments)) => attempt.call(&sock, &arguments),
+        (_, None) => Ok(None),
+    }
+}
+
+struct Attempt<'py> {
+    py: Python<'py>,
+    operation: Operation,
+    fd: RawFd,
+}
+
+impl Attempt<'_> {
+    fn receive(&self, native: &Loop, most: usize) -> PyResult<Option<Ref>> {
+        if most == 0 {
+            return Ok(Some(self.empty()?));
+        }
+        match receive_bytes(self.py, native, self.fd, most) {
+            Ok(Some(data)) => Ok(Some(data)),
+            Ok(None) => Err(PyErr::fetch(self.py)),
+            Err(error) => nothing_yet(&error),
+        }
+    }
+
+    fn empty(&self) -> PyResult<Ref> {
+        // SAFETY: a new reference, or null with an exception set.
+        let data = unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(std::ptr::null(), 0)) };
+        data.ok_or_else(|| PyErr::fetch(self.py))
+    }
+
+    fn receive_into(&self, buffer: &Ref) -> PyResult<Option<Ref>> {
+        let view = View::of(self.py, buffer, ffi::PyBUF_WRITABLE)?;
+        let (place, room) = view.memory();
+        let received = if room == 0 {
+            Ok(0)
+        } else {
+            // SAFETY: so much room. The call does not wait, so the interpreter is kept.
+            counted(unsafe { libc::recv(self.fd, place.cast(), room, libc::MSG_DONTWAIT) })
+        };
+        drop(view);
+        match received {
+            Ok(count) => self.number(count).map(Some),
+            Err(error) => nothing_yet(&error),
+        }
+    }
+
+    fn number(&self, count: usize) -> PyResult<Ref> {
+        // SAFETY: a new reference, or null with an exception set.
+        let number = unsafe { Ref::owned(ffi::PyLong_FromSize_t(count)) };
+        number.ok_or_else(|| PyErr::fetch(self.py))
+    }
+
+    /// Sends what is not sent yet.
+    fn send_all(&self, data: &Ref, before: usize) -> PyResult<Option<Ref>> {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let view = View::of(self.py, data, ffi::PyBUF_SIMPLE)?;
+        let (place, size) = view.memory();
+        let rest = size.saturating_sub(before);
+        // SAFETY: so much of the buffer is left. The call does not wait.
+        let sent = counted(unsafe {
+            libc::send(self.fd, place.add(size - rest).cast_const().cast(), rest, flags)
+        });
+        drop(view);
+        match sent {
+            // SAFETY: a reference of our own.
+            Ok(count) if count == rest => Ok(unsafe { Ref::owned(none()) }),
+            Ok(count) => {
+                self.operation.with(self.py, |inside| inside.number = before + count);
+                Ok(None)
+            }
+            Err(error) => nothing_yet(&error),
+        }
+    }
+
+    /// Calls the socket's method.
+    fn call(&self, sock: &Ref, arguments: &Ref) -> PyResult<Option<Ref>> {
+        let py = self.py;
+        let arguments = arguments.bind(py).cast_into::<PyTuple>()?;
+        let sock = sock.bind(py);
+        let done = match self.operation.kind() {
+            Kind::ReceiveFrom => sock.call_method1(intern!(py, "recvfrom"), arguments),
+            Kind::ReceiveFromInto => sock.call_method1(intern!(py, "recvfrom_into"), arguments),
+            Kind::SendTo => sock.call_method1(intern!(py, "sendto"), arguments),
+            _ => accept(&sock),
+        };
+        match done {
+            Ok(value) => Ok(Some(value.into())),
+            Err(error)
+                if error.is_instance_of::<PyBlockingIOError>(py)
+                    || error.is_instance_of::<PyInterruptedError>(py) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn accept<'py>(listener: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = listener.py();
+    let accepted = listener.call_method0(intern!(py, "accept"))?;
+    accepted.get_item(0)?.call_method1(intern!(py, "setblocking"), (false,))?;
+    Ok(accepted)
+}
+
+fn counted(count: isize) -> io::Result<usize> {
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// An attempt in vain, or an error.
+#[cold]
+fn nothing_yet(error: &io::Error) -> PyResult<Option<Ref>> {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+        _ => Err(os_error(error)),
+    }
+}
+
+/// A buffer that is ours for as long as this lives. Nothing that runs Python is to be called meanwhile.
+struct View(ffi::Py_buffer);
+
+impl View {
+    fn of(py: Python<'_>, object: &Ref, flags: c_int) -> PyResult<Self> {
+        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+        // SAFETY: a live object; the view is filled in by a call that succeeded.
+        unsafe {
+            if ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) != 0 {
+                return Err(PyErr::fetch(py));
+            }
+            Ok(Self(view.assume_init()))
+        }
+    }
+
+    fn memory(&self) -> (*mut u8, usize) {
+        (self.0.buf.cast(), self.0.len as usize)
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: acquired, and released once, by an attached thread.
+        unsafe { ffi::PyBuffer_Release(&mut self.0) };
+    }
+}

@@ -1,0 +1,386 @@
+//! An operation as the future that its task waits for.
+
+use super::layout::{Callback, Operation, Outcome, Phase};
+use super::steps::unwatch;
+use crate::boundary::{boolean, guarded, none};
+use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
+use crate::event_loop::native::{CLOSED, DEBUG, Loop};
+use crate::event_loop::schedule::Arguments;
+use crate::event_loop::turn::{Due, run_handle};
+use crate::executor::reference::Ref;
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The receiver of a method or attribute.
+fn receiver(object: *mut PyObject) -> Operation {
+    // SAFETY: CPython passes an instance of the class.
+    unsafe { Operation::from_ptr(object) }
+}
+
+/// It came to that: whoever waits is told, in this turn if it may be and nobody else waits.
+pub fn tell(
+    py: Python<'_>,
+    native: &Loop,
+    operation: Operation,
+    outcome: Outcome,
+    now: bool,
+) -> PyResult<()> {
+    let cancelled = matches!(outcome, Outcome::Cancelled(_));
+    let (argument, owner, first, more) = operation.with(py, |inside| {
+        inside.outcome = Some(outcome);
+        let owner = inside.owner.as_ref().map(Ref::share);
+        (inside.argument.take(), owner, inside.first.take(), std::mem::take(&mut inside.more))
+    });
+    drop(argument);
+    let Some(owner) = owner else { return Ok(()) };
+    let now = now && more.is_empty() && !native.is(DEBUG);
+    for callback in first.into_iter().chain(more) {
+        let settled = match !cancelled && wakes_task(&callback.function) {
+            true => settled(py, native, &owner)?,
+            false => None,
+        };
+        let argument = settled.as_ref().map_or(operation.as_ptr(), Ref::as_ptr);
+        let handle = handle_of(py, &owner, argument, callback)?;
+        if now {
+            // SAFETY: a handle of ours, which is held meanwhile.
+            return run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
+        }
+        native.push(py, Due::Call(handle));
+    }
+    Ok(())
+}
+
+/// Whether it is what a task of asyncio's own waits with. To that it is all one which future is done:
+/// it looks at the result, to see whether that is an error, and then goes on with its coroutine,
+/// which asks the operation. A future of asyncio's own it looks at directly.
+fn wakes_task(function: &Ref) -> bool {
+    static WAKEUP: AtomicPtr<ffi::PyMethodDef> = AtomicPtr::new(ptr::null_mut());
+    let function = function.as_ptr();
+    // SAFETY: a live object, looked at as what it is.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(function) == 0 {
+            return false;
+        }
+        let receiver = ffi::PyCFunction_GetSelf(function);
+        if receiver.is_null() || ffi::Py_TYPE(receiver) != TASK.load(Ordering::Relaxed) {
+            return false;
+        }
+        let method = (*function.cast::<ffi::PyCFunctionObject>()).m_ml;
+        if method == WAKEUP.load(Ordering::Relaxed) {
+            return true;
+        }
+        let wakes = CStr::from_ptr((*method).ml_name).to_bytes().ends_with(b"wakeup");
+        if wakes {
+            WAKEUP.store(method, Ordering::Relaxed);
+        }
+        wakes
+    }
+}
+
+/// The classes of asyncio's own tasks and futures, where they are native; they live as long as the
+/// process.
+static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+static FUTURE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Looks up the classes.
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    if let Ok(module) = py.import("_asyncio") {
+        FUTURE.store(module.getattr("Future")?.into_ptr(), Ordering::Relaxed);
+        TASK.store(module.getattr("Task")?.into_ptr().cast(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// A future of the loop's that is done.
+fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> {
+    if let Some(future) = native.state.with(py, |state| state.settled.as_ref().map(Ref::share)) {
+        return Ok(Some(future));
+    }
+    // SAFETY: null, or a class that lives as long as the process.
+    let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, FUTURE.load(Ordering::Relaxed)) };
+    let Some(class) = class else { return Ok(None) };
+    let named = PyDict::new(py);
+    named.set_item("loop", owner.bind(py))?;
+    let future = class.call((), Some(&named))?;
+    future.call_method1("set_result", (py.None(),))?;
+    let future = Ref::from(future);
+    drop(native.state.with(py, |state| state.settled.replace(future.share())));
+    Ok(Some(future))
+}
+
+fn handle_of(
+    py: Python<'_>,
+    owner: &Ref,
+    argument: *mut PyObject,
+    callback: Callback,
+) -> PyResult<Ref> {
+    let Callback { function, context } = callback;
+    // SAFETY: live objects, and the thread is attached.
+    unsafe {
+        let (kind, place) = (HandleKind::Brief, &raw const argument);
+        let handle = make(kind, owner.as_ptr(), function.as_ptr(), place, 1, context);
+        Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))
+    }
+}
+
+/// `add_done_callback(fn, *, context=None)`.
+pub unsafe extern "C" fn add_done_callback(
+    object: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        if count != 1 {
+            return Err(PyTypeError::new_err("add_done_callback() takes a callback"));
+        }
+        let operation = receiver(object);
+        // SAFETY: the arguments of a running vectorcall.
+        let callback = unsafe {
+            let context = Arguments { place, count: 1, names }.context();
+            let context = context.map_err(|()| PyErr::fetch(py))?;
+            Callback { function: Ref::new(*place), context }
+        };
+        if operation.phase() == Phase::Waiting {
+            operation.with(py, |inside| match inside.first {
+                None => inside.first = Some(callback),
+                Some(_) => inside.more.push(callback),
+            });
+        } else {
+            let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+            let (native, owner) = native_of(py, owner.as_ref())?;
+            native.push(py, Due::Call(handle_of(py, owner, object, callback)?));
+        }
+        Ok(none())
+    })
+}
+
+/// The loop, which takes callbacks still.
+fn native_of<'a>(py: Python<'a>, owner: Option<&'a Ref>) -> PyResult<(&'a Loop, &'a Ref)> {
+    // SAFETY: the owner is a loop of ours.
+    let native = owner.and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
+    match (native, owner) {
+        (Some(native), Some(owner)) if !native.is(CLOSED) => Ok((native, owner)),
+        _ => Err(PyRuntimeError::new_err("Event loop is closed")),
+    }
+}
+
+/// `remove_done_callback(fn)`.
+pub unsafe extern "C" fn remove_done_callback(
+    object: *mut PyObject,
+    function: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        let operation = receiver(object);
+        let all: Vec<Callback> = operation.with(py, |inside| {
+            inside.first.take().into_iter().chain(std::mem::take(&mut inside.more)).collect()
+        });
+        // SAFETY: the argument of a method.
+        let function = unsafe { Bound::from_borrowed_ptr(py, function) };
+        // Comparing may run Python, so it is done outside the lock.
+        let (mut kept, mut removed) = (Vec::new(), 0usize);
+        for callback in all {
+            match callback.function.bind(py).eq(&function)? {
+                true => removed += 1,
+                false => kept.push(callback),
+            }
+        }
+        let mut kept = kept.into_iter();
+        let first = kept.next();
+        operation.with(py, |inside| {
+            inside.first = first;
+            inside.more.extend(kept);
+        });
+        Ok(removed.into_pyobject(py)?.into_any().into_ptr())
+    })
+}
+
+/// `cancel(msg=None)`.
+pub unsafe extern "C" fn cancel(
+    object: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: positional and keyword arguments of a vectorcall lie one behind the other.
+        let given = unsafe {
+            let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+            (count + named > 0).then(|| Bound::from_borrowed_ptr(py, *place))
+        };
+        let message = given.filter(|message| !message.is_none()).map(Ref::from);
+        let operation = receiver(object);
+        operation.set_blocking(false);
+        let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+        if operation.phase() != Phase::Waiting {
+            return Ok(boolean(false));
+        }
+        let (native, _) = native_of(py, owner.as_ref())?;
+        if !operation.pass(Phase::Waiting, Phase::Done) {
+            return Ok(boolean(false));
+        }
+        unwatch(py, operation);
+        tell(py, native, operation, Outcome::Cancelled(message), false)?;
+        Ok(boolean(true))
+    })
+}
+
+/// The exception of one that was cancelled.
+pub fn cancelled_error(py: Python<'_>, message: Option<Ref>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let made =
+        CLASS.import(py, "asyncio.exceptions", "CancelledError").and_then(|class| match message {
+            Some(message) => class.call1((message.bind(py),)),
+            None => class.call0(),
+        });
+    made.map_or_else(|error| error, PyErr::from_value)
+}
+
+/// `cancelled()`.
+pub unsafe extern "C" fn cancelled(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| {
+        let cancelled = receiver(object)
+            .with(py, |inside| matches!(inside.outcome, Some(Outcome::Cancelled(_))));
+        Ok(boolean(cancelled))
+    })
+}
+
+/// `done()`.
+pub unsafe extern "C" fn done(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    boolean(matches!(receiver(object).phase(), Phase::Done | Phase::Ended))
+}
+
+/// What it came to, to be looked at again; an error if it was cancelled, or did not come to anything.
+fn outcome(py: Python<'_>, operation: Operation) -> PyResult<Outcome> {
+    let outcome = operation.with(py, |inside| {
+        Some(match inside.outcome.as_ref()? {
+            Outcome::Value(value) => Outcome::Value(value.share()),
+            Outcome::Error(error) => Outcome::Error(error.share()),
+            Outcome::Fed => Outcome::Fed,
+            Outcome::Cancelled(message) => Outcome::Cancelled(message.as_ref().map(Ref::share)),
+        })
+    });
+    match outcome {
+        Some(Outcome::Cancelled(message)) => Err(cancelled_error(py, message)),
+        Some(outcome) => Ok(outcome),
+        None => {
+            let class = py.import("asyncio.exceptions")?.getattr("InvalidStateError")?;
+            Err(PyErr::from_value(class.call1(("Result is not set.",))?))
+        }
+    }
+}
+
+/// `result()`.
+pub unsafe extern "C" fn result(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| match outcome(py, receiver(object))? {
+        Outcome::Value(value) => Ok(value.into_ptr()),
+        Outcome::Fed => Ok(none()),
+        Outcome::Error(error) => Err(PyErr::from_value(error.bind(py))),
+        Outcome::Cancelled(message) => Err(cancelled_error(py, message)),
+    })
+}
+
+/// `exception()`.
+pub unsafe extern "C" fn exception(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| match outcome(py, receiver(object))? {
+        Outcome::Error(error) => Ok(error.into_ptr()),
+        _ => Ok(none()),
+    })
+}
+
+/// `set_result(value)`, by which asyncio's own code wakes who waits for a stream.
+pub unsafe extern "C" fn set_result(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| settle(py, receiver(object), Outcome::Fed))
+}
+
+/// `set_exception(exception)`, by which it tells that a stream has failed.
+pub unsafe extern "C" fn set_exception(
+    object: *mut PyObject,
+    exception: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the argument of a method.
+        let given = unsafe { Bound::from_borrowed_ptr(py, exception) };
+        let given = if given.is_instance_of::<PyType>() { given.call0()? } else { given };
+        settle(py, receiver(object), Outcome::Error(given.into()))
+    })
+}
+
+fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*mut PyObject> {
+    if !operation.kind().is_of_stream() {
+        return Err(PyRuntimeError::new_err("its outcome is the loop's to set"));
+    }
+    let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+    let (native, _) = native_of(py, owner.as_ref())?;
+    if !operation.pass(Phase::Waiting, Phase::Done) {
+        let class = py.import("asyncio.exceptions")?.getattr("InvalidStateError")?;
+        return Err(PyErr::from_value(class.call1(("invalid state",))?));
+    }
+    tell(py, native, operation, outcome, false)?;
+    Ok(none())
+}
+
+/// `get_loop()`.
+pub unsafe extern "C" fn get_loop(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: a method is called attached.
+    let py = unsafe { Python::assume_attached() };
+    let owner = receiver(object).with(py, |inside| inside.owner.as_ref().map(Ref::share));
+    owner.map_or_else(none, Ref::into_ptr)
+}
+
+/// `_asyncio_future_blocking`: None while it is a coroutine only, and no future.
+pub unsafe extern "C" fn blocking(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    let operation = receiver(object);
+    match operation.phase() {
+        Phase::Waiting | Phase::Done => boolean(operation.is_blocking()),
+        _ => none(),
+    }
+}
+
+/// `_asyncio_future_blocking = value`.
+pub unsafe extern "C" fn set_blocking(
+    object: *mut PyObject,
+    value: *mut PyObject,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: a live object, or null for a deletion.
+    receiver(object).set_blocking(unsafe { value == ffi::Py_True() });
+    0
+}
+
+/// `__name__`.
+pub unsafe extern "C" fn name(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    guarded(|py| Ok(receiver(object).kind().name().into_pyobject(py)?.into_any().into_ptr()))
+}
+
+/// `__qualname__`.
+pub unsafe extern "C" fn qualified_name(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
+    guarded(|py| {
+        Ok(receiver(object).kind().qualified_name().into_pyobject(py)?.into_any().into_ptr())
+    })
+}
+
+/// Attributes that are not to be set.
+pub unsafe extern "C" fn refuse(_: *mut PyObject, _: *mut PyObject, _: *mut c_void) -> c_int {
+    guarded(|_| Err(PyAttributeError::new_err("it cannot be set")))
+}
+
+/// `repr()`.
+pub unsafe extern "C" fn repr(object: *mut PyObject) -> *mut PyObject {
+    guarded(|py| {
+        let operation = receiver(object);
+        let state = match operation.phase() {
+            Phase::New => "not awaited",
+            Phase::Trying | Phase::Waiting => "waiting",
+            Phase::Done | Phase::Ended => "done",
+        };
+        let text = format!("<{}() {state} at {object:p}>", operation.kind().qualified_name());
+        Ok(text.into_pyobject(py)?.into_any().into_ptr())
+    })
+}

@@ -1,0 +1,311 @@
+//! Waiting for streams natively, where asyncio made them over a transport of ours.
+//!
+//! Such a reader is given a class of ours, derived from `asyncio.StreamReader`, whose `read` is here, and
+//! what its other methods wait with, and which is the same in all else: the attributes stay asyncio's,
+//! for its code and for everybody's. While an operation waits it is the reader's `_waiter`, which
+//! asyncio's code wakes as it wakes a future of its own. The transport does better: it wakes the task
+//! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
+//! which is empty then.
+
+use super::future::tell;
+use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
+use super::steps::{Step, gone};
+use crate::boundary::{guarded, method};
+use crate::event_loop::base::is_ours;
+use crate::event_loop::native::{CLOSED, DEBUG, Loop};
+use crate::executor::reference::Ref;
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use std::ffi::CStr;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The methods of asyncio's class, for all that is not usual; they live as long as the process.
+static READ: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static WAIT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Gives a class that is derived from `asyncio.StreamReader` the native methods.
+#[pyfunction]
+pub fn quicken(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let base = class.getattr(intern!(class.py(), "__base__"))?;
+    let ours = [
+        (&READ, method(c"read", read, c"read($self, n=-1)\n--\n\nRead up to n bytes.")),
+        (&WAIT, method(c"_wait_for_data", wait, c"_wait_for_data($self, name)\n--\n\nWait.")),
+    ];
+    for (place, definition) in ours {
+        // SAFETY: the name is static.
+        let name = unsafe { CStr::from_ptr(definition.ml_name) }.to_string_lossy();
+        place.store(base.getattr(&*name)?.into_ptr(), Ordering::Relaxed);
+        // A method's definition lives as long as the process.
+        let definition = Box::leak(Box::new(definition));
+        // SAFETY: a live class; a new reference, or null with an exception set.
+        let made = unsafe {
+            let made = ffi::PyDescr_NewMethod(class.as_ptr().cast(), definition);
+            Bound::from_owned_ptr_or_err(class.py(), made)?
+        };
+        class.setattr(&*name, made)?;
+    }
+    Ok(())
+}
+
+/// The reader's loop, if it is one of ours, out of debug mode; `Ok(None)`: it is not.
+fn usual_loop(reader: *mut PyObject) -> Result<Option<Ref>, ()> {
+    // SAFETY: a method is called attached, with a live receiver.
+    let owner = unsafe {
+        let name = intern!(Python::assume_attached(), "_loop").as_ptr();
+        Ref::owned(ffi::PyObject_GetAttr(reader, name)).ok_or(())?
+    };
+    Ok(is_usual(&owner).then_some(owner))
+}
+
+/// `_wait_for_data(name)`.
+unsafe extern "C" fn wait(
+    reader: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        let owner = match usual_loop(reader) {
+            Ok(Some(owner)) if count == 1 && names.is_null() => owner,
+            Ok(_) => return as_asyncio(&WAIT, reader, place, count, names),
+            Err(()) => return ptr::null_mut(),
+        };
+        let (owner, sock) = (Some(owner), Some(Ref::new(reader)));
+        let inside = Inside { owner, sock, argument: Some(Ref::new(*place)), ..Inside::default() };
+        make(Kind::WaitForData, inside).map_or(ptr::null_mut(), Ref::into_ptr)
+    }
+}
+
+/// `read(n=-1)`.
+unsafe extern "C" fn read(
+    reader: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        if count == 1 && names.is_null() && ffi::PyLong_CheckExact(*place) != 0 {
+            let most = ffi::PyLong_AsSsize_t(*place);
+            if most > 0 {
+                match usual_loop(reader) {
+                    Ok(Some(owner)) => {
+                        let (owner, sock) = (Some(owner), Some(Ref::new(reader)));
+                        let number = most as usize;
+                        let inside = Inside { owner, sock, number, ..Inside::default() };
+                        return make(Kind::Read, inside).map_or(ptr::null_mut(), Ref::into_ptr);
+                    }
+                    Ok(None) => {}
+                    Err(()) => return ptr::null_mut(),
+                }
+            } else {
+                ffi::PyErr_Clear(); // a number that is too large: asyncio's code meets it again
+            }
+        }
+        as_asyncio(&READ, reader, place, count, names)
+    }
+}
+
+/// Whether it is a loop of ours, out of debug mode.
+fn is_usual(owner: &Ref) -> bool {
+    // SAFETY: the thread is attached; the loop is an instance of our class if it is said to be.
+    unsafe {
+        is_ours(owner.as_ptr())
+            && Loop::of(Python::assume_attached(), owner.as_ptr())
+                .is_some_and(|native| !native.is(DEBUG | CLOSED))
+    }
+}
+
+#[cold]
+fn as_asyncio(
+    ordinary: &AtomicPtr<PyObject>,
+    reader: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the receiver and the arguments of a method, positional ones and then named ones.
+        unsafe {
+            let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+            let mut all = vec![reader];
+            all.extend((0..count + named).map(|index| *place.offset(index)));
+            let (ordinary, count) = (ordinary.load(Ordering::Relaxed), count as usize + 1);
+            let made = ffi::PyObject_Vectorcall(ordinary, all.as_ptr(), count, names);
+            Ok(Bound::from_owned_ptr_or_err(py, made)?.into_ptr())
+        }
+    })
+}
+
+/// The first step of a read: takes what is there, or has the reader wake it.
+pub fn read_or_wait(py: Python<'_>, operation: Operation) -> PyResult<Step> {
+    let (reader, most) =
+        operation.with(py, |inside| (inside.sock.as_ref().map(Ref::share), inside.number));
+    let reader = reader.ok_or_else(gone)?.bind(py).clone();
+    let failed = reader.getattr(intern!(py, "_exception"))?;
+    if !failed.is_none() {
+        return Err(PyErr::from_value(failed));
+    }
+    let buffer = reader.getattr(intern!(py, "_buffer"))?;
+    if !is_empty(&buffer)? || reader.getattr(intern!(py, "_eof"))?.is_truthy()? {
+        return take(&reader, most).map(Step::Return);
+    }
+    wait_with(&reader, operation, "read")
+}
+
+/// The first step of `_wait_for_data`.
+pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
+    let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
+    let held = operation.with(py, |inside| (share(&inside.sock), share(&inside.argument)));
+    let (Some(reader), Some(name)) = held else { return Err(gone()) };
+    let reader = reader.bind(py);
+    if reader.getattr(intern!(py, "_eof"))?.is_truthy()? {
+        return Err(PyAssertionError::new_err("_wait_for_data after EOF"));
+    }
+    wait_with(&reader, operation, &name.bind(py).str()?.to_cow()?)
+}
+
+/// Has the reader wake the operation; its messages are asyncio's.
+fn wait_with(reader: &Bound<'_, PyAny>, operation: Operation, name: &str) -> PyResult<Step> {
+    let py = reader.py();
+    if !reader.getattr(intern!(py, "_waiter"))?.is_none() {
+        let text = "called while another coroutine is already waiting for incoming data";
+        return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
+    }
+    if reader.getattr(intern!(py, "_paused"))?.is_truthy()? {
+        // To wait while it is paused would be to wait for ever.
+        reader.setattr(intern!(py, "_paused"), false)?;
+        reader.getattr(intern!(py, "_transport"))?.call_method0(intern!(py, "resume_reading"))?;
+    }
+    operation.track();
+    operation.set_blocking(true);
+    if !operation.pass(Phase::Trying, Phase::Waiting) {
+        return Err(gone());
+    }
+    // SAFETY: alive: whoever calls holds it.
+    let itself = unsafe { Bound::from_borrowed_ptr(py, operation.as_ptr()) };
+    reader.setattr(intern!(py, "_waiter"), itself)?;
+    Ok(Step::Wait)
+}
+
+fn is_empty(buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
+    // SAFETY: a live object.
+    if unsafe { ffi::PyByteArray_CheckExact(buffer.as_ptr()) } == 0 {
+        return Err(PyTypeError::new_err("the buffer of a StreamReader is not a bytearray"));
+    }
+    // SAFETY: a bytearray.
+    Ok(unsafe { ffi::PyByteArray_Size(buffer.as_ptr()) } == 0)
+}
+
+/// Takes so many bytes out of the reader's buffer, or what there is.
+pub fn take(reader: &Bound<'_, PyAny>, most: usize) -> PyResult<Ref> {
+    let py = reader.py();
+    let buffer = reader.getattr(intern!(py, "_buffer"))?;
+    let _ = is_empty(&buffer)?;
+    // SAFETY: a bytearray, whose memory is as long as its size while nothing else runs.
+    let data = unsafe {
+        let size = ffi::PyByteArray_Size(buffer.as_ptr());
+        let count = size.min(most as ffi::Py_ssize_t);
+        let place = ffi::PyByteArray_AsString(buffer.as_ptr());
+        let data = Ref::owned(ffi::PyBytes_FromStringAndSize(place, count));
+        let data = data.ok_or_else(|| PyErr::fetch(py))?;
+        if count > 0 && ffi::PySequence_DelSlice(buffer.as_ptr(), 0, count) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        data
+    };
+    if reader.getattr(intern!(py, "_paused"))?.is_truthy()? {
+        reader.call_method0(intern!(py, "_maybe_resume_transport"))?;
+    }
+    Ok(data)
+}
+
+/// Nobody waits any more.
+pub fn unwatch(py: Python<'_>, operation: Operation) {
+    let reader = operation.with(py, |inside| inside.sock.as_ref().map(Ref::share));
+    let Some(reader) = reader else { return };
+    let reader = reader.bind(py);
+    let is_waiter = reader
+        .getattr(intern!(py, "_waiter"))
+        .is_ok_and(|waiter| waiter.as_ptr() == operation.as_ptr());
+    if is_waiter && let Err(error) = reader.setattr(intern!(py, "_waiter"), py.None()) {
+        error.write_unraisable(py, Some(&reader));
+    }
+}
+
+/// The operation that waits for this reader.
+pub struct Waiting {
+    /// The operation, held.
+    object: Ref,
+    /// How much it takes past the buffer, at most.
+    pub most: usize,
+}
+
+impl Waiting {
+    /// Who waits for the reader natively, in that loop; there may be nobody.
+    pub fn of(py: Python<'_>, native: &Loop, reader: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+        let waiter = reader.getattr(intern!(py, "_waiter"))?;
+        let Some(operation) = Operation::check(waiter.as_ptr()) else { return Ok(None) };
+        let (owner, most) =
+            operation.with(py, |inside| (inside.owner.as_ref().map(Ref::share), inside.number));
+        // SAFETY: the owner is a loop of ours.
+        let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
+        let waits = operation.phase() == Phase::Waiting
+            && loops.is_some_and(|loops| ptr::eq(loops, native));
+        Ok(waits.then(|| Self { object: waiter.into(), most }))
+    }
+}
+
+/// Hands data to who waits, past the buffer or by it, and lets its task go on.
+pub fn feed(
+    py: Python<'_>,
+    native: &Loop,
+    reader: &Bound<'_, PyAny>,
+    waiting: &Waiting,
+    data: Ref,
+) -> PyResult<()> {
+    // SAFETY: an operation, which is held, and a bytes object.
+    let (operation, size) = unsafe {
+        (Operation::from_ptr(waiting.object.as_ptr()), ffi::Py_SIZE(data.as_ptr()) as usize)
+    };
+    let outcome = if size <= waiting.most {
+        Outcome::Value(data)
+    } else {
+        append(reader, &data)?;
+        Outcome::Fed
+    };
+    reader.setattr(intern!(py, "_waiter"), py.None())?;
+    if operation.pass(Phase::Waiting, Phase::Done) {
+        return tell(py, native, operation, outcome, true);
+    }
+    Ok(())
+}
+
+/// What `feed_data` does but for waking: the buffer grows, and the transport pauses if it is too much.
+fn append(reader: &Bound<'_, PyAny>, data: &Ref) -> PyResult<()> {
+    let py = reader.py();
+    let buffer = reader.getattr(intern!(py, "_buffer"))?;
+    // SAFETY: live objects; a new reference, or null with an exception set.
+    let grown = unsafe {
+        Ref::owned(ffi::PySequence_InPlaceConcat(buffer.as_ptr(), data.as_ptr()))
+            .ok_or_else(|| PyErr::fetch(py))?
+    };
+    let (size, limit) = (grown.bind(py).len()?, reader.getattr(intern!(py, "_limit"))?);
+    if limit.extract::<usize>().is_ok_and(|limit| size <= limit.saturating_mul(2)) {
+        return Ok(());
+    }
+    let transport = reader.getattr(intern!(py, "_transport"))?;
+    if limit.mul(2)?.lt(size)?
+        && !transport.is_none()
+        && !reader.getattr(intern!(py, "_paused"))?.is_truthy()?
+    {
+        transport.call_method0(intern!(py, "pause_reading"))?;
+        reader.setattr(intern!(py, "_paused"), true)?;
+    }
+    Ok(())
+}
