@@ -10,13 +10,14 @@ import socket
 import sys
 import threading
 import warnings
-from asyncio import base_events, events, format_helpers, sslproto
+from asyncio import base_events, events, format_helpers
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
 from counterpoint import _install
 
+from . import tls
 from .native import Loop, LoopBase
 from .selector import Selector
 from .transport import SocketTransport
@@ -147,11 +148,13 @@ class EventLoop(LoopBase):
         **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
-        inner = sslproto.SSLProtocol(
+        inner = tls.TlsProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
+
+    start_tls = tls.start_tls
 
     if hasattr(events, "_ThreadSafeHandle"):  # new in Python 3.14
 

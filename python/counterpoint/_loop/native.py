@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from counterpoint import _core
 
-__all__ = ["Connection", "Handle", "Loop", "LoopBase", "TimerHandle", "TransportBase"]
+__all__ = [
+    "Connection",
+    "Handle",
+    "Loop",
+    "LoopBase",
+    "TimerHandle",
+    "Tls",
+    "TlsProtocolBase",
+    "TlsTransportBase",
+    "TransportBase",
+]
 
 _classes = _core._event_loop()
 
@@ -14,3 +24,6 @@ Loop = _classes.Loop
 LoopBase = _classes.LoopBase
 Connection = _classes.Connection
 TransportBase = _classes.TransportBase
+Tls = _classes.Tls
+TlsProtocolBase = _classes.TlsProtocolBase
+TlsTransportBase = _classes.TlsTransportBase

@@ -12,6 +12,7 @@ mod native;
 mod registry;
 mod schedule;
 mod stream;
+mod tls;
 mod turn;
 
 use pyo3::prelude::*;
@@ -32,6 +33,7 @@ fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     module.add_class::<stream::Connection>()?;
     module.add("LoopBase", base::make(py)?)?;
     module.add("TransportBase", stream::make(py)?)?;
+    tls::register(&module)?;
     Ok(module.unbind())
 }
 

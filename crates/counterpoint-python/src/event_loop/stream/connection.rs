@@ -2,6 +2,7 @@
 
 use crate::boundary::Protected;
 use crate::event_loop::native::Loop;
+use crate::event_loop::tls;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
 use pyo3::ffi;
@@ -24,6 +25,8 @@ pub const EOF: u8 = 4;
 pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
+/// The protocol is our own, for TLS.
+pub const TLS: u8 = 128;
 
 static BUFFERED_PROTOCOL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -124,6 +127,7 @@ impl Connection {
             None => false,
         };
         self.flag(BUFFERED, buffered);
+        self.flag(TLS, tls::is_native(protocol)?);
         let protocol = Some(Ref::from(protocol.clone()));
         Ok(self.inside.with(py, |inside| std::mem::replace(&mut inside.protocol, protocol)))
     }
