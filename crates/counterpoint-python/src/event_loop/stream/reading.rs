@@ -84,7 +84,7 @@ impl Reading<'_, '_> {
     }
 
     /// For a BufferedProtocol: reads into its own buffer.
-    fn buffered(&self) -> PyResult<()> {
+    pub fn buffered(&self) -> PyResult<()> {
         let view = match View::acquire(self.py, self.protocol, -1) {
             Ok(view) => view,
             Err(error) => {

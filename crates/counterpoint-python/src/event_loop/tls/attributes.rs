@@ -65,12 +65,6 @@ fn read(object: *mut PyObject, field: Field) -> *mut PyObject {
     })
 }
 
-/// Puts a value, or nothing for None.
-fn put(py: Python<'_>, tls: &Tls, given: Bound<'_, PyAny>, field: Field) {
-    let given = (!given.is_none()).then(|| Ref::from(given));
-    drop(tls.inside.with(py, |inside| std::mem::replace(field(inside), given)));
-}
-
 unsafe extern "C" fn state(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     read(object, |inside| &mut inside.state)
 }
@@ -96,7 +90,11 @@ unsafe extern "C" fn set_protocol(
     _: *mut c_void,
 ) -> c_int {
     guarded(|py| {
-        put(py, receiver(py, object)?, value(py, given)?, |inside| &mut inside.protocol);
+        let (tls, given) = (receiver(py, object)?, value(py, given)?);
+        let given = (!given.is_none()).then(|| Ref::from(given));
+        let swap = |inside: &mut Inside| std::mem::replace(&mut inside.protocol, given);
+        let before = tls.inside.with(py, swap);
+        drop(before);
         Ok(0)
     })
 }
@@ -111,9 +109,7 @@ unsafe extern "C" fn set_transport(
     _: *mut c_void,
 ) -> c_int {
     guarded(|py| {
-        let (tls, given) = (receiver(py, object)?, value(py, given)?);
-        tls.set_direct(&given)?;
-        put(py, tls, given, |inside| &mut inside.transport);
+        receiver(py, object)?.set_transport(value(py, given)?)?;
         Ok(0)
     })
 }

@@ -9,6 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::ffi::c_int;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The handshake is done, and nobody has begun to close.
@@ -39,7 +40,8 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-/// What is behind an `ssl.SSLObject`: kept, and so alive as long as this.
+/// What is behind an `ssl.SSLObject`: kept, and so alive as long as this. Whoever calls libssl has a
+/// share of it: what is called back may end the connection.
 pub struct Ends {
     pub library: &'static Library,
     pub ssl: *mut Ssl,
@@ -108,6 +110,8 @@ pub struct Inside {
     pub state: Option<Ref>,
     pub protocol: Option<Ref>,
     pub transport: Option<Ref>,
+    /// Until the connection is lost: its context goes with it, though somebody may keep a transport.
+    pub ends: Option<Arc<Ends>>,
 }
 
 /// The native half of a TLS connection: what asyncio's code says of it, and what libssl's functions
@@ -116,7 +120,6 @@ pub struct Inside {
 pub struct Tls {
     flags: AtomicU16,
     pub inside: Protected<Inside>,
-    ends: PyOnceLock<Ends>,
 }
 
 impl Tls {
@@ -137,29 +140,38 @@ impl Tls {
 
     /// The ends, if libssl's functions may be called.
     #[inline(always)]
-    pub fn ends(&self, py: Python<'_>) -> Option<&Ends> {
-        self.ends.get(py)
+    pub fn ends(&self, py: Python<'_>) -> Option<Arc<Ends>> {
+        self.inside.with(py, |inside| inside.ends.clone())
     }
 
     /// The ends, if the application is to be given what comes.
     #[inline(always)]
-    pub fn reads(&self, py: Python<'_>) -> Option<&Ends> {
+    pub fn reads(&self, py: Python<'_>) -> Option<Arc<Ends>> {
         let flags = self.flags.load(Ordering::Relaxed) & (WRAPPED | APP_READING_PAUSED);
         if flags == WRAPPED { self.ends(py) } else { None }
     }
 
     /// The ends, if what is written can be encrypted and sent at once.
     #[inline(always)]
-    pub fn writes(&self, py: Python<'_>) -> Option<&Ends> {
+    pub fn writes(&self, py: Python<'_>) -> Option<Arc<Ends>> {
         let no = APP_WRITING_PAUSED | SSL_WRITING_PAUSED | ZERO_WRITE_LIMIT;
         let flags = self.flags.load(Ordering::Relaxed) & (WRAPPED | DIRECT | no);
         let ends = if flags == WRAPPED | DIRECT { self.ends(py) } else { None };
         ends.filter(|ends| ends.no_backlog())
     }
 
-    /// Notes whether the socket's transport may be written to without asking it.
-    pub fn set_direct(&self, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.flag(DIRECT, stream::writes_natively(transport)?);
+    /// Notes whether the socket's transport may be written to without asking it. Without one the
+    /// connection is lost.
+    pub fn set_transport(&self, transport: Bound<'_, PyAny>) -> PyResult<()> {
+        let py = transport.py();
+        self.flag(DIRECT, stream::writes_natively(&transport)?);
+        let transport = (!transport.is_none()).then(|| Ref::from(transport));
+        let before = self.inside.with(py, |inside| {
+            let lost = transport.is_none() && inside.transport.is_some();
+            let ends = if lost { inside.ends.take() } else { None };
+            (ends, std::mem::replace(&mut inside.transport, transport))
+        });
+        drop(before);
         Ok(())
     }
 
@@ -198,7 +210,6 @@ impl Tls {
         Self {
             flags: AtomicU16::new(0),
             inside: Protected::new(Inside::default()),
-            ends: PyOnceLock::new(),
         }
     }
 
@@ -238,7 +249,9 @@ impl Tls {
             _memory: [reference(incoming), reference(outgoing)],
             backlog: reference(backlog),
         };
-        Ok(self.ends.set(py, ends).is_ok())
+        let before = self.inside.with(py, |inside| inside.ends.replace(Arc::new(ends)));
+        drop(before);
+        Ok(true)
     }
 
     /// Says whether anything may be buffered before writing, and before reading, is paused.

@@ -33,8 +33,10 @@ enum Stop {
 /// The socket of a TLS connection is readable.
 pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
     let py = reading.py;
-    let Some(tls) = native_of(py, reading.protocol) else { return Ok(()) };
-    let Some(ends) = tls.ends(py) else { return Ok(()) };
+    let tls = native_of(py, reading.protocol);
+    let Some((tls, ends)) = tls.and_then(|tls| Some((tls, tls.ends(py)?))) else {
+        return reading.buffered();
+    };
     let mut buffer = reading.native.take_buffer(py);
     let received = reading.receive(buffer.as_mut_ptr(), buffer.len());
     let fed = match received {
@@ -100,9 +102,9 @@ fn hand_over_all(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         let application = tls.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::share));
         let Some(application) = application else { return Ok(()) };
         let stop = if tls.is(BUFFERED) {
-            give_buffer(py, ends, &application)?
+            give_buffer(py, &ends, &application)?
         } else {
-            give_data(py, ends, &application)?
+            give_data(py, &ends, &application)?
         };
         match stop {
             Stop::Empty => break,

@@ -79,11 +79,11 @@ fn write_now(py: Python<'_>, tls: &Tls, bytes: &[u8]) -> PyResult<usize> {
         if done > 0 && tls.writes(py).is_none() {
             break;
         }
-        if !encrypt(py, ends, part) {
+        if !encrypt(py, &ends, part) {
             break;
         }
         done += part.len();
-        send(py, native, ends, connection, &transport)?;
+        send(py, native, &ends, connection, &transport)?;
     }
     Ok(done)
 }
