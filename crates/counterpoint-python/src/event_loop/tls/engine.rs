@@ -1,6 +1,7 @@
 //! [`Tls`]: the native half of a TLS connection.
 
 use super::library::{Bio, Library, Ssl};
+use super::pipe::Pipe;
 use crate::boundary::Protected;
 use crate::event_loop::stream;
 use crate::executor::reference::Ref;
@@ -8,7 +9,6 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -45,12 +45,10 @@ pub fn prepare(py: Python<'_>) -> PyResult<()> {
 pub struct Ends {
     pub library: &'static Library,
     pub ssl: *mut Ssl,
-    pub incoming: *mut Bio,
-    pub outgoing: *mut Bio,
-    /// The `_ssl._SSLSocket`, and the two `MemoryBIO`s. They lead back to nothing of ours as far as
-    /// the collector can see, so they are not shown to it.
+    pipe: *const Pipe,
+    /// The `_ssl._SSLSocket`. It leads back to nothing of ours as far as the collector can see, so
+    /// it is not shown to it.
     object: Ref,
-    _memory: [Ref; 2],
     /// What asyncio's code has accepted and not yet encrypted.
     backlog: Ref,
 }
@@ -74,33 +72,11 @@ impl Ends {
         unsafe { ffi::PyObject_Size(self.backlog.as_ptr()) == 0 }
     }
 
-    /// How much ciphertext has come and is not read.
+    /// Where its ciphertext comes from and goes to.
     #[inline(always)]
-    pub fn unread(&self) -> usize {
-        // SAFETY: alive as long as `self`.
-        unsafe { self.library.pending(self.incoming) }
-    }
-
-    /// How much ciphertext is to be sent.
-    #[inline(always)]
-    pub fn unsent(&self) -> usize {
-        // SAFETY: alive as long as `self`.
-        unsafe { self.library.pending(self.outgoing) }
-    }
-
-    /// Takes in ciphertext; false: there is no memory.
-    pub fn feed(&self, bytes: &[u8]) -> bool {
-        let len = bytes.len() as c_int;
-        // SAFETY: alive as long as `self`; so many bytes.
-        unsafe { (self.library.put)(self.incoming, bytes.as_ptr().cast(), len) == len }
-    }
-
-    /// Takes out ciphertext; how much.
-    pub fn drain(&self, room: &mut [u8]) -> usize {
-        let len = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
-        // SAFETY: alive as long as `self`; so much room.
-        let count = unsafe { (self.library.take)(self.outgoing, room.as_mut_ptr().cast(), len) };
-        usize::try_from(count).unwrap_or(0)
+    pub fn pipe(&self) -> &Pipe {
+        // SAFETY: it lives as long as the SSL does, and so the object.
+        unsafe { &*self.pipe }
     }
 }
 
@@ -207,10 +183,7 @@ fn is_exactly(object: &Bound<'_, PyAny>, class: &str, words: usize) -> PyResult<
 impl Tls {
     #[new]
     fn new() -> Self {
-        Self {
-            flags: AtomicU16::new(0),
-            inside: Protected::new(Inside::default()),
-        }
+        Self { flags: AtomicU16::new(0), inside: Protected::new(Inside::default()) }
     }
 
     /// Whether libssl's functions may be called from now on: with what is behind an `SSLObject`, and
@@ -240,15 +213,10 @@ impl Tls {
             return Ok(false);
         }
         let reference = |object: &Bound<'_, PyAny>| Ref::from(object.clone());
-        let ends = Ends {
-            library,
-            ssl,
-            incoming: ends[0],
-            outgoing: ends[1],
-            object: reference(object),
-            _memory: [reference(incoming), reference(outgoing)],
-            backlog: reference(backlog),
-        };
+        // SAFETY: as was just seen.
+        let Some(pipe) = (unsafe { Pipe::lay(py, library, ssl, ends) }) else { return Ok(false) };
+        let (object, backlog) = (reference(object), reference(backlog));
+        let ends = Ends { library, ssl, pipe, object, backlog };
         let before = self.inside.with(py, |inside| inside.ends.replace(Arc::new(ends)));
         drop(before);
         Ok(true)

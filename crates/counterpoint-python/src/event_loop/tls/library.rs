@@ -5,9 +5,9 @@
 //! are none, and TLS is asyncio's.
 
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use std::ffi::{CStr, CString, c_int, c_long, c_ulong, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::mem;
+use std::sync::OnceLock;
 
 /// libssl's `SSL`.
 #[repr(C)]
@@ -16,6 +16,14 @@ pub struct Ssl(c_void);
 /// libcrypto's `BIO`.
 #[repr(C)]
 pub struct Bio(c_void);
+
+/// libcrypto's `BIO_METHOD`.
+#[repr(C)]
+pub struct Method(c_void);
+
+type Read = unsafe extern "C" fn(*mut Bio, *mut c_char, usize, *mut usize) -> c_int;
+type Write = unsafe extern "C" fn(*mut Bio, *const c_char, usize, *mut usize) -> c_int;
+type Control = unsafe extern "C" fn(*mut Bio, c_int, c_long, *mut c_void) -> c_long;
 
 /// `SSL_ERROR_WANT_READ`: it needs more from the peer.
 pub const WANT_READ: c_int = 2;
@@ -36,16 +44,44 @@ pub struct Library {
     pub outgoing_of: unsafe extern "C" fn(*const Ssl) -> *mut Bio,
     pub put: unsafe extern "C" fn(*mut Bio, *const c_void, c_int) -> c_int,
     pub take: unsafe extern "C" fn(*mut Bio, *mut c_void, c_int) -> c_int,
-    control: unsafe extern "C" fn(*mut Bio, c_int, c_long, *mut c_void) -> c_long,
+    control: Control,
+    pub set_bios: unsafe extern "C" fn(*mut Ssl, *mut Bio, *mut Bio),
+    pub new: unsafe extern "C" fn(*const Method) -> *mut Bio,
+    pub share: unsafe extern "C" fn(*mut Bio) -> c_int,
+    pub free: unsafe extern "C" fn(*mut Bio) -> c_int,
+    pub data: unsafe extern "C" fn(*mut Bio) -> *mut c_void,
+    pub set_data: unsafe extern "C" fn(*mut Bio, *mut c_void),
+    pub set_ready: unsafe extern "C" fn(*mut Bio, c_int),
+    pub set_flags: unsafe extern "C" fn(*mut Bio, c_int),
+    pub clear_flags: unsafe extern "C" fn(*mut Bio, c_int),
+    pub new_index: unsafe extern "C" fn() -> c_int,
+    pub new_method: unsafe extern "C" fn(c_int, *const c_char) -> *mut Method,
+    pub set_read: unsafe extern "C" fn(*mut Method, Read) -> c_int,
+    pub set_write: unsafe extern "C" fn(*mut Method, Write) -> c_int,
+    pub set_control: unsafe extern "C" fn(*mut Method, Control) -> c_int,
+    pub set_destroy:
+        unsafe extern "C" fn(*mut Method, unsafe extern "C" fn(*mut Bio) -> c_int) -> c_int,
     peek_error: unsafe extern "C" fn() -> c_ulong,
     clear_errors: unsafe extern "C" fn(),
 }
 
+static LIBRARY: OnceLock<Option<Library>> = OnceLock::new();
+
 impl Library {
-    /// It, if it can be used; found once.
+    /// It, if it can be used; looked for once.
     pub fn get(py: Python<'_>) -> Option<&'static Self> {
-        static LIBRARY: PyOnceLock<Option<Library>> = PyOnceLock::new();
-        LIBRARY.get_or_init(py, || Self::find(py).ok().flatten()).as_ref()
+        if LIBRARY.get().is_none() {
+            // Not while others wait for it: Python may run here.
+            let found = Self::find(py).ok().flatten();
+            let _ = LIBRARY.set(found);
+        }
+        Self::loaded()
+    }
+
+    /// It, if it was found.
+    #[inline(always)]
+    pub fn loaded() -> Option<&'static Self> {
+        LIBRARY.get()?.as_ref()
     }
 
     fn find(py: Python<'_>) -> PyResult<Option<Self>> {
@@ -69,7 +105,8 @@ impl Library {
     unsafe fn link(handle: *mut c_void) -> Option<(Self, c_ulong)> {
         // SAFETY: the caller's promise; each function has the type of its field.
         unsafe {
-            let version: unsafe extern "C" fn() -> c_ulong = symbol(handle, c"OpenSSL_version_num")?;
+            let version: unsafe extern "C" fn() -> c_ulong =
+                symbol(handle, c"OpenSSL_version_num")?;
             let library = Self {
                 read: symbol(handle, c"SSL_read_ex")?,
                 write: symbol(handle, c"SSL_write_ex")?,
@@ -81,6 +118,21 @@ impl Library {
                 put: symbol(handle, c"BIO_write")?,
                 take: symbol(handle, c"BIO_read")?,
                 control: symbol(handle, c"BIO_ctrl")?,
+                set_bios: symbol(handle, c"SSL_set_bio")?,
+                new: symbol(handle, c"BIO_new")?,
+                share: symbol(handle, c"BIO_up_ref")?,
+                free: symbol(handle, c"BIO_free")?,
+                data: symbol(handle, c"BIO_get_data")?,
+                set_data: symbol(handle, c"BIO_set_data")?,
+                set_ready: symbol(handle, c"BIO_set_init")?,
+                set_flags: symbol(handle, c"BIO_set_flags")?,
+                clear_flags: symbol(handle, c"BIO_clear_flags")?,
+                new_index: symbol(handle, c"BIO_get_new_index")?,
+                new_method: symbol(handle, c"BIO_meth_new")?,
+                set_read: symbol(handle, c"BIO_meth_set_read_ex")?,
+                set_write: symbol(handle, c"BIO_meth_set_write_ex")?,
+                set_control: symbol(handle, c"BIO_meth_set_ctrl")?,
+                set_destroy: symbol(handle, c"BIO_meth_set_destroy")?,
                 peek_error: symbol(handle, c"ERR_peek_error")?,
                 clear_errors: symbol(handle, c"ERR_clear_error")?,
             };

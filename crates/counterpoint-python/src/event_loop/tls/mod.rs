@@ -9,6 +9,7 @@
 mod attributes;
 mod engine;
 mod library;
+mod pipe;
 mod reading;
 mod writing;
 

@@ -2,8 +2,10 @@
 
 use super::engine::{BUFFERED, Ends, SSL_READING_PAUSED, Tls, ZERO_READ_LIMIT};
 use super::library::{WANT_READ, ZERO_RETURN};
+use super::pipe::Input;
 use super::{PROTOCOL, native_of};
 use crate::boundary::{guarded, none};
+use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{Reading, View, call_method};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyException, PyMemoryError};
@@ -30,6 +32,36 @@ enum Stop {
     Failed,
 }
 
+/// Ciphertext in the loop's buffer, until somebody takes it.
+struct Fresh<'a> {
+    native: &'a Loop,
+    buffer: Vec<u8>,
+    count: usize,
+}
+
+impl Fresh<'_> {
+    /// How much there is.
+    fn len(fresh: Option<&Self>) -> usize {
+        fresh.map_or(0, |fresh| fresh.count)
+    }
+}
+
+/// Has `f` read what is fresh, or what is there; then the loop's buffer is given back.
+fn taking<R>(
+    py: Python<'_>,
+    ends: &Ends,
+    fresh: &mut Option<Fresh<'_>>,
+    f: impl FnOnce(Input<'_>) -> R,
+) -> PyResult<R> {
+    let fresh = fresh.take();
+    let bytes = fresh.as_ref().map_or(&[][..], |fresh| &fresh.buffer[..fresh.count]);
+    let (done, kept) = with_critical_section(&ends.object(py), || ends.pipe().reading(bytes, f));
+    if let Some(fresh) = fresh {
+        fresh.native.give_buffer(py, fresh.buffer);
+    }
+    if kept { Ok(done) } else { Err(PyMemoryError::new_err(())) }
+}
+
 /// The socket of a TLS connection is readable.
 pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
     let py = reading.py;
@@ -37,26 +69,23 @@ pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
     let Some((tls, ends)) = tls.and_then(|tls| Some((tls, tls.ends(py)?))) else {
         return reading.buffered();
     };
-    let mut buffer = reading.native.take_buffer(py);
-    let received = reading.receive(buffer.as_mut_ptr(), buffer.len());
-    let fed = match received {
-        Ok(count @ 1..) => with_critical_section(&ends.object(py), || ends.feed(&buffer[..count])),
-        _ => true,
-    };
-    reading.native.give_buffer(py, buffer);
-    let done = match received {
-        Ok(0) => return reading.end(),
-        Err(error) => return reading.refused(error),
-        Ok(_) if !fed => Err(PyMemoryError::new_err(())),
-        Ok(_) => {
-            // SAFETY: whoever calls holds it.
-            let protocol = unsafe { Bound::from_borrowed_ptr(py, reading.protocol) };
-            if tls.reads(py).is_some() {
-                hand_over(tls, &protocol)
-            } else {
-                protocol.call_method0(intern!(py, "_advance")).map(drop)
-            }
+    let native = reading.native;
+    let mut buffer = native.take_buffer(py);
+    let count = match reading.receive(buffer.as_mut_ptr(), buffer.len()) {
+        Ok(count @ 1..) => count,
+        other => {
+            native.give_buffer(py, buffer);
+            return other.map_or_else(|error| reading.refused(error), |_| reading.end());
         }
+    };
+    // SAFETY: whoever calls holds it.
+    let protocol = unsafe { Bound::from_borrowed_ptr(py, reading.protocol) };
+    let mut fresh = Some(Fresh { native, buffer, count });
+    let done = if tls.reads(py).is_some() {
+        hand_over(tls, &protocol, fresh)
+    } else {
+        taking(py, &ends, &mut fresh, |_| ())
+            .and_then(|()| protocol.call_method0(intern!(py, "_advance")).map(drop))
     };
     done.or_else(|error| {
         reading.failed(error, "Fatal error: protocol.buffer_updated() call failed.")
@@ -67,11 +96,10 @@ pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
 pub unsafe extern "C" fn do_read(protocol: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of a method.
-        let (tls, protocol) = unsafe {
-            (PROTOCOL.demand(py, protocol)?, Bound::from_borrowed_ptr(py, protocol))
-        };
+        let (tls, protocol) =
+            unsafe { (PROTOCOL.demand(py, protocol)?, Bound::from_borrowed_ptr(py, protocol)) };
         match tls.reads(py) {
-            Some(ends) if ends.unread() != 0 => hand_over(tls, &protocol)?,
+            Some(ends) if ends.pipe().unread() != 0 => hand_over(tls, &protocol, None)?,
             _ => leave(&protocol)?,
         }
         Ok(none())
@@ -84,9 +112,9 @@ fn leave(protocol: &Bound<'_, PyAny>) -> PyResult<()> {
     protocol.call_method0(intern!(protocol.py(), "_do_read_as_asyncio")).map(drop)
 }
 
-fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>, fresh: Option<Fresh<'_>>) -> PyResult<()> {
     let py = protocol.py();
-    match hand_over_all(tls, protocol) {
+    match hand_over_all(tls, protocol, fresh) {
         Err(error) if error.is_instance_of::<PyException>(py) => {
             let arguments = (error.into_value(py), "Fatal error on SSL protocol");
             protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
@@ -95,16 +123,20 @@ fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-fn hand_over_all(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+fn hand_over_all(
+    tls: &Tls,
+    protocol: &Bound<'_, PyAny>,
+    mut fresh: Option<Fresh<'_>>,
+) -> PyResult<()> {
     let py = protocol.py();
     // Whatever the application does in a callback counts from then on.
     while let Some(ends) = tls.reads(py) {
         let application = tls.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::share));
-        let Some(application) = application else { return Ok(()) };
+        let Some(application) = application else { break };
         let stop = if tls.is(BUFFERED) {
-            give_buffer(py, &ends, &application)?
+            give_buffer(py, &ends, &application, &mut fresh)?
         } else {
-            give_data(py, &ends, &application)?
+            give_data(py, &ends, &application, &mut fresh)?
         };
         match stop {
             Stop::Empty => break,
@@ -113,12 +145,21 @@ fn hand_over_all(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         }
     }
     let Some(ends) = tls.ends(py) else { return Ok(()) };
+    if fresh.is_some() {
+        taking(py, &ends, &mut fresh, |_| ())?; // it was paused in get_buffer()
+    }
+    settle(tls, &ends, protocol)
+}
+
+/// What is to be done after reading.
+fn settle(tls: &Tls, ends: &Ends, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = protocol.py();
     if !ends.no_backlog() {
         protocol.call_method0(intern!(py, "_do_write"))?;
-    } else if ends.unsent() != 0 {
+    } else if ends.pipe().unsent() != 0 {
         protocol.call_method0(intern!(py, "_process_outgoing"))?;
     }
-    if ends.unread() != 0 || tls.is(SSL_READING_PAUSED | ZERO_READ_LIMIT) {
+    if ends.pipe().unread() != 0 || tls.is(SSL_READING_PAUSED | ZERO_READ_LIMIT) {
         protocol.call_method0(intern!(py, "_control_ssl_reading"))?;
     }
     Ok(())
@@ -128,7 +169,7 @@ fn hand_over_all(tls: &Tls, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
 ///
 /// # Safety
 /// So much room.
-unsafe fn decrypt(ends: &Ends, place: *mut u8, room: usize) -> (usize, Stop) {
+unsafe fn decrypt(ends: &Ends, input: Input<'_>, place: *mut u8, room: usize) -> (usize, Stop) {
     let mut filled = 0;
     ends.library.forget_errors();
     while filled < room {
@@ -140,7 +181,7 @@ unsafe fn decrypt(ends: &Ends, place: *mut u8, room: usize) -> (usize, Stop) {
                 return (filled, why(ends));
             }
             filled += count;
-            if ends.unread() == 0 && (ends.library.decrypted)(ends.ssl) == 0 {
+            if input.is_used_up() && (ends.library.decrypted)(ends.ssl) == 0 {
                 return (filled, Stop::Empty);
             }
         }
@@ -159,8 +200,17 @@ fn why(ends: &Ends) -> Stop {
 }
 
 /// For a Protocol: `data_received` with all there is.
-fn give_data(py: Python<'_>, ends: &Ends, application: &Ref) -> PyResult<Stop> {
-    let (data, stop) = with_critical_section(&ends.object(py), || decrypted(py, ends))?;
+fn give_data(
+    py: Python<'_>,
+    ends: &Ends,
+    application: &Ref,
+    fresh: &mut Option<Fresh<'_>>,
+) -> PyResult<Stop> {
+    // SAFETY: alive as long as `ends`.
+    let begun = unsafe { (ends.library.has_pending)(ends.ssl) } != 0;
+    let come = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
+    let room = come + if begun { RECORD } else { 0 };
+    let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room))??;
     // What came before an error is lost with it, as in asyncio.
     if let Some(data) = data
         && stop != Stop::Failed
@@ -177,17 +227,20 @@ fn give_data(py: Python<'_>, ends: &Ends, application: &Ref) -> PyResult<Stop> {
 
 /// A bytes object with what can be decrypted. It is made as long as the ciphertext, and cut: the
 /// plaintext is hardly shorter, and never longer but for what is left of the record before.
-fn decrypted(py: Python<'_>, ends: &Ends) -> PyResult<(Option<Ref>, Stop)> {
-    // SAFETY: alive as long as `ends`.
-    let begun = unsafe { (ends.library.has_pending)(ends.ssl) } != 0;
-    let room = ends.unread() + if begun { RECORD } else { 0 };
+fn decrypted(
+    py: Python<'_>,
+    ends: &Ends,
+    input: Input<'_>,
+    room: usize,
+) -> PyResult<(Option<Ref>, Stop)> {
     // SAFETY: a bytes object of our own, which nobody else knows: it may be written to, and cut.
     unsafe {
         let mut data = ffi::PyBytes_FromStringAndSize(ptr::null(), room as ffi::Py_ssize_t);
         if data.is_null() {
             return Err(PyErr::fetch(py));
         }
-        let (filled, stop) = decrypt(ends, ffi::PyBytes_AS_STRING(data).cast_mut().cast(), room);
+        let place = ffi::PyBytes_AS_STRING(data).cast_mut().cast();
+        let (filled, stop) = decrypt(ends, input, place, room);
         if filled == 0 {
             drop(Ref::owned(data));
             return Ok((None, stop));
@@ -206,12 +259,18 @@ unsafe extern "C" {
 }
 
 /// For a BufferedProtocol: decrypts into its own buffer.
-fn give_buffer(py: Python<'_>, ends: &Ends, application: &Ref) -> PyResult<Stop> {
-    let view = View::acquire(py, application.as_ptr(), ends.unread() as ffi::Py_ssize_t)?;
+fn give_buffer(
+    py: Python<'_>,
+    ends: &Ends,
+    application: &Ref,
+    fresh: &mut Option<Fresh<'_>>,
+) -> PyResult<Stop> {
+    let hint = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
+    let view = View::acquire(py, application.as_ptr(), hint as ffi::Py_ssize_t)?;
     // SAFETY: the view's own memory, which is not moved while it is held.
-    let (filled, stop) = with_critical_section(&ends.object(py), || unsafe {
-        decrypt(ends, view.place(), view.len())
-    });
+    let taken =
+        taking(py, ends, fresh, |input| unsafe { decrypt(ends, input, view.place(), view.len()) });
+    let (filled, stop) = taken?;
     drop(view);
     if filled > 0 && stop != Stop::Failed {
         let name = intern!(py, "buffer_updated").as_ptr();

@@ -3,7 +3,6 @@
 use super::TRANSPORT;
 use super::engine::{Ends, Tls};
 use crate::boundary::{guarded, none};
-use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{self, Connection, send_copied, snapshot};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
@@ -73,51 +72,67 @@ fn write_now(py: Python<'_>, tls: &Tls, bytes: &[u8]) -> PyResult<usize> {
     let Some(connection) = (unsafe { stream::TRANSPORT.get(py, transport.as_ptr()) }) else {
         return Ok(0);
     };
-    let native = connection.native.get();
-    let mut done = 0;
-    for part in bytes.chunks(PART) {
-        if done > 0 && tls.writes(py).is_none() {
-            break;
-        }
-        if !encrypt(py, &ends, part) {
-            break;
-        }
-        done += part.len();
-        send(py, native, &ends, connection, &transport)?;
-    }
-    Ok(done)
+    let mut buffer = connection.native.get().take_buffer(py);
+    let target = Target { py, tls, ends: &ends, connection, transport: &transport };
+    let done = target.write(bytes, &mut buffer);
+    connection.native.get().give_buffer(py, buffer);
+    done
 }
 
-/// Whether libssl took it, all.
-fn encrypt(py: Python<'_>, ends: &Ends, part: &[u8]) -> bool {
-    with_critical_section(&ends.object(py), || {
-        let mut count = 0;
-        ends.library.forget_errors();
-        // SAFETY: alive as long as `ends`; so many bytes. In the mode that `_ssl` sets it takes all
-        // or nothing.
-        unsafe {
-            (ends.library.write)(ends.ssl, part.as_ptr().cast(), part.len(), &mut count) == 1
-        }
-    })
+/// Where ciphertext goes.
+struct Target<'a, 'py> {
+    py: Python<'py>,
+    tls: &'a Tls,
+    ends: &'a Ends,
+    connection: &'a Connection,
+    transport: &'a Ref,
 }
 
-/// Sends the ciphertext.
-fn send(
-    py: Python<'_>,
-    native: &Loop,
-    ends: &Ends,
-    connection: &Connection,
-    transport: &Ref,
-) -> PyResult<()> {
-    let mut buffer = native.take_buffer(py);
-    let mut sent = Ok(());
-    while sent.is_ok() {
-        let count = with_critical_section(&ends.object(py), || ends.drain(&mut buffer));
-        if count == 0 {
-            break;
+impl Target<'_, '_> {
+    fn write(&self, bytes: &[u8], buffer: &mut [u8]) -> PyResult<usize> {
+        let mut done = 0;
+        for part in bytes.chunks(PART) {
+            if done > 0 && self.tls.writes(self.py).is_none() {
+                break;
+            }
+            self.drain(buffer)?; // what libssl has written of itself comes first
+            let (taken, count) = self.encrypt(part, buffer);
+            if count > 0 {
+                send_copied(self.py, self.connection, self.transport.as_ptr(), &buffer[..count])?;
+            }
+            if !taken {
+                break;
+            }
+            done += part.len();
         }
-        sent = send_copied(py, connection, transport.as_ptr(), &buffer[..count]);
+        self.drain(buffer)?;
+        Ok(done)
     }
-    native.give_buffer(py, buffer);
-    sent
+
+    /// Whether libssl took it, all; how much of the buffer its ciphertext uses.
+    fn encrypt(&self, part: &[u8], buffer: &mut [u8]) -> (bool, usize) {
+        let ends = self.ends;
+        with_critical_section(&ends.object(self.py), || {
+            ends.library.forget_errors();
+            ends.pipe().writing(buffer, || {
+                let (bytes, mut count) = (part.as_ptr().cast(), 0);
+                // SAFETY: alive as long as `ends`; so many bytes. In the mode that `_ssl` sets it
+                // takes all or nothing.
+                unsafe { (ends.library.write)(ends.ssl, bytes, part.len(), &mut count) == 1 }
+            })
+        })
+    }
+
+    /// Sends what is in the memory BIO.
+    fn drain(&self, buffer: &mut [u8]) -> PyResult<()> {
+        let (py, pipe) = (self.py, self.ends.pipe());
+        while pipe.unsent() != 0 {
+            let count = with_critical_section(&self.ends.object(py), || pipe.drain(buffer));
+            if count == 0 {
+                break;
+            }
+            send_copied(py, self.connection, self.transport.as_ptr(), &buffer[..count])?;
+        }
+        Ok(())
+    }
 }
