@@ -103,6 +103,8 @@ class TlsProtocolBase(sslproto.SSLProtocol):
     _incoming: Any
     _outgoing: Any
     _write_backlog: Any
+    _app_protocol_is_buffer: bool
+    _app_protocol_get_buffer: Any
     _app_transport: Any
     _app_transport_created: bool
     _incoming_high_water: int

@@ -40,6 +40,9 @@ class TlsProtocol(TlsProtocolBase):
     """What a socket transport gives to and an application gets from; derived from asyncio's.
 
     Ciphertext is received and decrypted in one step, without a buffer of the connection's own.
+
+    What differs:
+        A BufferedProtocol may have a bytearray for a buffer.
     """
 
     def __init__(self, loop: Any, app_protocol: Any, sslcontext: Any, *args: Any, **kw: Any) -> None:
@@ -61,6 +64,13 @@ class TlsProtocol(TlsProtocolBase):
             self._app_transport = TlsTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
+
+    def _set_app_protocol(self, app_protocol: Any) -> None:
+        super()._set_app_protocol(app_protocol)
+        if self._app_protocol_is_buffer:
+            # asyncio's code slices what it gets, which copies where it is a bytearray.
+            get_buffer = self._app_protocol_get_buffer
+            self._app_protocol_get_buffer = lambda hint: memoryview(get_buffer(hint)).cast("B")
 
     def _set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         super()._set_write_buffer_limits(high, low)
