@@ -1,4 +1,4 @@
-"""TLS connections whose two ends live on one of our loops, decrypted natively or as asyncio does."""
+"""TLS connections whose two ends live on one of our loops."""
 
 from __future__ import annotations
 

@@ -37,9 +37,7 @@ def noise(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_what_is_written_arrives_in_both_directions(
-    ends: Ends, native: bool, version: str
-) -> None:
+def test_what_is_written_arrives_in_both_directions(ends: Ends, native: bool, version: str) -> None:
     async def main() -> None:
         server, client = Plain(), Plain()
         await ends.connect(server, client, version)
@@ -330,9 +328,7 @@ def test_extra_info_is_of_the_session(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("what", ["keylog", "messages"])
-def test_who_looks_at_each_message_gets_asyncios_way(
-    ends: Ends, what: str, tmp_path: Any
-) -> None:
+def test_who_looks_at_each_message_gets_asyncios_way(ends: Ends, what: str, tmp_path: Any) -> None:
     seen: list[object] = []
 
     async def main() -> None:

@@ -33,7 +33,7 @@ class TlsTransport(TlsTransportBase):
         self.write(b"".join(list_of_data))
 
     def _write_as_asyncio(self, data: Any) -> None:
-        sslproto._SSLProtocolTransport.write(self, data)  # type: ignore[attr-defined]
+        sslproto._SSLProtocolTransport.write(self, data)
 
 
 class TlsProtocol(TlsProtocolBase):
@@ -45,13 +45,14 @@ class TlsProtocol(TlsProtocolBase):
         A BufferedProtocol may have a bytearray for a buffer.
     """
 
-    def __init__(self, loop: Any, app_protocol: Any, sslcontext: Any, *args: Any, **kw: Any) -> None:
+    def __init__(self, loop: Any, app_protocol: Any, context: Any, *args: Any, **kw: Any) -> None:
         self._counterpoint_tls = Tls()
-        self.max_size = 0  # no buffer is made; get_buffer() makes one where it is needed
+        # No buffer is made; get_buffer() makes one where it is needed.
+        self.__dict__["max_size"] = 0
         try:
-            super().__init__(loop, app_protocol, sslcontext, *args, **kw)
+            super().__init__(loop, app_protocol, context, *args, **kw)
         finally:
-            del self.max_size
+            del self.__dict__["max_size"]
         if NATIVE and _is_plain(self._sslobj):
             self._counterpoint_tls.attach(
                 self._sslobj._sslobj, self._incoming, self._outgoing, self._write_backlog

@@ -129,26 +129,32 @@ fn hand_over_all(
     mut fresh: Option<Fresh<'_>>,
 ) -> PyResult<()> {
     let py = protocol.py();
-    // Whatever the application does in a callback counts from then on.
+    let stop = hand_over_each(py, tls, &mut fresh);
+    let Some(ends) = tls.ends(py) else { return stop.map(drop) };
+    if fresh.is_some() {
+        taking(py, &ends, &mut fresh, |_| ())?; // get_buffer() has paused, or failed
+    }
+    match stop? {
+        Stop::Closed | Stop::Failed => leave(protocol),
+        Stop::Empty | Stop::Full => settle(tls, &ends, protocol),
+    }
+}
+
+/// Whatever the application does in a callback counts for what comes after it.
+fn hand_over_each(py: Python<'_>, tls: &Tls, fresh: &mut Option<Fresh<'_>>) -> PyResult<Stop> {
     while let Some(ends) = tls.reads(py) {
         let application = tls.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::share));
         let Some(application) = application else { break };
         let stop = if tls.is(BUFFERED) {
-            give_buffer(py, &ends, &application, &mut fresh)?
+            give_buffer(py, &ends, &application, fresh)?
         } else {
-            give_data(py, &ends, &application, &mut fresh)?
+            give_data(py, &ends, &application, fresh)?
         };
-        match stop {
-            Stop::Empty => break,
-            Stop::Full => {}
-            Stop::Closed | Stop::Failed => return leave(protocol),
+        if stop != Stop::Full {
+            return Ok(stop);
         }
     }
-    let Some(ends) = tls.ends(py) else { return Ok(()) };
-    if fresh.is_some() {
-        taking(py, &ends, &mut fresh, |_| ())?; // it was paused in get_buffer()
-    }
-    settle(tls, &ends, protocol)
+    Ok(Stop::Empty)
 }
 
 /// What is to be done after reading.
