@@ -127,7 +127,7 @@ impl Connection {
             None => false,
         };
         self.flag(BUFFERED, buffered);
-        self.flag(TLS, tls::is_native(protocol)?);
+        self.flag(TLS, tls::is_native(protocol));
         let protocol = Some(Ref::from(protocol.clone()));
         Ok(self.inside.with(py, |inside| std::mem::replace(&mut inside.protocol, protocol)))
     }

@@ -17,7 +17,7 @@ pub use engine::Tls;
 pub use reading::read;
 
 use crate::boundary::{Behind, Outline, noargs, one};
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -58,18 +58,20 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Whether a socket transport's protocol is one of ours, to which [`read`] may give what comes.
-pub fn is_native(protocol: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub fn is_native(protocol: &Bound<'_, PyAny>) -> bool {
     let py = protocol.py();
-    let Some(base) = PROTOCOL_BASE.get(py) else { return Ok(false) };
-    if !protocol.is_instance(base.bind(py))? {
-        return Ok(false);
-    }
-    Ok(native_of(py, protocol.as_ptr()).is_some_and(|tls| tls.ends(py).is_some()))
+    native_of(py, protocol.as_ptr()).is_some_and(|tls| tls.ends(py).is_some())
 }
 
-/// The native half of a protocol of our class.
+/// The native half of a protocol, if it is of our class.
 #[inline(always)]
 fn native_of<'a>(py: Python<'a>, protocol: *mut PyObject) -> Option<&'a Tls> {
-    // SAFETY: an instance of the class, by whoever calls, who holds it.
-    unsafe { PROTOCOL.get(py, protocol) }
+    let base = PROTOCOL_BASE.get(py)?.as_ptr().cast();
+    // SAFETY: a live object and a type; an instance of the class then, which whoever calls holds.
+    unsafe {
+        if ffi::PyObject_TypeCheck(protocol, base) == 0 {
+            return None;
+        }
+        PROTOCOL.get(py, protocol)
+    }
 }

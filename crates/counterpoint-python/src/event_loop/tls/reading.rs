@@ -132,7 +132,7 @@ fn hand_over_all(
     let stop = hand_over_each(py, tls, &mut fresh);
     let Some(ends) = tls.ends(py) else { return stop.map(drop) };
     if fresh.is_some() {
-        taking(py, &ends, &mut fresh, |_| ())?; // get_buffer() has paused, or failed
+        taking(py, &ends, &mut fresh, |_| ())?; // get_buffer() has failed
     }
     match stop? {
         Stop::Closed | Stop::Failed => leave(protocol),
@@ -217,7 +217,7 @@ fn give_data(
     let come = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
     let room = come + if begun { RECORD } else { 0 };
     let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room))??;
-    // What came before an error is lost with it, as in asyncio.
+    // What comes before an error is lost with it, as in asyncio.
     if let Some(data) = data
         && stop != Stop::Failed
     {
