@@ -148,7 +148,7 @@ class EventLoop(LoopBase):
         **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
-        inner = tls.TlsProtocol(
+        inner = tls.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import types
 from asyncio import base_events, sslproto
 from collections.abc import Iterable
@@ -10,13 +9,13 @@ from typing import Any
 
 from .native import Tls, TlsProtocolBase, TlsTransportBase
 
-__all__ = ["TlsProtocol", "TlsTransport", "start_tls"]
+__all__ = ["SSLProtocol", "SSLTransport", "start_tls"]
 
 # Whether libssl's own functions are called, where that is possible; tests turn it off.
 NATIVE = True
 
 
-class TlsTransport(TlsTransportBase):
+class SSLTransport(TlsTransportBase):
     """What the application writes to; the same as asyncio's, whose class it is derived from.
 
     What differs:
@@ -24,7 +23,7 @@ class TlsTransport(TlsTransportBase):
         `writelines()` joins what it is given, and so sends fewer records.
     """
 
-    def __init__(self, loop: Any, ssl_protocol: TlsProtocol) -> None:
+    def __init__(self, loop: Any, ssl_protocol: SSLProtocol) -> None:
         self._counterpoint_tls = ssl_protocol._counterpoint_tls
         super().__init__(loop, ssl_protocol)
 
@@ -36,7 +35,7 @@ class TlsTransport(TlsTransportBase):
         sslproto._SSLProtocolTransport.write(self, data)
 
 
-class TlsProtocol(TlsProtocolBase):
+class SSLProtocol(TlsProtocolBase):
     """What a socket transport gives to and an application gets from; derived from asyncio's.
 
     Ciphertext is received and decrypted in one step, without a buffer of the connection's own.
@@ -62,7 +61,7 @@ class TlsProtocol(TlsProtocolBase):
         if self._app_transport is None:
             if self._app_transport_created:
                 raise RuntimeError("Creating _SSLProtocolTransport twice")
-            self._app_transport = TlsTransport(self._loop, self)
+            self._app_transport = SSLTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
 
@@ -89,24 +88,18 @@ class TlsProtocol(TlsProtocolBase):
         sslproto.SSLProtocol._do_read(self)  # type: ignore[attr-defined]
 
 
-def _is_plain(sslobj: object) -> bool:
+def _is_plain(sslobj: Any) -> bool:
     """Whether nobody wants to see each read and write, or each message of the handshake."""
-    if type(sslobj) is not ssl.SSLObject:
+    if type(sslobj) is not sslproto.ssl.SSLObject:  # type: ignore[attr-defined]
         return False
-    context: Any = sslobj.context
-    return context._msg_callback is None and context.keylog_filename is None
-
-
-class _Ours:
-    """What `asyncio.base_events` uses of `asyncio.sslproto`, with our class."""
-
-    SSLProtocol = TlsProtocol
+    context = sslobj.context
+    return bool(context._msg_callback is None and context.keylog_filename is None)
 
 
 # asyncio's own, in the version of this interpreter, which makes a protocol of our class.
 start_tls: Any = types.FunctionType(
     base_events.BaseEventLoop.start_tls.__code__,
-    {**vars(base_events), "sslproto": _Ours},
+    {**vars(base_events), "sslproto": types.SimpleNamespace(SSLProtocol=SSLProtocol)},
     "start_tls",
 )
 start_tls.__kwdefaults__ = base_events.BaseEventLoop.start_tls.__kwdefaults__
