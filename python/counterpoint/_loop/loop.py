@@ -10,14 +10,14 @@ import socket
 import sys
 import threading
 import warnings
-from asyncio import base_events, events, format_helpers, sslproto
+from asyncio import base_events, events, format_helpers
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoint import _install
 
-from . import names, stalls
+from . import names, stalls, tls
 from .native import Loop, LoopBase
 from .selector import Selector
 from .statistics import LoopStatistics, collect
@@ -155,11 +155,13 @@ class EventLoop(LoopBase):
         **timeouts: Any,
     ) -> Any:
         self._ensure_fd_no_transport(rawsock)
-        inner = sslproto.SSLProtocol(
+        inner = tls.SSLProtocol(
             self, protocol, sslcontext, waiter, server_side, server_hostname, **timeouts
         )
         SocketTransport(self, rawsock, inner, extra=extra, server=server, context=context)
         return inner._app_transport
+
+    start_tls = tls.start_tls
 
     async def getaddrinfo(
         self,

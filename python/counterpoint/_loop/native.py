@@ -10,6 +10,9 @@ __all__ = [
     "Loop",
     "LoopBase",
     "TimerHandle",
+    "Tls",
+    "TlsProtocolBase",
+    "TlsTransportBase",
     "TransportBase",
     "end_watchdog",
     "quicken",
@@ -25,3 +28,6 @@ Connection = _classes.Connection
 TransportBase = _classes.TransportBase
 end_watchdog = _classes.end_watchdog
 quicken = _classes.quicken
+Tls = _classes.Tls
+TlsProtocolBase = _classes.TlsProtocolBase
+TlsTransportBase = _classes.TlsTransportBase

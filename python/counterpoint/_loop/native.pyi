@@ -1,6 +1,7 @@
 import asyncio
 import contextvars
 import weakref
+from asyncio import sslproto
 from collections.abc import AsyncGenerator
 from types import ModuleType
 from typing import Any, final
@@ -13,6 +14,9 @@ __all__ = [
     "Loop",
     "LoopBase",
     "TimerHandle",
+    "Tls",
+    "TlsProtocolBase",
+    "TlsTransportBase",
     "TransportBase",
     "end_watchdog",
     "quicken",
@@ -97,3 +101,34 @@ class TransportBase(asyncio.Transport):
     def _add_reader(self, fd: int, callback: object) -> None: ...
     def _fatal_error(self, exc: BaseException, message: str = ...) -> None: ...
     def _call_connection_lost(self, exc: BaseException | None) -> None: ...
+
+@final
+class Tls:
+    def __new__(cls) -> Tls: ...
+    def attach(
+        self, object: object, incoming: object, outgoing: object, backlog: object
+    ) -> bool: ...
+    def set_limits(self, writing: bool | None, reading: bool | None) -> None: ...
+    def is_native(self) -> bool: ...
+
+class TlsProtocolBase(sslproto.SSLProtocol):
+    _counterpoint_tls: Tls
+    # typeshed's does not know these, or knows them otherwise.
+    _loop: Any
+    _sslobj: Any
+    _incoming: Any
+    _outgoing: Any
+    _write_backlog: Any
+    _app_protocol_is_buffer: bool
+    _app_protocol_get_buffer: Any
+    _app_transport: Any
+    _app_transport_created: bool
+    _incoming_high_water: int
+    _outgoing_high_water: int
+    def _set_write_buffer_limits(self, high: int | None, low: int | None) -> None: ...
+    def _set_read_buffer_limits(self, high: int | None, low: int | None) -> None: ...
+    def _do_read(self) -> None: ...
+
+class TlsTransportBase(sslproto._SSLProtocolTransport):
+    _counterpoint_tls: Tls
+    def write(self, data: object) -> None: ...

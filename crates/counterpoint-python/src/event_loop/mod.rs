@@ -17,6 +17,7 @@ mod schedule;
 mod stall;
 mod stream;
 mod tasks;
+mod tls;
 mod turn;
 mod watchdog;
 
@@ -40,6 +41,7 @@ fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     module.add_function(wrap_pyfunction!(watchdog::end_watchdog, &module)?)?;
     module.add("LoopBase", base::make(py)?)?;
     module.add("TransportBase", stream::make(py)?)?;
+    tls::register(&module)?;
     Ok(module.unbind())
 }
 

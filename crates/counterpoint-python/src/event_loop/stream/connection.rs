@@ -3,6 +3,7 @@
 use crate::boundary::Protected;
 use crate::event_loop::measure::Counter;
 use crate::event_loop::native::Loop;
+use crate::event_loop::tls;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
 use pyo3::ffi;
@@ -26,6 +27,8 @@ pub const EOF: u8 = 4;
 pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
+/// The protocol is our own, for TLS.
+pub const TLS: u8 = 32;
 /// It is at its end, and not counted any more.
 const ENDED: u8 = 128;
 
@@ -157,6 +160,7 @@ impl Connection {
             None => false,
         };
         self.flag(BUFFERED, buffered);
+        self.flag(TLS, tls::is_native(protocol));
         let protocol = Some(Ref::from(protocol.clone()));
         let (before, reader) = self.inside.with(py, |inside| {
             (std::mem::replace(&mut inside.protocol, protocol), inside.reader.take())

@@ -11,9 +11,9 @@ mod receiving;
 mod writing;
 
 pub use connection::Connection;
-pub use reading::read;
+pub use reading::{Reading, View, call_method, read};
 pub use receiving::receive_bytes;
-pub use writing::write_more;
+pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
 use crate::boundary::{Behind, Outline, method, noargs, one};
 use pyo3::prelude::*;
@@ -26,7 +26,7 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     connection::prepare(py)?;
     let base = py.import("asyncio.selector_events")?.getattr("_SelectorSocketTransport")?;
     let size = c"get_write_buffer_size($self)\n--\n\nBytes that are accepted and not sent.";
-    TRANSPORT.make(
+    let class = TRANSPORT.make(
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.TransportBase",
@@ -38,5 +38,7 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             ],
             attributes: attributes::attributes(),
         },
-    )
+    )?;
+    writing::prepare(&class)?;
+    Ok(class)
 }

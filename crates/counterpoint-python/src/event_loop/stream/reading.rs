@@ -1,12 +1,13 @@
 //! Reading: one `recv` for each event, straight into the protocol.
 
 use super::TRANSPORT;
-use super::connection::{BUFFERED, CLOSING, Connection, PAUSED};
+use super::connection::{BUFFERED, CLOSING, Connection, PAUSED, TLS};
 use super::receiving::{MOST, receive_bytes};
 use crate::boundary::os_error;
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::operation::{Waiting, feed};
+use crate::event_loop::tls;
 use crate::event_loop::turn::is_fatal;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyRuntimeError;
@@ -40,16 +41,23 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
         return Ok(());
     }
     context::enter(py, &context, || {
-        if connection.is(BUFFERED) { read.buffered() } else { read.data() }
+        if connection.is(TLS) {
+            tls::read(&read)
+        } else if connection.is(BUFFERED) {
+            read.buffered()
+        } else {
+            read.data()
+        }
     })
 }
 
-struct Reading<'a, 'py> {
-    py: Python<'py>,
-    native: &'a Loop,
+/// A transport that reads, and who gets what it reads.
+pub struct Reading<'a, 'py> {
+    pub py: Python<'py>,
+    pub native: &'a Loop,
     connection: &'a Connection,
     transport: *mut PyObject,
-    protocol: *mut PyObject,
+    pub protocol: *mut PyObject,
     context: &'a Ref,
 }
 
@@ -111,16 +119,15 @@ impl Reading<'_, '_> {
     }
 
     /// For a BufferedProtocol: reads into its own buffer.
-    fn buffered(&self) -> PyResult<()> {
-        let mut view = match self.buffer() {
+    pub fn buffered(&self) -> PyResult<()> {
+        let view = match View::acquire(self.py, self.protocol, -1) {
             Ok(view) => view,
             Err(error) => {
                 return self.failed(error, "Fatal error: protocol.get_buffer() call failed.");
             }
         };
-        let received = self.receive(view.buf.cast(), view.len as usize);
-        // SAFETY: the view was acquired, and is released once.
-        unsafe { ffi::PyBuffer_Release(&mut view) };
+        let received = self.receive(view.place(), view.len());
+        drop(view);
         match received {
             Ok(0) => self.end(),
             Ok(count) => {
@@ -138,29 +145,8 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn buffer(&self) -> PyResult<ffi::Py_buffer> {
-        let name = intern!(self.py, "get_buffer").as_ptr();
-        // SAFETY: live objects; the view is filled in by a call that succeeded.
-        unsafe {
-            let hint = Ref::owned(ffi::PyLong_FromLong(-1));
-            let hint = hint.ok_or_else(|| PyErr::fetch(self.py))?;
-            let buffer = Ref::owned(call_method(name, &[self.protocol, hint.as_ptr()]));
-            let buffer = buffer.ok_or_else(|| PyErr::fetch(self.py))?;
-            let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
-            if ffi::PyObject_GetBuffer(buffer.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) != 0
-            {
-                return Err(PyErr::fetch(self.py));
-            }
-            let mut view = view.assume_init();
-            if view.len == 0 {
-                ffi::PyBuffer_Release(&mut view);
-                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
-            }
-            Ok(view)
-        }
-    }
-
-    fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
+    /// What the kernel has for the socket, as far as there is room.
+    pub fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
         // SAFETY: so much room. The call does not wait, so the interpreter is kept.
         let count =
             unsafe { libc::recv(self.connection.fd(), place.cast(), room, libc::MSG_DONTWAIT) };
@@ -182,7 +168,7 @@ impl Reading<'_, '_> {
     }
 
     #[cold]
-    fn failed(&self, error: PyErr, message: &str) -> PyResult<()> {
+    pub fn failed(&self, error: PyErr, message: &str) -> PyResult<()> {
         if is_fatal(self.py, &error) {
             return Err(error);
         }
@@ -192,7 +178,7 @@ impl Reading<'_, '_> {
     }
 
     #[cold]
-    fn refused(&self, error: io::Error) -> PyResult<()> {
+    pub fn refused(&self, error: io::Error) -> PyResult<()> {
         match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
             _ => self.failed(os_error(&error), "Fatal read error on socket transport"),
@@ -200,7 +186,7 @@ impl Reading<'_, '_> {
     }
 
     #[cold]
-    fn end(&self) -> PyResult<()> {
+    pub fn end(&self) -> PyResult<()> {
         self.transport().call_method0(intern!(self.py, "_read_ready__on_eof"))?;
         Ok(())
     }
@@ -211,10 +197,54 @@ impl Reading<'_, '_> {
     }
 }
 
+/// A BufferedProtocol's own buffer, while it is held.
+pub struct View(ffi::Py_buffer);
+
+impl View {
+    /// What `get_buffer(hint)` returns.
+    pub fn acquire(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<Self> {
+        let name = intern!(py, "get_buffer").as_ptr();
+        // SAFETY: live objects; the view is filled in by a call that succeeded.
+        let view = unsafe {
+            let hint = Ref::owned(ffi::PyLong_FromSsize_t(hint));
+            let hint = hint.ok_or_else(|| PyErr::fetch(py))?;
+            let buffer = Ref::owned(call_method(name, &[protocol, hint.as_ptr()]));
+            let buffer = buffer.ok_or_else(|| PyErr::fetch(py))?;
+            let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+            if ffi::PyObject_GetBuffer(buffer.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) != 0
+            {
+                return Err(PyErr::fetch(py));
+            }
+            Self(view.assume_init())
+        };
+        if view.len() == 0 {
+            return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
+        }
+        Ok(view)
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> *mut u8 {
+        self.0.buf.cast()
+    }
+
+    /// How long it is.
+    pub fn len(&self) -> usize {
+        self.0.len as usize
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: it was acquired, and is released once, by an attached thread.
+        unsafe { ffi::PyBuffer_Release(&mut self.0) };
+    }
+}
+
 /// # Safety
 /// Live objects; the first is the receiver.
 #[inline(always)]
-unsafe fn call_method(name: *mut PyObject, arguments: &[*mut PyObject; 2]) -> *mut PyObject {
+pub unsafe fn call_method(name: *mut PyObject, arguments: &[*mut PyObject; 2]) -> *mut PyObject {
     // SAFETY: the caller's promise.
     unsafe { ffi::PyObject_VectorcallMethod(name, arguments.as_ptr(), 2, std::ptr::null_mut()) }
 }

@@ -13,6 +13,8 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBytes;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -45,6 +47,48 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         let piece = Bytes(Ref::new(data));
         guarded(|py| queue(py, connection, transport, piece, sent).map(|()| none()))
     }
+}
+
+/// Sends bytes that somebody else keeps; what the kernel does not take at once is copied.
+pub fn send_copied(
+    py: Python<'_>,
+    connection: &Connection,
+    transport: *mut PyObject,
+    bytes: &[u8],
+) -> PyResult<()> {
+    // SAFETY: alive: whoever calls holds it.
+    let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
+    if connection.is(EOF | AWAITED) || connection.is_lost() {
+        object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
+        return Ok(());
+    }
+    let mut sent = 0;
+    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+        // SAFETY: so many bytes.
+        match unsafe { send(connection, bytes.as_ptr(), bytes.len()) } {
+            Ok(count) if count == bytes.len() => return Ok(()),
+            Ok(count) => sent = count,
+            Err(error) => return fatal(&object, error),
+        }
+    }
+    let piece = Bytes(PyBytes::new(py, &bytes[sent..]).into_any().into());
+    queue(py, connection, transport, piece, 0)
+}
+
+static WRITE_METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// Remembers the class's own method.
+pub fn prepare(class: &Bound<'_, PyAny>) -> PyResult<()> {
+    let _ = WRITE_METHOD.set(class.py(), class.getattr("write")?.unbind());
+    Ok(())
+}
+
+/// Whether it is a transport of our class, with our method.
+pub fn writes_natively(transport: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = transport.py();
+    let method = transport.get_type().getattr_opt(intern!(py, "write"))?;
+    let ours = WRITE_METHOD.get(py);
+    Ok(ours.zip(method).is_some_and(|(ours, method)| method.is(ours)))
 }
 
 /// Sends what the kernel takes at once; 0 if it takes nothing now.
@@ -127,7 +171,7 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
 }
 
 /// The data as it is now: what the caller does to a mutable buffer later does not change it.
-fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+pub fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     let py = data.py();
     // SAFETY: live objects; each result is owned, or null with an exception set.
     unsafe {

@@ -1,0 +1,292 @@
+//! Decrypting what has come, straight into what the application's protocol is given.
+
+use super::engine::{BUFFERED, Ends, SSL_READING_PAUSED, Tls, ZERO_READ_LIMIT};
+use super::library::{WANT_READ, ZERO_RETURN};
+use super::pipe::Input;
+use super::{PROTOCOL, native_of};
+use crate::boundary::{guarded, none};
+use crate::event_loop::native::Loop;
+use crate::event_loop::stream::{Reading, View, call_method};
+use crate::executor::reference::Ref;
+use pyo3::exceptions::{PyException, PyMemoryError};
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::critical_section::with_critical_section;
+use std::ffi::c_int;
+use std::ptr;
+
+/// The most that one record holds.
+const RECORD: usize = 16 * 1024;
+
+/// Why there is no more.
+#[derive(Clone, Copy, PartialEq)]
+enum Stop {
+    /// All that has come is decrypted.
+    Empty,
+    /// There is no more room for it.
+    Full,
+    /// The peer has closed its side.
+    Closed,
+    /// An error: libssl's queue has it, for asyncio's code to find.
+    Failed,
+}
+
+/// Ciphertext in the loop's buffer, until somebody takes it.
+struct Fresh<'a> {
+    native: &'a Loop,
+    buffer: Vec<u8>,
+    count: usize,
+}
+
+impl Fresh<'_> {
+    /// How much there is.
+    fn len(fresh: Option<&Self>) -> usize {
+        fresh.map_or(0, |fresh| fresh.count)
+    }
+}
+
+/// Has `f` read what is fresh, or what is there; then the loop's buffer is given back.
+fn taking<R>(
+    py: Python<'_>,
+    ends: &Ends,
+    fresh: &mut Option<Fresh<'_>>,
+    f: impl FnOnce(Input<'_>) -> R,
+) -> PyResult<R> {
+    let fresh = fresh.take();
+    let bytes = fresh.as_ref().map_or(&[][..], |fresh| &fresh.buffer[..fresh.count]);
+    let (done, kept) = with_critical_section(&ends.object(py), || ends.pipe().reading(bytes, f));
+    if let Some(fresh) = fresh {
+        fresh.native.give_buffer(py, fresh.buffer);
+    }
+    if kept { Ok(done) } else { Err(PyMemoryError::new_err(())) }
+}
+
+/// The socket of a TLS connection is readable.
+pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
+    let py = reading.py;
+    let tls = native_of(py, reading.protocol);
+    let Some((tls, ends)) = tls.and_then(|tls| Some((tls, tls.ends(py)?))) else {
+        return reading.buffered();
+    };
+    let native = reading.native;
+    let mut buffer = native.take_buffer(py);
+    let count = match reading.receive(buffer.as_mut_ptr(), buffer.len()) {
+        Ok(count @ 1..) => count,
+        other => {
+            native.give_buffer(py, buffer);
+            return other.map_or_else(|error| reading.refused(error), |_| reading.end());
+        }
+    };
+    // SAFETY: whoever calls holds it.
+    let protocol = unsafe { Bound::from_borrowed_ptr(py, reading.protocol) };
+    let mut fresh = Some(Fresh { native, buffer, count });
+    let done = if tls.reads(py).is_some() {
+        hand_over(tls, &protocol, fresh)
+    } else {
+        taking(py, &ends, &mut fresh, |_| ())
+            .and_then(|()| protocol.call_method0(intern!(py, "_advance")).map(drop))
+    };
+    done.or_else(|error| {
+        reading.failed(error, "Fatal error: protocol.buffer_updated() call failed.")
+    })
+}
+
+/// `_do_read()`: gives the application what can be decrypted.
+pub unsafe extern "C" fn do_read(protocol: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the receiver of a method.
+        let (tls, protocol) =
+            unsafe { (PROTOCOL.demand(py, protocol)?, Bound::from_borrowed_ptr(py, protocol)) };
+        match tls.reads(py) {
+            Some(ends) if ends.pipe().unread() != 0 => hand_over(tls, &protocol, None)?,
+            _ => leave(&protocol)?,
+        }
+        Ok(none())
+    })
+}
+
+/// Lets asyncio's code do it.
+#[cold]
+fn leave(protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+    protocol.call_method0(intern!(protocol.py(), "_do_read_as_asyncio")).map(drop)
+}
+
+fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>, fresh: Option<Fresh<'_>>) -> PyResult<()> {
+    let py = protocol.py();
+    match hand_over_all(tls, protocol, fresh) {
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            let arguments = (error.into_value(py), "Fatal error on SSL protocol");
+            protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
+        }
+        done => done,
+    }
+}
+
+fn hand_over_all(
+    tls: &Tls,
+    protocol: &Bound<'_, PyAny>,
+    mut fresh: Option<Fresh<'_>>,
+) -> PyResult<()> {
+    let py = protocol.py();
+    let stop = hand_over_each(py, tls, &mut fresh);
+    let Some(ends) = tls.ends(py) else { return stop.map(drop) };
+    if fresh.is_some() {
+        taking(py, &ends, &mut fresh, |_| ())?; // get_buffer() has failed
+    }
+    match stop? {
+        Stop::Closed | Stop::Failed => leave(protocol),
+        Stop::Empty | Stop::Full => settle(tls, &ends, protocol),
+    }
+}
+
+/// Whatever the application does in a callback counts for what comes after it.
+fn hand_over_each(py: Python<'_>, tls: &Tls, fresh: &mut Option<Fresh<'_>>) -> PyResult<Stop> {
+    while let Some(ends) = tls.reads(py) {
+        let application = tls.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::share));
+        let Some(application) = application else { break };
+        let stop = if tls.is(BUFFERED) {
+            give_buffer(py, &ends, &application, fresh)?
+        } else {
+            give_data(py, &ends, &application, fresh)?
+        };
+        if stop != Stop::Full {
+            return Ok(stop);
+        }
+    }
+    Ok(Stop::Empty)
+}
+
+/// What is to be done after reading.
+fn settle(tls: &Tls, ends: &Ends, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = protocol.py();
+    if !ends.no_backlog() {
+        protocol.call_method0(intern!(py, "_do_write"))?;
+    } else if ends.pipe().unsent() != 0 {
+        protocol.call_method0(intern!(py, "_process_outgoing"))?;
+    }
+    if ends.pipe().unread() != 0 || tls.is(SSL_READING_PAUSED | ZERO_READ_LIMIT) {
+        protocol.call_method0(intern!(py, "_control_ssl_reading"))?;
+    }
+    Ok(())
+}
+
+/// Decrypts into so much room; how much that was.
+///
+/// # Safety
+/// So much room.
+unsafe fn decrypt(ends: &Ends, input: Input<'_>, place: *mut u8, room: usize) -> (usize, Stop) {
+    let mut filled = 0;
+    ends.library.forget_errors();
+    while filled < room {
+        let mut count = 0;
+        // SAFETY: alive as long as `ends`; so much room is left.
+        unsafe {
+            let rest = place.add(filled).cast();
+            if (ends.library.read)(ends.ssl, rest, room - filled, &mut count) != 1 {
+                return (filled, why(ends));
+            }
+            filled += count;
+            if input.is_used_up() && (ends.library.decrypted)(ends.ssl) == 0 {
+                return (filled, Stop::Empty);
+            }
+        }
+    }
+    (filled, Stop::Full)
+}
+
+#[cold]
+fn why(ends: &Ends) -> Stop {
+    // SAFETY: alive as long as `ends`; the call before returned 0.
+    match unsafe { (ends.library.why)(ends.ssl, 0) } {
+        WANT_READ => Stop::Empty,
+        ZERO_RETURN => Stop::Closed,
+        _ => Stop::Failed,
+    }
+}
+
+/// For a Protocol: `data_received` with all there is.
+fn give_data(
+    py: Python<'_>,
+    ends: &Ends,
+    application: &Ref,
+    fresh: &mut Option<Fresh<'_>>,
+) -> PyResult<Stop> {
+    // SAFETY: alive as long as `ends`.
+    let begun = unsafe { (ends.library.has_pending)(ends.ssl) } != 0;
+    let come = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
+    let room = come + if begun { RECORD } else { 0 };
+    let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room))??;
+    // What comes before an error is lost with it, as in asyncio.
+    if let Some(data) = data
+        && stop != Stop::Failed
+    {
+        // SAFETY: live objects; the receiver is the first argument.
+        let result = unsafe {
+            let name = intern!(py, "data_received").as_ptr();
+            Ref::owned(call_method(name, &[application.as_ptr(), data.as_ptr()]))
+        };
+        result.ok_or_else(|| PyErr::fetch(py))?;
+    }
+    Ok(stop)
+}
+
+/// A bytes object with what can be decrypted. It is made as long as the ciphertext, and cut: the
+/// plaintext is hardly shorter, and never longer but for what is left of the record before.
+fn decrypted(
+    py: Python<'_>,
+    ends: &Ends,
+    input: Input<'_>,
+    room: usize,
+) -> PyResult<(Option<Ref>, Stop)> {
+    // SAFETY: a bytes object of our own, which nobody else knows: it may be written to, and cut.
+    unsafe {
+        let mut data = ffi::PyBytes_FromStringAndSize(ptr::null(), room as ffi::Py_ssize_t);
+        if data.is_null() {
+            return Err(PyErr::fetch(py));
+        }
+        let place = ffi::PyBytes_AS_STRING(data).cast_mut().cast();
+        let (filled, stop) = decrypt(ends, input, place, room);
+        if filled == 0 {
+            drop(Ref::owned(data));
+            return Ok((None, stop));
+        }
+        if filled != room && resize(&mut data, filled as ffi::Py_ssize_t) != 0 {
+            return Err(PyErr::fetch(py));
+        }
+        Ok((Ref::owned(data), stop))
+    }
+}
+
+unsafe extern "C" {
+    /// Of CPython's API, though pyo3 does not have it.
+    #[link_name = "_PyBytes_Resize"]
+    fn resize(bytes: *mut *mut PyObject, size: ffi::Py_ssize_t) -> c_int;
+}
+
+/// For a BufferedProtocol: decrypts into its own buffer.
+fn give_buffer(
+    py: Python<'_>,
+    ends: &Ends,
+    application: &Ref,
+    fresh: &mut Option<Fresh<'_>>,
+) -> PyResult<Stop> {
+    let hint = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
+    let view = View::acquire(py, application.as_ptr(), hint as ffi::Py_ssize_t)?;
+    // SAFETY: the view's own memory, which is not moved while it is held.
+    let taken =
+        taking(py, ends, fresh, |input| unsafe { decrypt(ends, input, view.place(), view.len()) });
+    let (filled, stop) = taken?;
+    drop(view);
+    if filled > 0 && stop != Stop::Failed {
+        let name = intern!(py, "buffer_updated").as_ptr();
+        // SAFETY: live objects, or null if there is no memory.
+        let result = unsafe {
+            let count = Ref::owned(ffi::PyLong_FromSize_t(filled));
+            let count = count.ok_or_else(|| PyErr::fetch(py))?;
+            Ref::owned(call_method(name, &[application.as_ptr(), count.as_ptr()]))
+        };
+        result.ok_or_else(|| PyErr::fetch(py))?;
+    }
+    Ok(stop)
+}
