@@ -269,16 +269,19 @@ class TestTheCoroutine:
     def test_a_task_in_python(self, loop: AbstractEventLoop, pair: Pair) -> None:
         ours, theirs = pair
         tasks: Any = asyncio.tasks
-        loop.set_task_factory(lambda loop, coro, **more: tasks._PyTask(coro, loop=loop, **more))
 
         async def main() -> None:
-            task = await waiting(loop, loop.sock_recv(ours, 10))
+            task = tasks._PyTask(loop.sock_recv(ours, 10), loop=loop)
+            await asyncio.sleep(0)
+            assert not task.done()
             theirs.send(b"data")
-            assert await task == b"data"
-            task = await waiting(loop, loop.sock_recv(ours, 10))
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
+            await eventually_async(task.done)
+            assert task.result() == b"data"
+            task = tasks._PyTask(loop.sock_recv(ours, 10), loop=loop)
+            await asyncio.sleep(0)
+            assert task.cancel() is True
+            await eventually_async(task.done)
+            assert task.cancelled()
 
         run(loop, main())
 
