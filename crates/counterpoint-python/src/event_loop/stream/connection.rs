@@ -26,7 +26,7 @@ pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
 /// The protocol is our own, for TLS.
-pub const TLS: u8 = 128;
+pub const TLS: u8 = 64;
 
 static BUFFERED_PROTOCOL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
