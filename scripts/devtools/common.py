@@ -40,6 +40,7 @@ def fail(text: str) -> NoReturn:
 def say(text: str) -> None:
     print(text, flush=True)
 
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without what a caller's own virtual environment put there."""
     env = {

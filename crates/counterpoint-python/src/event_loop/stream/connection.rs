@@ -28,7 +28,7 @@ pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
 /// The protocol is our own, for TLS.
-pub const TLS: u8 = 32;
+pub const TLS: u8 = 64;
 /// It is at its end, and not counted any more.
 const ENDED: u8 = 128;
 
