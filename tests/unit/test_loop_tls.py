@@ -233,6 +233,22 @@ def test_limits_of_zero_pause_with_each_write(ends: Ends, native: bool) -> None:
     ends.run(main())
 
 
+def test_what_is_read_ends_the_pause_of_a_limit_of_zero(ends: Ends, native: bool) -> None:
+    async def main() -> None:
+        server, client = Plain(), Plain()
+        await ends.connect(server, client)
+        client.transport.set_write_buffer_limits(0)
+        for turn in range(1, 4):
+            client.transport.write(b"ask")
+            assert client.events[0] == "pause"
+            await server.got(3 * turn)
+            server.transport.write(b"tell")
+            await client.got(4 * turn)
+            await eventually_async(lambda: client.events[-1] == "resume")
+
+    ends.run(main())
+
+
 class Switching(Plain):
     """Gives way to another protocol with its first piece of data."""
 

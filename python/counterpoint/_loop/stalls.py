@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import functools
 import logging
 import os
+import threading
 from asyncio import format_helpers
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["lines", "name", "warn"]
 
 _logger = logging.getLogger("counterpoint")
+# Where the latest is logged, and for how many seconds that is waited for in the end.
+_latest: threading.Thread | None = None
+_PATIENCE = 1.0
 # Of the frame from which the loop calls: what is outside goes without saying.
 _FILE = os.path.join(os.path.dirname(__file__), "loop.py")
 
@@ -28,18 +33,40 @@ def name(subject: Any) -> str:
     Args:
         subject: a callback, a handle, or a transport that reads or writes.
     """
+    return _printable(_name(subject))
+
+
+def _name(subject: Any) -> str:
+    # Nothing of the program's own runs: no representation of a class of its own, of an argument.
     if isinstance(subject, asyncio.Handle):
         subject = getattr(subject, "_callback", None) or subject
+    while type(subject) is functools.partial:
+        subject = subject.func
     owner = getattr(subject, "__self__", None)
     if isinstance(owner, asyncio.Task):
-        return repr(owner)
+        return _task(owner)
     if isinstance(subject, asyncio.BaseTransport):
-        protocol = type(subject.get_protocol())
-        return f"protocol {protocol.__module__}.{protocol.__qualname__}"
-    if callable(subject):
-        # Not its arguments, whose representations are the program's code.
+        return f"protocol {_class(subject.get_protocol())}"
+    if callable(subject) and hasattr(subject, "__qualname__"):
         return str(format_helpers._format_callback_source(subject, ()))
-    return repr(subject)
+    return _class(subject)
+
+
+def _task(task: asyncio.Task[Any]) -> str:
+    coroutine: Any = asyncio.Task.get_coro(task)
+    what = getattr(coroutine, "__qualname__", None) or _class(coroutine)
+    code = getattr(coroutine, "cr_code", None)
+    where = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return f"<{type(task).__name__} name={asyncio.Task.get_name(task)!r} coro=<{what}(){where}>>"
+
+
+def _class(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _printable(text: str) -> str:
+    # The name of a file may be undecodable.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def lines(frames: list[tuple[CodeType, int]]) -> list[StackLine]:
@@ -52,12 +79,26 @@ def lines(frames: list[tuple[CodeType, int]]) -> list[StackLine]:
     for code, line in frames:
         if code.co_name == "_turn_until_stopped" and code.co_filename == _FILE:
             break
-        found.append((code.co_filename, line or code.co_firstlineno, code.co_qualname))
+        place = line if line > 0 else code.co_firstlineno
+        found.append((_printable(code.co_filename), place, _printable(code.co_qualname)))
     return found[::-1]
 
 
 def warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
-    """Log it."""
+    """Log it, in a thread of its own.
+
+    Filters and handlers are the program's, and may take long. The watchdog's own thread has to be out
+    of Python when the interpreter ends.
+    """
+    global _latest
+    arguments = (callback, seconds, stack)
+    _latest = threading.Thread(
+        target=_warn, args=arguments, name="counterpoint-stalls", daemon=True
+    )
+    _latest.start()
+
+
+def _warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
     if stack is None:
         _logger.warning(
             "The event loop was blocked for more than %.3f seconds by %s, which had ended before "
@@ -72,4 +113,10 @@ def warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
     )
 
 
-atexit.register(end_watchdog)
+def _end() -> None:
+    end_watchdog()
+    if _latest is not None:
+        _latest.join(_PATIENCE)
+
+
+atexit.register(_end)

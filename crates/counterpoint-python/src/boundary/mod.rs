@@ -11,6 +11,7 @@ mod context;
 mod failure;
 mod observe;
 mod outside;
+mod per_process;
 mod protected;
 mod raw;
 mod spin;
@@ -26,6 +27,7 @@ pub use context::current_context;
 pub use failure::os_error;
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
+pub use per_process::PerProcess;
 pub use protected::Protected;
 pub use raw::{
     NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,

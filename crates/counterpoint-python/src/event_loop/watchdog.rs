@@ -6,10 +6,10 @@
 //! and watches nothing of what its parent watched.
 
 use super::stall::{Pulse, Stack};
+use crate::boundary::PerProcess;
 use crate::process::courier::Masked;
 use counterpoint_reactor::beat::{News, Sight};
 use counterpoint_reactor::clock;
-use counterpoint_sync::waiter::fork;
 use counterpoint_trace::{Line, Stall};
 use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyRuntimeError;
@@ -18,8 +18,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use std::io;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -53,37 +52,16 @@ struct Inside {
     over: bool,
 }
 
+#[derive(Default)]
 struct Watchdog {
-    generation: u32,
     inside: Mutex<Inside>,
     /// Rung when the thread has detached, and when it is to look again.
     bell: Condvar,
 }
 
-/// That of this process. One of a parent is never touched: its thread may have held the lock.
-static CURRENT: AtomicPtr<Watchdog> = AtomicPtr::new(ptr::null_mut());
+static WATCHDOG: PerProcess<Watchdog> = PerProcess::new();
 
 impl Watchdog {
-    fn current() -> &'static Self {
-        // ORDERING: acquire and release: what the pointer leads to was written by another thread.
-        let known = CURRENT.load(Ordering::Acquire);
-        let generation = fork::generation();
-        // SAFETY: null or leaked.
-        if let Some(watchdog) = unsafe { known.as_ref() }
-            && watchdog.generation == generation
-        {
-            return watchdog;
-        }
-        let inside = Mutex::default();
-        let made = Box::leak(Box::new(Self { generation, inside, bell: Condvar::new() }));
-        // ORDERING: as above.
-        match CURRENT.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => made,
-            // SAFETY: another thread of this process was first; what it put there is leaked.
-            Err(other) => unsafe { &*other },
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,13 +75,15 @@ impl Watchdog {
     fn serve(&self) {
         let mut inside = self.lock();
         loop {
-            inside.entries.retain(|entry| entry.pulse.threshold() != 0);
+            // The end of what was reported is still to be told.
+            inside.entries.retain(|entry| entry.pulse.threshold() != 0 || entry.stall.is_some());
             if inside.over || inside.entries.is_empty() {
                 inside.runs = false;
                 return;
             }
-            let shortest = inside.entries.iter().map(|entry| entry.pulse.threshold()).min();
-            let period = (shortest.unwrap_or(0) / LOOKS).clamp(PERIOD.0, PERIOD.1);
+            let thresholds = inside.entries.iter().map(|entry| entry.pulse.threshold());
+            let shortest = thresholds.filter(|threshold| *threshold != 0).min();
+            let period = (shortest.unwrap_or(u64::MAX) / LOOKS).clamp(PERIOD.0, PERIOD.1);
             inside = self.wait(inside, Duration::from_nanos(period));
             inside = self.look_at_all(inside);
         }
@@ -149,8 +129,7 @@ impl Entry {
 
 /// Records a stall, and tells of it.
 fn report(py: Python<'_>, pulse: &Pulse, count: u64, since: u64) -> Arc<Stall> {
-    let told = describe(py, pulse, count);
-    let (callback, stack) = told.unwrap_or_else(|error| {
+    let (callback, stack) = describe(py, pulse, count).unwrap_or_else(|error| {
         error.write_unraisable(py, None);
         (String::new(), None)
     });
@@ -170,9 +149,16 @@ fn describe(py: Python<'_>, pulse: &Pulse, count: u64) -> PyResult<(String, Opti
     let Some((subject, stack)) = pulse.look(py, count)? else {
         return Ok((String::new(), None));
     };
-    let callback = hook(py, intern!(py, "name"), (subject.bind(py),))?;
-    let lines = |stack: Stack| hook(py, intern!(py, "lines"), (stack.lines(),))?.extract();
-    Ok((callback.extract()?, stack.map(lines).transpose()?))
+    // The frames are let go of before any Python runs, with which the loop's thread may get on.
+    let stack = stack.map(Stack::lines);
+    let lines = |stack| hook(py, intern!(py, "lines"), (stack,))?.extract();
+    let stack = stack.map(lines).transpose()?;
+    let callback = hook(py, intern!(py, "name"), (subject.bind(py),));
+    let callback = callback.and_then(|callback| callback.extract()).unwrap_or_else(|error| {
+        error.write_unraisable(py, None);
+        String::new()
+    });
+    Ok((callback, stack))
 }
 
 fn hook<'py, A: PyCallArgs<'py>>(
@@ -194,7 +180,7 @@ fn log(py: Python<'_>, stall: &Stall) -> PyResult<()> {
 /// Has a loop looked at for as long as its threshold is not 0.
 pub fn watch(py: Python<'_>, pulse: &Arc<Pulse>, hooks: Py<PyAny>) -> io::Result<()> {
     let _known = HOOKS.set(py, hooks);
-    let watchdog = Watchdog::current();
+    let watchdog = WATCHDOG.get();
     let mut inside = watchdog.lock();
     if inside.over {
         return Ok(());
@@ -219,7 +205,7 @@ pub fn watch(py: Python<'_>, pulse: &Arc<Pulse>, hooks: Py<PyAny>) -> io::Result
 #[pyfunction]
 pub fn end_watchdog(py: Python<'_>) {
     py.detach(|| {
-        let watchdog = Watchdog::current();
+        let watchdog = WATCHDOG.get();
         let mut inside = watchdog.lock();
         inside.over = true;
         watchdog.bell.notify_all();

@@ -5,6 +5,7 @@
 //! sees the other's mark.
 
 use super::layout::{AWAITED, CANCELLED, GUARDED, HandleObject, RUNNING};
+use crate::boundary::PerProcess;
 use crate::event_loop::turn::run_plain;
 use pyo3::prelude::*;
 use std::cell::RefCell;
@@ -16,8 +17,13 @@ use std::time::Duration;
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// Rung when a callback has ended that somebody waits for; one for all handles.
-static BELL: Condvar = Condvar::new();
-static GATE: Mutex<()> = Mutex::new(());
+#[derive(Default)]
+struct Gate {
+    lock: Mutex<()>,
+    bell: Condvar,
+}
+
+static GATE: PerProcess<Gate> = PerProcess::new();
 
 thread_local! {
     /// What this thread runs; a loop may be run inside a callback.
@@ -34,8 +40,9 @@ pub fn run(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
         RUNS.with_borrow_mut(|runs| runs.pop());
     }
     if handle.change(0, RUNNING | AWAITED) & AWAITED != 0 {
-        let _gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
-        BELL.notify_all();
+        let Gate { lock, bell } = GATE.get();
+        let _gate = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        bell.notify_all();
     }
     done
 }
@@ -51,9 +58,10 @@ pub fn await_end(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
     while handle.change(AWAITED, 0) & RUNNING != 0 {
         let flags = &handle.tail().flags;
         py.detach(|| {
-            let gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+            let Gate { lock, bell } = GATE.get();
+            let gate = lock.lock().unwrap_or_else(PoisonError::into_inner);
             if flags.load(Ordering::Relaxed) & RUNNING != 0 {
-                drop(BELL.wait_timeout(gate, SIGNALS));
+                drop(bell.wait_timeout(gate, SIGNALS));
             }
         });
         py.check_signals()?;

@@ -6,6 +6,7 @@ use crate::boundary::{guarded, none};
 use crate::event_loop::stream::{self, Connection, send_copied, snapshot};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
+use pyo3::exceptions::PyException;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -34,7 +35,10 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         if bytes.is_empty() {
             return Ok(none());
         }
-        let done = write_now(py, tls, bytes)?;
+        let done = match write_now(py, tls, bytes) {
+            Ok(done) => done,
+            Err(error) => return failed(&transport, error).map(|()| none()),
+        };
         if done == 0 {
             leave(&transport, &data.0.bind(py))?;
         } else if done < bytes.len() {
@@ -58,6 +62,18 @@ fn is_bytes_like(data: &Bound<'_, PyAny>) -> bool {
 #[cold]
 fn leave(transport: &Bound<'_, PyAny>, data: &Bound<'_, PyAny>) -> PyResult<()> {
     transport.call_method1(intern!(transport.py(), "_write_as_asyncio"), (data,)).map(drop)
+}
+
+/// A record may be lost with the error: the connection is at its end, as with asyncio's code.
+#[cold]
+fn failed(transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    let py = transport.py();
+    if !error.is_instance_of::<PyException>(py) {
+        return Err(error);
+    }
+    let protocol = transport.getattr(intern!(py, "_ssl_protocol"))?;
+    let arguments = (error.into_value(py), "Fatal error on SSL protocol");
+    protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
 }
 
 /// Encrypts and sends as much as may be; how much that was. An error of libssl's comes again for who
@@ -92,6 +108,9 @@ impl Target<'_, '_> {
     fn write(&self, bytes: &[u8], buffer: &mut [u8]) -> PyResult<usize> {
         let mut done = 0;
         for part in bytes.chunks(PART) {
+            if done > 0 && self.connection.is_lost() {
+                return Ok(bytes.len()); // to nobody
+            }
             if done > 0 && self.tls.writes(self.py).is_none() {
                 break;
             }
