@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import ssl
@@ -235,16 +236,19 @@ def test_limits_of_zero_pause_with_each_write(ends: Ends, native: bool) -> None:
 
 def test_what_is_read_ends_the_pause_of_a_limit_of_zero(ends: Ends, native: bool) -> None:
     async def main() -> None:
-        server, client = Plain(), Plain()
+        reader, server = asyncio.StreamReader(), Plain()
+        client: Any = asyncio.StreamReaderProtocol(reader)
+        client.lost = False
         await ends.connect(server, client)
-        client.transport.set_write_buffer_limits(0)
-        for turn in range(1, 4):
-            client.transport.write(b"ask")
-            assert client.events[0] == "pause"
+        client.transport = client._transport
+        writer = asyncio.StreamWriter(client.transport, client, reader, ends.loop)
+        writer.transport.set_write_buffer_limits(0)
+        for turn in range(1, 6):
+            writer.write(b"ask")
+            await writer.drain()
             await server.got(3 * turn)
             server.transport.write(b"tell")
-            await client.got(4 * turn)
-            await eventually_async(lambda: client.events[-1] == "resume")
+            assert await reader.readexactly(4) == b"tell"
 
     ends.run(main())
 
