@@ -249,6 +249,7 @@ def test_what_is_read_ends_the_pause_of_a_limit_of_zero(ends: Ends, native: bool
             await server.got(3 * turn)
             server.transport.write(b"tell")
             assert await reader.readexactly(4) == b"tell"
+        writer.close()
 
     ends.run(main())
 
