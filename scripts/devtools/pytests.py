@@ -79,7 +79,7 @@ def everywhere(
     """The tests of some interpreters at a time: tests wait more than they compute."""
     # What takes longest begins first.
     order = sorted(built, key=lambda one: (one.tag not in LONG_TAGS, not one.free_threaded))
-    with ThreadPoolExecutor(int(os.environ.get("TEST_LANES", LANES))) as lanes:
+    with ThreadPoolExecutor(int(os.environ.get("TEST_LANES") or LANES)) as lanes:
         runs = [
             lanes.submit(_everything_on, runner, one, everything=everything, lender=lender)
             for one in order
