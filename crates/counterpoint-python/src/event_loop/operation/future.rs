@@ -10,9 +10,10 @@ use crate::event_loop::turn::{Due, run_handle};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyTuple, PyType};
 use std::ffi::{CStr, c_int, c_void};
 use std::mem;
 use std::ptr;
@@ -140,8 +141,12 @@ fn wakes_task(function: &Ref) -> bool {
 static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static FUTURE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
+/// `("loop",)`.
+static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
 /// Looks up the classes.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let _ = NAMES.set(py, PyTuple::new(py, [intern!(py, "loop")])?.unbind());
     if let Ok(module) = py.import("_asyncio") {
         FUTURE.store(module.getattr("Future")?.into_ptr(), Ordering::Relaxed);
         TASK.store(module.getattr("Task")?.into_ptr().cast(), Ordering::Relaxed);
@@ -157,11 +162,19 @@ fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> 
     // SAFETY: null, or a class that lives as long as the process.
     let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, FUTURE.load(Ordering::Relaxed)) };
     let Some(class) = class else { return Ok(None) };
-    let named = PyDict::new(py);
-    named.set_item("loop", owner.bind(py))?;
-    let future = class.call((), Some(&named))?;
-    future.call_method1("set_result", (py.None(),))?;
-    let future = Ref::from(future);
+    let Some(names) = NAMES.get(py) else { return Ok(None) };
+    // SAFETY: live objects; new references, or null with an exception set. What pyo3 has for this
+    // panics where there is no memory.
+    let future = unsafe {
+        let place = [owner.as_ptr()];
+        let future = ffi::PyObject_Vectorcall(class.as_ptr(), place.as_ptr(), 0, names.as_ptr());
+        let future = Ref::owned(future).ok_or_else(|| PyErr::fetch(py))?;
+        let place = [future.as_ptr(), ffi::Py_None()];
+        let name = intern!(py, "set_result").as_ptr();
+        let set = ffi::PyObject_VectorcallMethod(name, place.as_ptr(), 2, ptr::null_mut());
+        drop(Ref::owned(set).ok_or_else(|| PyErr::fetch(py))?);
+        future
+    };
     drop(native.state.with(py, |state| state.settled.replace(future.share())));
     Ok(Some(future))
 }
