@@ -208,6 +208,49 @@ class TestReading:
 
         with_stream(loop, body)
 
+    def test_one_that_is_given_up_before_it_goes_on(self, loop: AbstractEventLoop) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            task = await waiting(reader.read(10))
+            asyncio.get_running_loop().set_debug(True)  # in which it goes on a turn later
+            waiter = reader._waiter
+
+            def give_up() -> None:
+                if waiter.done():
+                    task.cancel()
+                else:
+                    asyncio.get_running_loop().call_soon(give_up)
+
+            give_up()
+            await send(peer, b"data")
+            await asyncio.wait([task])
+            assert task.cancelled()
+            assert await reader.read(10) == b"data"
+
+        with_stream(loop, body)
+
+    def test_by_hand(self, loop: AbstractEventLoop) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            call = reader.read(10)
+            call.send(None)
+            told = asyncio.Event()
+            call.add_done_callback(lambda _: told.set())
+            await send(peer, b"data")
+            await told.wait()
+            call.close()
+            assert await reader.read(10) == b"data"
+
+        with_stream(loop, body)
+
+    def test_behind_what_is_in_the_buffer_by_then(self, loop: AbstractEventLoop) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            task = await waiting(reader.read(10))
+            reader._buffer.extend(b"first")
+            await send(peer, b"second")
+            assert await task == b"firstsecon"
+            assert await reader.read(10) == b"d"
+
+        with_stream(loop, body)
+
     def test_the_other_methods_wait_too(self, loop: AbstractEventLoop) -> None:
         async def body(reader: Any, _: Any, peer: socket.socket) -> None:
             for parts, call in (
@@ -349,6 +392,28 @@ class TestWhatIsNotAsyncio_s:
 
         with_stream(loop, body)
         assert calls == [name]
+
+    @pytest.mark.parametrize("name", ["feed_data", "_wakeup_waiter", "data_received"])
+    def test_a_method_that_is_replaced_while_a_read_waits(
+        self, loop: AbstractEventLoop, name: str
+    ) -> None:
+        calls: list[str] = []
+
+        async def body(reader: Any, writer: Any, peer: socket.socket) -> None:
+            task = await waiting(reader.read(10))
+            of = writer.transport.get_protocol() if name == "data_received" else reader
+            before = getattr(of, name)
+
+            def replaced(*args: Any) -> Any:
+                calls.append(name)
+                return before(*args)
+
+            setattr(of, name, replaced)
+            await send(peer, b"data")
+            assert await task == b"data"
+            assert calls == [name]
+
+        with_stream(loop, body)
 
     def test_a_reader_that_is_gone(self, loop: AbstractEventLoop) -> None:
         contexts: list[dict[str, Any]] = []

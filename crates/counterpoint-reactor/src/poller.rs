@@ -62,13 +62,14 @@ impl Poller {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Watches `fd` for `what`, in place of what it was watched for: `before` (0: for nothing).
-    pub fn watch(&self, fd: RawFd, before: u32, what: u32) -> io::Result<()> {
+    /// Watches `fd` for `what`, in place of what it was watched for: `before` (0: for nothing); whether
+    /// the kernel knew it otherwise.
+    pub fn watch(&self, fd: RawFd, before: u32, what: u32) -> io::Result<bool> {
         match (before, what) {
             (_, 0) => {
                 // Whatever comes of it: a closed descriptor is not watched any more either.
                 let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0);
-                Ok(())
+                Ok(false)
             }
             (0, _) => self.first_or_else(
                 (libc::EPOLL_CTL_ADD, libc::EEXIST, libc::EPOLL_CTL_MOD),
@@ -81,15 +82,17 @@ impl Poller {
         }
     }
 
-    /// The first operation, and where it fails with that error the second.
+    /// The first operation, and where it fails with that error the second; whether it was that.
     fn first_or_else(
         &self,
         (first, error, second): (i32, i32, i32),
         (fd, what): (RawFd, u32),
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match self.control(first, fd, what) {
-            Err(failed) if failed.raw_os_error() == Some(error) => self.control(second, fd, what),
-            other => other,
+            Err(failed) if failed.raw_os_error() == Some(error) => {
+                self.control(second, fd, what).map(|()| true)
+            }
+            other => other.map(|()| false),
         }
     }
 

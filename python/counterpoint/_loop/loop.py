@@ -198,7 +198,7 @@ class EventLoop(LoopBase):
     ) -> asyncio.Task[_T]:
         """`create_task` in debug mode or with a task factory."""
         if kwargs.keys() <= {"name", "context"}:
-            return asyncio.SelectorEventLoop.create_task(self, coro, **kwargs)
+            return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
         self._check_closed()
         factory: Any = self.get_task_factory()
         if factory is not None:

@@ -249,8 +249,9 @@ unsafe fn add(
             let count = count as usize - 2;
             let handle = make(Kind::Kept, owner, *place.add(1), place.add(2), count, context);
             let handle = Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))?;
-            let before = native.watch(py, fd, what, Watcher::Handle(handle.share()))?;
-            native.state.with(py, |state| state.registry.name(fd, file.as_ptr() as usize));
+            let is_number = ffi::PyLong_CheckExact(file.as_ptr()) != 0;
+            let file = (!is_number).then(|| Ref::from(file));
+            let before = native.watch(py, fd, what, Watcher::Handle(handle.share(), file))?;
             cancel(py, before)?;
             Ok(handle.into_ptr())
         }
@@ -277,8 +278,8 @@ fn remove(owner: *mut PyObject, fd: *mut PyObject, what: u32) -> *mut PyObject {
         let fd = match descriptor(&fd) {
             Ok(fd) => fd,
             Err(error) => {
-                let file = fd.as_ptr() as usize;
-                let known = native.state.with(py, |state| state.registry.named(file));
+                let file = fd.as_ptr();
+                let known = native.state.with(py, |state| state.registry.named(file, what));
                 known.ok_or(error)?
             }
         };
@@ -291,7 +292,7 @@ fn remove(owner: *mut PyObject, fd: *mut PyObject, what: u32) -> *mut PyObject {
 
 /// Cancels the handle of a watcher that was replaced or taken away.
 fn cancel(py: Python<'_>, watcher: Option<Watcher>) -> PyResult<()> {
-    if let Some(Watcher::Handle(handle)) = watcher {
+    if let Some(Watcher::Handle(handle, _)) = &watcher {
         handle.bind(py).call_method0(intern!(py, "cancel"))?;
     }
     Ok(())

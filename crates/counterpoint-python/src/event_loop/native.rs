@@ -401,7 +401,9 @@ impl Loop {
         state.timers.iter().try_for_each(|timer| timer.visit(&visit))?;
         for (_, watchers) in state.registry.watched() {
             let watchers = [&watchers.reader, &watchers.writer];
-            watchers.into_iter().flatten().try_for_each(|w| w.object().visit(&visit))?;
+            let held = watchers.into_iter().flatten();
+            let held = held.flat_map(|watcher| [Some(watcher.object()), watcher.file()]);
+            held.flatten().try_for_each(|object| object.visit(&visit))?;
         }
         let more = [&state.current, &state.transports, &state.settled];
         more.into_iter().flatten().try_for_each(|object| object.visit(&visit))

@@ -13,8 +13,9 @@ const IN_VAIN: u8 = 4;
 
 /// Who is told that a descriptor is ready.
 pub enum Watcher {
-    /// A handle, which is called.
-    Handle(Ref),
+    /// A handle, which is called; and the object by which the descriptor was named, if that is no
+    /// number. It is kept as asyncio keeps it: it may be that nobody else does.
+    Handle(Ref, Option<Ref>),
     /// A socket transport of ours, which reads or writes.
     Transport(Ref),
     /// An operation on a socket, which is tried again; told once for each time that it asks.
@@ -25,17 +26,26 @@ impl Watcher {
     /// The object.
     pub fn object(&self) -> &Ref {
         match self {
-            Watcher::Handle(object) | Watcher::Transport(object) | Watcher::Operation(object) => {
-                object
-            }
+            Watcher::Handle(object, _)
+            | Watcher::Transport(object)
+            | Watcher::Operation(object) => object,
         }
+    }
+
+    /// The object by which the descriptor was named.
+    pub fn file(&self) -> Option<&Ref> {
+        if let Watcher::Handle(_, file) = self { file.as_ref() } else { None }
+    }
+
+    fn is_named(&self, file: *mut PyObject) -> bool {
+        self.file().is_some_and(|known| known.as_ptr() == file)
     }
 
     /// What is due for it after that event.
     #[inline(always)]
     fn due(&self, what: u32) -> Due {
         match self {
-            Watcher::Handle(handle) => Due::Call(handle.share()),
+            Watcher::Handle(handle, _) => Due::Call(handle.share()),
             Watcher::Transport(transport) if what == READ => Due::Read(transport.share()),
             Watcher::Transport(transport) => Due::Write(transport.share()),
             Watcher::Operation(operation) => Due::Operation(operation.share()),
@@ -55,8 +65,6 @@ pub struct Watchers {
     in_vain: u8,
     /// The last that was received was large.
     pub large: bool,
-    /// The file, where its owner named it by that; a name for comparison, and not a reference.
-    file: usize,
 }
 
 impl Watchers {
@@ -76,9 +84,17 @@ impl Watchers {
     /// Has the kernel watch for what is wanted.
     fn settle(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
         let wanted = self.wanted();
-        poller.watch(fd, self.watched, wanted)?;
+        let anew = poller.watch(fd, self.watched, wanted)?;
+        if anew && self.watched != 0 {
+            self.forget(); // it is another file's by now
+        }
         self.watched = wanted;
         Ok(())
+    }
+
+    /// Forgets what was seen of the file.
+    fn forget(&mut self) {
+        (self.in_vain, self.large) = (0, false);
     }
 
     /// The kernel tells nothing more of the descriptor; whoever was not told now is to be told yet.
@@ -118,9 +134,7 @@ impl Registry {
         let Ok(index) = usize::try_from(fd) else {
             return Err(io::Error::from_raw_os_error(libc::EBADF));
         };
-        if index >= self.slots.len() {
-            self.slots.resize_with(index + 1, Watchers::default);
-        }
+        self.grow(fd, index)?;
         let slot = &mut self.slots[index];
         let before = slot.place(what).replace(watcher);
         // Also what is watched already: the descriptor may be another file's by now.
@@ -130,6 +144,18 @@ impl Registry {
             return Err(error);
         }
         Ok(before)
+    }
+
+    /// Has a place for that descriptor, if it is one: any number may be given.
+    fn grow(&mut self, fd: RawFd, index: usize) -> io::Result<()> {
+        let Some(more @ 1..) = (index + 1).checked_sub(self.slots.len()) else { return Ok(()) };
+        // SAFETY: a system call without pointers.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        self.slots.try_reserve(more).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
+        self.slots.resize_with(index + 1, Watchers::default);
+        Ok(())
     }
 
     /// Watches again for an operation that was told, and for whoever else waits for `fd`.
@@ -176,16 +202,15 @@ impl Registry {
         }
     }
 
-    /// Notes by which object a descriptor was named.
-    pub fn name(&mut self, fd: RawFd, file: usize) {
-        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index)) {
-            slot.file = file;
-        }
-    }
-
-    /// The descriptor that was named by that object, which is closed and does not know it any more.
-    pub fn named(&self, file: usize) -> Option<RawFd> {
-        self.watched().find(|(_, slot)| slot.file == file).map(|(fd, _)| fd)
+    /// The descriptor that was named by that object, which is closed and does not know it any more;
+    /// unless somebody else is told what it is asked for.
+    pub fn named(&self, file: *mut PyObject, what: u32) -> Option<RawFd> {
+        let is_named = |slot: &Watchers| {
+            [&slot.reader, &slot.writer].into_iter().flatten().any(|w| w.is_named(file))
+        };
+        let (fd, slot) = self.watched().find(|(_, slot)| is_named(slot))?;
+        let told = if what == READ { &slot.reader } else { &slot.writer };
+        matches!(told, Some(Watcher::Handle(..)) | None).then_some(fd)
     }
 
     /// Takes the reader or writer of `fd` away.
@@ -199,6 +224,9 @@ impl Registry {
             // The kernel does not know a descriptor that was closed: nothing to take away then.
             let _ = poller.map(|poller| poller.watch(fd, slot.watched, wanted));
             slot.watched = wanted;
+            if wanted == 0 {
+                slot.forget();
+            }
         }
         watcher
     }

@@ -104,7 +104,8 @@ pub unsafe extern "C" fn create_task(
         let py = Python::assume_attached();
         let plain = Loop::of(py, owner).is_some_and(|native| !native.is(CLOSED | DEBUG));
         let keywords = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
-        if !plain || arguments.count != 1 || keywords > MOST {
+        let usual = arguments.count == 1 && keywords <= MOST;
+        if !plain || !usual || (keywords > 0 && names_loop(py, names)) {
             return slowly(py, owner, arguments);
         }
         match makes_tasks(py, owner) {
@@ -114,6 +115,21 @@ pub unsafe extern "C" fn create_task(
             Some(false) => slowly(py, owner, arguments),
             None => ptr::null_mut(),
         }
+    }
+}
+
+/// Whether a loop is named, which is an error: it is this one.
+///
+/// # Safety
+/// A live tuple of names.
+#[inline(always)]
+unsafe fn names_loop(py: Python<'_>, names: *mut PyObject) -> bool {
+    // SAFETY: the caller's promise; names are strings.
+    unsafe {
+        (0..ffi::PyTuple_GET_SIZE(names)).map(|at| ffi::PyTuple_GET_ITEM(names, at)).any(|given| {
+            given != intern!(py, "name").as_ptr()
+                && ffi::PyUnicode_CompareWithASCIIString(given, c"loop".as_ptr()) == 0
+        })
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::layout::{Kind, Operation};
 use super::methods::descriptor_in;
+use super::steps::gone;
 use crate::boundary::{none, os_error};
 use crate::event_loop::native::Loop;
-use crate::event_loop::stream::receive_bytes;
+use crate::event_loop::stream::{is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::ffi;
@@ -24,32 +25,41 @@ pub fn attempt(py: Python<'_>, native: &Loop, operation: Operation) -> PyResult<
     });
     // Somebody gave it up meanwhile.
     let Some(sock) = sock else { return Ok(None) };
-    // A socket that was closed has none: its number may be another file's by now.
-    // SAFETY: operations are made for plain sockets only.
-    let now = unsafe { descriptor_in(sock.as_ptr()) };
-    let fd = if now == operation.fd() { now } else { -1 };
-    let attempt = Attempt { py, operation, fd };
+    let attempt = Attempt { py, operation, sock: &sock };
     match (operation.kind(), argument) {
         (Kind::Receive, _) => attempt.receive(native, number),
         (Kind::ReceiveInto, Some(buffer)) => attempt.receive_into(&buffer),
         (Kind::SendAll, Some(data)) => attempt.send_all(&data, number),
-        (_, Some(arguments)) => attempt.call(&sock, &arguments),
+        (_, Some(arguments)) => attempt.call(&arguments),
         (_, None) => Ok(None),
     }
 }
 
-struct Attempt<'py> {
+struct Attempt<'a, 'py> {
     py: Python<'py>,
     operation: Operation,
-    fd: RawFd,
+    sock: &'a Ref,
 }
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
+    /// The descriptor, for a system call that is made now: whatever runs Python may close the socket,
+    /// and its number may be another file's then.
+    fn fd(&self) -> RawFd {
+        // SAFETY: operations are made for plain sockets only.
+        let now = unsafe { descriptor_in(self.sock.as_ptr()) };
+        if now == self.operation.fd() { now } else { -1 }
+    }
+
     fn receive(&self, native: &Loop, most: usize) -> PyResult<Option<Ref>> {
         if most == 0 {
             return Ok(Some(self.empty()?));
         }
-        match receive_bytes(self.py, native, self.fd, most) {
+        let fd = self.fd();
+        let received = match is_cut(fd, most) {
+            true => receive_message(fd, most),
+            false => receive_bytes(self.py, native, fd, most),
+        };
+        match received {
             Ok(Some(data)) => Ok(Some(data)),
             Ok(None) => Err(PyErr::fetch(self.py)),
             Err(error) => nothing_yet(&error),
@@ -69,7 +79,7 @@ impl Attempt<'_> {
             Ok(0)
         } else {
             // SAFETY: so much room. The call does not wait, so the interpreter is kept.
-            counted(unsafe { libc::recv(self.fd, place.cast(), room, libc::MSG_DONTWAIT) })
+            counted(unsafe { libc::recv(self.fd(), place.cast(), room, libc::MSG_DONTWAIT) })
         };
         drop(view);
         match received {
@@ -92,7 +102,7 @@ impl Attempt<'_> {
         let rest = size.saturating_sub(before);
         // SAFETY: so much of the buffer is left. The call does not wait.
         let sent = counted(unsafe {
-            libc::send(self.fd, place.add(size - rest).cast_const().cast(), rest, flags)
+            libc::send(self.fd(), place.add(size - rest).cast_const().cast(), rest, flags)
         });
         drop(view);
         match sent {
@@ -107,10 +117,10 @@ impl Attempt<'_> {
     }
 
     /// Calls the socket's method.
-    fn call(&self, sock: &Ref, arguments: &Ref) -> PyResult<Option<Ref>> {
+    fn call(&self, arguments: &Ref) -> PyResult<Option<Ref>> {
         let py = self.py;
         let arguments = arguments.bind(py).cast_into::<PyTuple>()?;
-        let sock = sock.bind(py);
+        let sock = self.sock.bind(py);
         let done = match self.operation.kind() {
             Kind::ReceiveFrom => sock.call_method1(intern!(py, "recvfrom"), arguments),
             Kind::ReceiveFromInto => sock.call_method1(intern!(py, "recvfrom_into"), arguments),
@@ -148,6 +158,14 @@ fn nothing_yet(error: &io::Error) -> PyResult<Option<Ref>> {
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
         _ => Err(os_error(error)),
     }
+}
+
+/// How much room there is in the buffer into which an operation receives.
+pub fn room(py: Python<'_>, operation: Operation) -> PyResult<usize> {
+    let buffer = operation.with(py, |inside| inside.argument.as_ref().map(Ref::share));
+    let buffer = buffer.ok_or_else(gone)?;
+    let view = View::of(py, &buffer, ffi::PyBUF_WRITABLE)?;
+    Ok(view.memory().1)
 }
 
 /// A buffer that is ours for as long as this lives. Nothing that runs Python is to be called meanwhile.

@@ -1,6 +1,6 @@
 //! An operation as the future that its task waits for.
 
-use super::layout::{Callback, Operation, Outcome, Phase};
+use super::layout::{Callback, Inside, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
@@ -10,10 +10,12 @@ use crate::event_loop::turn::{Due, run_handle};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyTuple, PyType};
 use std::ffi::{CStr, c_int, c_void};
+use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -35,18 +37,17 @@ pub fn tell(
     let (argument, owner, first, more) = operation.with(py, |inside| {
         inside.outcome = Some(outcome);
         let owner = inside.owner.as_ref().map(Ref::share);
-        (inside.argument.take(), owner, inside.first.take(), std::mem::take(&mut inside.more))
+        (inside.argument.take(), owner, inside.first.take(), mem::take(&mut inside.more))
     });
     drop(argument);
     let Some(owner) = owner else { return Ok(()) };
     let now = now && more.is_empty() && !native.is(DEBUG);
-    for callback in first.into_iter().chain(more) {
-        let settled = match !cancelled && wakes_task(&callback.function) {
-            true => settled(py, native, &owner)?,
-            false => None,
+    let mut callbacks = first.into_iter().chain(more);
+    while let Some(callback) = callbacks.next() {
+        let Ok(handle) = wake_up(py, native, &owner, (operation, cancelled), &callback) else {
+            tell_later(py, native, operation, std::iter::once(callback).chain(callbacks));
+            return Ok(());
         };
-        let argument = settled.as_ref().map_or(operation.as_ptr(), Ref::as_ptr);
-        let handle = handle_of(py, &owner, argument, callback)?;
         if now {
             // SAFETY: a handle of ours, which is held meanwhile.
             return run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
@@ -54,6 +55,58 @@ pub fn tell(
         native.push(py, Due::Call(handle));
     }
     Ok(())
+}
+
+/// The handle that calls a callback.
+#[inline(always)]
+fn wake_up(
+    py: Python<'_>,
+    native: &Loop,
+    owner: &Ref,
+    (operation, cancelled): (Operation, bool),
+    callback: &Callback,
+) -> PyResult<Ref> {
+    let settled = match !cancelled && wakes_task(&callback.function) {
+        true => settled(py, native, owner).unwrap_or(None), // any task takes the operation as well
+        false => None,
+    };
+    let argument = settled.as_ref().map_or(operation.as_ptr(), Ref::as_ptr);
+    handle_of(py, owner, argument, callback)
+}
+
+/// There is no memory to tell them: the loop does it as soon as there is. Else they would wait for ever.
+#[cold]
+fn tell_later(
+    py: Python<'_>,
+    native: &Loop,
+    operation: Operation,
+    mut callbacks: impl Iterator<Item = Callback>,
+) {
+    operation.with(py, |inside| {
+        inside.first = callbacks.next();
+        inside.more.extend(callbacks);
+    });
+    // SAFETY: alive: whoever calls holds it.
+    native.push(py, Due::Operation(unsafe { Ref::new(operation.as_ptr()) }));
+}
+
+/// Tells who could not be told before.
+#[cold]
+pub fn tell_again(py: Python<'_>, native: &Loop, operation: Operation) -> PyResult<()> {
+    let outcome = operation.with(py, |inside| {
+        let waits = inside.first.is_some();
+        if waits { inside.outcome.take() } else { None }
+    });
+    outcome.map_or(Ok(()), |outcome| tell(py, native, operation, outcome, false))
+}
+
+/// Whether telling now lets a task go on at once, which takes what it came to.
+pub fn goes_on_at_once(py: Python<'_>, native: &Loop, operation: Operation) -> bool {
+    !native.is(DEBUG)
+        && operation.with(py, |inside| {
+            let first = inside.first.as_ref();
+            inside.more.is_empty() && first.is_some_and(|first| wakes_task(&first.function))
+        })
 }
 
 /// Whether it is what a task of asyncio's own waits with. To that it is all one which future is done:
@@ -88,8 +141,12 @@ fn wakes_task(function: &Ref) -> bool {
 static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static FUTURE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
+/// `("loop",)`.
+static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
 /// Looks up the classes.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
+    let _ = NAMES.set(py, PyTuple::new(py, [intern!(py, "loop")])?.unbind());
     if let Ok(module) = py.import("_asyncio") {
         FUTURE.store(module.getattr("Future")?.into_ptr(), Ordering::Relaxed);
         TASK.store(module.getattr("Task")?.into_ptr().cast(), Ordering::Relaxed);
@@ -105,11 +162,19 @@ fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> 
     // SAFETY: null, or a class that lives as long as the process.
     let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, FUTURE.load(Ordering::Relaxed)) };
     let Some(class) = class else { return Ok(None) };
-    let named = PyDict::new(py);
-    named.set_item("loop", owner.bind(py))?;
-    let future = class.call((), Some(&named))?;
-    future.call_method1("set_result", (py.None(),))?;
-    let future = Ref::from(future);
+    let Some(names) = NAMES.get(py) else { return Ok(None) };
+    // SAFETY: live objects; new references, or null with an exception set. What pyo3 has for this
+    // panics where there is no memory.
+    let future = unsafe {
+        let place = [owner.as_ptr()];
+        let future = ffi::PyObject_Vectorcall(class.as_ptr(), place.as_ptr(), 0, names.as_ptr());
+        let future = Ref::owned(future).ok_or_else(|| PyErr::fetch(py))?;
+        let place = [future.as_ptr(), ffi::Py_None()];
+        let name = intern!(py, "set_result").as_ptr();
+        let set = ffi::PyObject_VectorcallMethod(name, place.as_ptr(), 2, ptr::null_mut());
+        drop(Ref::owned(set).ok_or_else(|| PyErr::fetch(py))?);
+        future
+    };
     drop(native.state.with(py, |state| state.settled.replace(future.share())));
     Ok(Some(future))
 }
@@ -118,9 +183,9 @@ fn handle_of(
     py: Python<'_>,
     owner: &Ref,
     argument: *mut PyObject,
-    callback: Callback,
+    callback: &Callback,
 ) -> PyResult<Ref> {
-    let Callback { function, context } = callback;
+    let (function, context) = (&callback.function, callback.context.as_ref().map(Ref::share));
     // SAFETY: live objects, and the thread is attached.
     unsafe {
         let (kind, place) = (HandleKind::Brief, &raw const argument);
@@ -155,7 +220,7 @@ pub unsafe extern "C" fn add_done_callback(
         } else {
             let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
             let (native, owner) = native_of(py, owner.as_ref())?;
-            native.push(py, Due::Call(handle_of(py, owner, object, callback)?));
+            native.push(py, Due::Call(handle_of(py, owner, object, &callback)?));
         }
         Ok(none())
     })
@@ -178,27 +243,42 @@ pub unsafe extern "C" fn remove_done_callback(
 ) -> *mut PyObject {
     guarded(|py| {
         let operation = receiver(object);
-        let all: Vec<Callback> = operation.with(py, |inside| {
-            inside.first.take().into_iter().chain(std::mem::take(&mut inside.more)).collect()
+        let mut equal: Vec<Ref> = operation.with(py, |inside| {
+            let all = inside.first.iter().chain(&inside.more);
+            all.map(|callback| callback.function.share()).collect()
         });
         // SAFETY: the argument of a method.
         let function = unsafe { Bound::from_borrowed_ptr(py, function) };
-        // Comparing may run Python, so it is done outside the lock.
-        let (mut kept, mut removed) = (Vec::new(), 0usize);
-        for callback in all {
-            match callback.function.bind(py).eq(&function)? {
-                true => removed += 1,
-                false => kept.push(callback),
-            }
-        }
-        let mut kept = kept.into_iter();
-        let first = kept.next();
-        operation.with(py, |inside| {
-            inside.first = first;
-            inside.more.extend(kept);
+        // To compare may run Python, so it is done outside the lock, and on what is held beside.
+        let mut failed = None;
+        equal.retain(|known| {
+            let found = failed.is_none().then(|| known.bind(py).eq(&function));
+            found.is_some_and(|found| {
+                found.unwrap_or_else(|error| {
+                    failed = Some(error);
+                    false
+                })
+            })
         });
-        Ok(removed.into_pyobject(py)?.into_any().into_ptr())
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let removed = operation.with(py, |inside| remove(inside, &equal));
+        Ok(removed.len().into_pyobject(py)?.into_any().into_ptr())
     })
+}
+
+/// Takes out what calls one of those, to be dropped outside the lock.
+fn remove(inside: &mut Inside, functions: &[Ref]) -> Vec<Callback> {
+    let is_one = |callback: &Callback| {
+        functions.iter().any(|function| function.as_ptr() == callback.function.as_ptr())
+    };
+    let all = inside.first.take().into_iter().chain(mem::take(&mut inside.more));
+    let (removed, kept): (Vec<_>, Vec<_>) = all.partition(is_one);
+    let mut kept = kept.into_iter();
+    inside.first = kept.next();
+    inside.more.extend(kept);
+    removed
 }
 
 /// `cancel(msg=None)`.

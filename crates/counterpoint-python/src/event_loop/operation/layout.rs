@@ -223,16 +223,6 @@ impl Operation {
         self.memory().fd.store(fd, Ordering::Relaxed);
     }
 
-    /// Has the collector know it: from now on others hold it, and it may be part of a cycle.
-    pub fn track(self) {
-        // SAFETY: an object that is written. Without a GIL it is tracked from the beginning.
-        unsafe {
-            if !cfg!(Py_GIL_DISABLED) && ffi::PyObject_GC_IsTracked(self.0) == 0 {
-                ffi::PyObject_GC_Track(self.0.cast());
-            }
-        }
-    }
-
     /// Takes out what it holds, to be dropped by the caller.
     pub fn take(self, py: Python<'_>) -> Inside {
         self.with(py, mem::take)
@@ -259,9 +249,7 @@ pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
         (&raw mut (*memory).phase).write(AtomicU8::new(Phase::New as u8));
         (&raw mut (*memory).blocking).write(AtomicU8::new(0));
         (&raw mut (*memory).fd).write(AtomicI32::new(-1));
-        if cfg!(Py_GIL_DISABLED) {
-            ffi::PyObject_GC_Track(object.cast());
-        }
+        ffi::PyObject_GC_Track(object.cast());
         Ref::owned(object)
     }
 }
@@ -270,7 +258,7 @@ pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
 pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     // SAFETY: the interpreter calls this, attached, for an object that nobody refers to any more.
     unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast()); // which may not be tracked
+        ffi::PyObject_GC_UnTrack(object.cast());
         let operation = Operation(object);
         if operation.phase() == Phase::New {
             never_awaited(operation.kind());

@@ -100,28 +100,38 @@ unsafe fn plain(kind: Kind, given: Given<'_>) -> Option<(Option<Ref>, usize)> {
                 Some((None, most as usize))
             }
             (Kind::ReceiveInto | Kind::SendAll, &[_, buffer]) => Some((Some(Ref::new(buffer)), 0)),
-            (Kind::Accept, &[_]) => Some((tuple(&[]), 0)),
-            (Kind::ReceiveFrom, &[_, most]) => Some((tuple(&[most]), 0)),
-            (Kind::ReceiveFromInto, &[_, buffer, most]) if ffi::PyObject_IsTrue(most) == 1 => {
-                Some((tuple(&[buffer, most]), 0))
-            }
-            (Kind::SendTo, &[_, data, address]) => Some((tuple(&[data, address]), 0)),
+            (Kind::Accept, &[_]) => with(&[]),
+            (Kind::ReceiveFrom, &[_, most]) => with(&[most]),
+            (Kind::ReceiveFromInto, &[_, buffer, most]) => match ffi::PyObject_IsTrue(most) {
+                1 => with(&[buffer, most]),
+                0 => None,
+                _ => {
+                    ffi::PyErr_Clear(); // as above
+                    None
+                }
+            },
+            (Kind::SendTo, &[_, data, address]) => with(&[data, address]),
             _ => None,
         }
     }
 }
 
+/// What an operation with those arguments for the socket's method is made of.
+///
 /// # Safety
 /// Live objects.
-unsafe fn tuple(items: Given<'_>) -> Option<Ref> {
+unsafe fn with(items: Given<'_>) -> Option<(Option<Ref>, usize)> {
     // SAFETY: the caller's promise; the tuple takes a reference to each.
     unsafe {
-        let tuple = Ref::owned(ffi::PyTuple_New(items.len() as ffi::Py_ssize_t))?;
+        let Some(tuple) = Ref::owned(ffi::PyTuple_New(items.len() as ffi::Py_ssize_t)) else {
+            ffi::PyErr_Clear(); // no memory: asyncio's code may have some
+            return None;
+        };
         for (index, &item) in items.iter().enumerate() {
             let item = Ref::new(item).into_ptr();
             ffi::PyTuple_SET_ITEM(tuple.as_ptr(), index as ffi::Py_ssize_t, item);
         }
-        Some(tuple)
+        Some((Some(tuple), 0))
     }
 }
 

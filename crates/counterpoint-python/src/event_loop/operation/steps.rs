@@ -1,10 +1,10 @@
 //! An operation as a coroutine, and what the loop does with it.
 
-use super::attempt::attempt;
-use super::future::tell;
+use super::attempt::{attempt, room};
+use super::future::{tell, tell_again};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase};
 use super::methods::descriptor_in;
-use crate::boundary::{guarded, none};
+use crate::boundary::{guarded, none, os_error};
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
 use crate::event_loop::turn::is_fatal;
@@ -13,6 +13,7 @@ use pyo3::exceptions::{PyRuntimeError, PyStopIteration, PyTypeError, PyValueErro
 use pyo3::ffi::{self, PyObject, PySendResult};
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::io;
 use std::os::fd::RawFd;
 
 /// What a step comes to.
@@ -131,7 +132,10 @@ fn try_or_watch(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let Some(native) = native else { return Err(gone()) };
     operation.begin_with(fd);
     let receives = matches!(operation.kind(), Kind::Receive | Kind::ReceiveInto);
-    if !receives || !native.state.with(py, |state| state.registry.expects_nothing(fd)) {
+    let in_vain = receives
+        && native.state.with(py, |state| state.registry.expects_nothing(fd))
+        && depends_on_data(py, operation)?;
+    if !in_vain {
         let value = attempt(py, native, operation)?;
         if receives {
             native.state.with(py, |state| state.registry.tried(fd, value.is_none()));
@@ -140,8 +144,18 @@ fn try_or_watch(py: Python<'_>, operation: Operation) -> PyResult<Step> {
             return Ok(Step::Return(value));
         }
     }
-    watch(py, native, &owner, operation, fd)?;
+    watch(py, native, (&owner, &sock), operation, fd)?;
     Ok(Step::Wait)
+}
+
+/// Whether it is for want of data that an operation to receive comes to nothing. To receive nothing
+/// needs none, and what is no buffer is an error at once.
+#[cold]
+fn depends_on_data(py: Python<'_>, operation: Operation) -> PyResult<bool> {
+    Ok(match operation.kind() {
+        Kind::ReceiveInto => room(py, operation)? > 0,
+        _ => operation.with(py, |inside| inside.number) > 0,
+    })
 }
 
 pub fn gone() -> PyErr {
@@ -152,13 +166,17 @@ pub fn gone() -> PyErr {
 fn watch(
     py: Python<'_>,
     native: &Loop,
-    owner: &Ref,
+    (owner, sock): (&Ref, &Ref),
     operation: Operation,
     fd: RawFd,
 ) -> PyResult<()> {
     refuse_transport(py, native, owner, fd)?;
     keep_data(py, operation)?;
-    operation.track();
+    // All that may have run Python, which may have closed the socket.
+    // SAFETY: operations are made for plain sockets only.
+    if unsafe { descriptor_in(sock.as_ptr()) } != fd {
+        return Err(os_error(&io::Error::from_raw_os_error(libc::EBADF)));
+    }
     operation.set_blocking(true);
     // Before anybody can be told.
     if !operation.pass(Phase::Trying, Phase::Waiting) {
@@ -167,7 +185,7 @@ fn watch(
     // SAFETY: alive: whoever calls holds it.
     let itself = unsafe { Ref::new(operation.as_ptr()) };
     let before = native.watch(py, fd, operation.kind().what(), Watcher::Operation(itself))?;
-    if let Some(Watcher::Handle(handle)) = before {
+    if let Some(Watcher::Handle(handle, _)) = &before {
         handle.bind(py).call_method0(intern!(py, "cancel"))?;
     }
     Ok(())
@@ -261,6 +279,9 @@ pub fn ready(py: Python<'_>, native: &Loop, object: &Ref) -> PyResult<()> {
     let told = |state: &mut crate::event_loop::native::State| {
         state.registry.is_told(fd, what, object.as_ptr())
     };
+    if operation.phase() == Phase::Done {
+        return tell_again(py, native, operation);
+    }
     if operation.phase() != Phase::Waiting || !native.state.with(py, told) {
         return Ok(());
     }
@@ -271,7 +292,7 @@ pub fn ready(py: Python<'_>, native: &Loop, object: &Ref) -> PyResult<()> {
             Err(error) => failed(py, error),
         },
         Err(error) if is_fatal(py, &error) => {
-            native.watch_on(py, fd)?;
+            let _ = native.watch_on(py, fd); // what ends the program is not to be hidden
             return Err(error);
         }
         Err(error) => failed(py, error),

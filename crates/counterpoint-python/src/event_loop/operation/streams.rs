@@ -7,7 +7,7 @@
 //! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
 //! which is empty then.
 
-use super::future::tell;
+use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
 use super::steps::{Step, gone};
 use crate::boundary::{guarded, method};
@@ -18,7 +18,7 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -182,7 +182,6 @@ fn wait_with(reader: &Bound<'_, PyAny>, operation: Operation, name: &str) -> PyR
         reader.setattr(intern!(py, "_paused"), false)?;
         reader.getattr(intern!(py, "_transport"))?.call_method0(intern!(py, "resume_reading"))?;
     }
-    operation.track();
     operation.set_blocking(true);
     if !operation.pass(Phase::Trying, Phase::Waiting) {
         return Err(gone());
@@ -247,8 +246,14 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Who waits for the reader natively, in that loop; there may be nobody.
-    pub fn of(py: Python<'_>, native: &Loop, reader: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
+    /// Who waits for the reader natively, in that loop; there may be nobody, or somebody may want to
+    /// see what comes.
+    pub fn of(
+        native: &Loop,
+        protocol: &Bound<'_, PyAny>,
+        reader: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Self>> {
+        let py = reader.py();
         let waiter = reader.getattr(intern!(py, "_waiter"))?;
         let Some(operation) = Operation::check(waiter.as_ptr()) else { return Ok(None) };
         let (owner, most) =
@@ -256,9 +261,30 @@ impl Waiting {
         // SAFETY: the owner is a loop of ours.
         let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
         let waits = operation.phase() == Phase::Waiting
-            && loops.is_some_and(|loops| ptr::eq(loops, native));
+            && loops.is_some_and(|loops| ptr::eq(loops, native))
+            && !has_own(reader, &[intern!(py, "feed_data"), intern!(py, "_wakeup_waiter")])?
+            && !has_own(protocol, &[intern!(py, "data_received")])?;
         Ok(waits.then(|| Self { object: waiter.into(), most }))
     }
+}
+
+/// Whether an object has one of those attributes itself, where its class has a method.
+fn has_own(object: &Bound<'_, PyAny>, names: &[&Bound<'_, PyString>]) -> PyResult<bool> {
+    let py = object.py();
+    // SAFETY: a live object; a new reference, or null with an exception set.
+    let own = unsafe {
+        let own = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, own)?
+    };
+    for name in names {
+        // SAFETY: a live dict and a live string.
+        match unsafe { ffi::PyDict_Contains(own.as_ptr(), name.as_ptr()) } {
+            0 => {}
+            1 => return Ok(true),
+            _ => return Err(PyErr::fetch(py)),
+        }
+    }
+    Ok(false)
 }
 
 /// Hands data to who waits, past the buffer or by it, and lets its task go on.
@@ -273,17 +299,19 @@ pub fn feed(
     let (operation, size) = unsafe {
         (Operation::from_ptr(waiting.object.as_ptr()), ffi::Py_SIZE(data.as_ptr()) as usize)
     };
-    let outcome = if size <= waiting.most {
-        Outcome::Value(data)
-    } else {
+    // What a task does not take at once it may never take: it may be cancelled before.
+    let past = size <= waiting.most
+        && goes_on_at_once(py, native, operation)
+        && is_empty(&reader.getattr(intern!(py, "_buffer"))?)?;
+    if !past {
         append(reader, &data)?;
-        Outcome::Fed
-    };
+    }
     reader.setattr(intern!(py, "_waiter"), py.None())?;
     if operation.pass(Phase::Waiting, Phase::Done) {
+        let outcome = if past { Outcome::Value(data) } else { Outcome::Fed };
         return tell(py, native, operation, outcome, true);
     }
-    Ok(())
+    if past { append(reader, &data) } else { Ok(()) }
 }
 
 /// What `feed_data` does but for waking: the buffer grows, and the transport pauses if it is too much.

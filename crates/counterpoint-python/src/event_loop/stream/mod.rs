@@ -12,7 +12,7 @@ mod writing;
 
 pub use connection::Connection;
 pub use reading::{Reading, View, call_method, read};
-pub use receiving::receive_bytes;
+pub use receiving::{is_cut, receive_bytes, receive_message};
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
 use crate::boundary::{Behind, Outline, method, noargs, one};

@@ -67,12 +67,14 @@ impl Reading<'_, '_> {
     fn stream(&self, reader: &Ref) -> PyResult<bool> {
         let reader = reader.bind(self.py).cast_into::<PyWeakrefReference>()?.upgrade();
         let Some(reader) = reader else { return Ok(false) };
-        let Some(waiting) = Waiting::of(self.py, self.native, &reader)? else { return Ok(false) };
+        // SAFETY: alive: whoever calls `read` holds it.
+        let protocol = unsafe { Bound::from_borrowed_ptr(self.py, self.protocol) };
+        let Some(waiting) = Waiting::of(self.native, &protocol, &reader)? else { return Ok(false) };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
         match receive_bytes(self.py, self.native, self.connection.fd(), most) {
             Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
-            Ok(None) => return Err(PyErr::fetch(self.py)),
+            Ok(None) => context::enter(self.py, self.context, || self.lacks_memory())?,
             Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
         }
         Ok(true)
@@ -105,7 +107,7 @@ impl Reading<'_, '_> {
                 self.connection.has_received(size as usize);
                 self.deliver(data)
             }
-            Ok(None) => Err(PyErr::fetch(self.py)),
+            Ok(None) => self.lacks_memory(),
             Err(error) => self.refused(error),
         }
     }
@@ -135,7 +137,7 @@ impl Reading<'_, '_> {
                 // SAFETY: live objects, or null if there is no memory.
                 let result = unsafe {
                     let Some(count) = Ref::owned(ffi::PyLong_FromSize_t(count)) else {
-                        return Err(PyErr::fetch(self.py));
+                        return self.lacks_memory();
                     };
                     call_method(name, &[self.protocol, count.as_ptr()])
                 };
@@ -175,6 +177,12 @@ impl Reading<'_, '_> {
         let arguments = (error.into_value(self.py), message);
         self.transport().call_method1(intern!(self.py, "_fatal_error"), arguments)?;
         Ok(())
+    }
+
+    /// What was received is lost: the connection is not to go on as if it had not been.
+    #[cold]
+    fn lacks_memory(&self) -> PyResult<()> {
+        self.failed(PyErr::fetch(self.py), "Fatal read error on socket transport")
     }
 
     #[cold]

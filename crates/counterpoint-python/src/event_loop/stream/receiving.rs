@@ -52,21 +52,46 @@ fn by_buffer(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Resul
 
 /// Into the object, which is then cut to size.
 fn directly(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
-    let room = most.min(DIRECT);
+    let (data, count) = into_object(fd, most.min(DIRECT))?;
+    if data.is_some() && count < LARGE {
+        native.state.with(py, |state| state.registry.received(fd, false));
+    }
+    Ok(data)
+}
+
+/// Whether what is received at once is not all that was asked for, and the kernel throws the rest away:
+/// that of a message. Of a stream it keeps it.
+pub fn is_cut(fd: RawFd, most: usize) -> bool {
+    if most <= DIRECT {
+        return false;
+    }
+    let (mut kind, mut size): (c_int, libc::socklen_t) = (0, size_of::<c_int>() as _);
+    // SAFETY: a place for the value, of that size.
+    let failed = unsafe {
+        let place = (&raw mut kind).cast();
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, place, &mut size)
+    };
+    failed == 0 && kind != libc::SOCK_STREAM
+}
+
+/// Receives a message of at most so many bytes, whole. `Ok(None)`: an exception is set.
+pub fn receive_message(fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
+    into_object(fd, most).map(|(data, _)| data)
+}
+
+/// Receives into an object with so much room, which is cut to size; and how much that was.
+fn into_object(fd: RawFd, room: usize) -> io::Result<(Option<Ref>, usize)> {
     // SAFETY: a new object, which nobody else knows, or null with an exception set. The call that cuts
     // it to size leaves null if it fails.
     unsafe {
         let mut object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), room as Py_ssize_t);
         if object.is_null() {
-            return Ok(None);
+            return Ok((None, 0));
         }
         match receive(fd, ffi::PyBytes_AS_STRING(object).cast_mut().cast(), room) {
             Ok(count) => {
-                if count < LARGE {
-                    native.state.with(py, |state| state.registry.received(fd, false));
-                }
                 _PyBytes_Resize(&mut object, count as Py_ssize_t);
-                Ok(Ref::owned(object))
+                Ok((Ref::owned(object), count))
             }
             Err(error) => {
                 ffi::Py_DECREF(object);

@@ -298,6 +298,9 @@ fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny
     match flush(py, connection) {
         Ok(done) => {
             transport.call_method0(intern!(py, "_maybe_resume_protocol"))?; // it may write more
+            if connection.is_lost() {
+                return Ok(()); // what that raised has closed it, and is told as the reason
+            }
             if done && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
                 drop(native.unwatch(py, connection.watched(), WRITE));
                 transport.call_method0(intern!(py, "_all_sent"))?;
