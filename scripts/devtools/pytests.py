@@ -21,6 +21,9 @@ LONG_TAGS = ("cp311", "cp313", "cp315")
 # How many interpreters' tests run at a time.
 LANES = 3
 
+# Seconds for one of them, beside the others on a slow machine.
+LIMIT = 2400
+
 SUITES = ("unit", "faults", "stress", "clients")
 
 # What is run on those whose neighbours run everything: faults, races and clients find out about our
@@ -81,7 +84,7 @@ def everywhere(
     order = sorted(built, key=lambda one: (one.tag not in LONG_TAGS, not one.free_threaded))
     with ThreadPoolExecutor(int(os.environ.get("TEST_LANES") or LANES)) as lanes:
         runs = [
-            lanes.submit(_everything_on, runner, one, everything=everything, lender=lender)
+            lanes.submit(everything_on, runner, one, everything=everything, lender=lender)
             for one in order
         ]
         try:
@@ -93,7 +96,7 @@ def everywhere(
             raise
 
 
-def _everything_on(
+def everything_on(
     runner: Runner,
     interpreter: Interpreter,
     *,
@@ -109,7 +112,7 @@ def _everything_on(
     neighbour = not (everything or interpreter.free_threaded or tag in LONG_TAGS)
     if paths := _existing(NEIGHBOUR_SUITES if neighbour else SUITES):
         runner.commands(
-            f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=900, counts=True
+            f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=LIMIT, counts=True
         )
     _conformance(runner, interpreter, options, lender)
 
@@ -125,7 +128,7 @@ def _conformance(
     elif not interpreter.has_suite:
         runner.not_run(name, f"{interpreter.path} is installed without CPython's test package")
     else:
-        runner.commands(name, [_pytest(interpreter, *options, *paths)], limit=1200, counts=True)
+        runner.commands(name, [_pytest(interpreter, *options, *paths)], limit=LIMIT, counts=True)
         for module in () if os.environ.get(LENT) else interpreter.lacks:
             _lacking(runner, interpreter, module, options, lender)
 
