@@ -59,8 +59,12 @@ def _leaks_nothing(arena: Arena, cycle: Cycle, count: int) -> None:
     assert files_after == files, f"{files_after - files} descriptors are left of {count} cycles"
     more = objects_after - objects
     assert more < count / 10, f"{more} objects are left of {count} cycles"
+    most = SLACK + BYTES_A_CYCLE * count
+    if memory_after - memory >= most:
+        # An allocator may take its time to reach its size; what leaks grows as much again.
+        memory, memory_after = memory_after, run(count)[2]
     grown = memory_after - memory
-    assert grown < SLACK + BYTES_A_CYCLE * count, f"{grown >> 10} KiB for {count} cycles"
+    assert grown < most, f"{grown >> 10} KiB for {count} cycles"
 
 
 def connections(arena: Arena) -> None:

@@ -228,6 +228,7 @@ class TestReading:
 
         with_stream(loop, body)
 
+    @natively
     def test_by_hand(self, loop: AbstractEventLoop) -> None:
         async def body(reader: Any, _: Any, peer: socket.socket) -> None:
             call = reader.read(10)
