@@ -26,8 +26,8 @@ CHECKS = (
 )
 
 
-# In 3.14 a handler that raises may do so before a coroutine that is about to begin, which then never
-# does; with asyncio's loop, too.
+# In 3.14 a handler that raises may do so before a coroutine that is about to begin, which then
+# never does; with asyncio's loop, too.
 FREE_THREADED_3_14 = sys.version_info[:2] == (3, 14) and bool(
     sysconfig.get_config_var("Py_GIL_DISABLED")
 )

@@ -87,8 +87,8 @@ def lines(frames: list[tuple[CodeType, int]]) -> list[StackLine]:
 def warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
     """Log it, in a thread of its own.
 
-    Filters and handlers are the program's, and may take long. The watchdog's own thread has to be out
-    of Python when the interpreter ends.
+    Filters and handlers are the program's, and may take long. The watchdog's own thread has to be
+    out of Python when the interpreter ends.
     """
     global _latest
     arguments = (callback, seconds, stack)
