@@ -106,6 +106,11 @@ impl Watchers {
         }
     }
 
+    /// Who is told that.
+    fn told(&self, what: u32) -> Option<&Watcher> {
+        if what == READ { self.reader.as_ref() } else { self.writer.as_ref() }
+    }
+
     fn place(&mut self, what: u32) -> &mut Option<Watcher> {
         if what == READ { &mut self.reader } else { &mut self.writer }
     }
@@ -121,6 +126,11 @@ impl Registry {
     /// The watchers of `fd`, if it has or had some.
     pub fn get(&self, fd: RawFd) -> Option<&Watchers> {
         self.slots.get(usize::try_from(fd).ok()?)
+    }
+
+    #[inline(always)]
+    fn get_mut(&mut self, fd: RawFd) -> Option<&mut Watchers> {
+        self.slots.get_mut(usize::try_from(fd).ok()?)
     }
 
     /// Sets the reader or writer of `fd`; the one before, to be dropped outside the lock.
@@ -160,8 +170,7 @@ impl Registry {
 
     /// Watches again for an operation that was told, and for whoever else waits for `fd`.
     pub fn watch_on(&mut self, poller: &Poller, fd: RawFd) -> io::Result<()> {
-        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
-        match slot {
+        match self.get_mut(fd) {
             Some(slot) if slot.watched != slot.wanted() => slot.settle(poller, fd),
             _ => Ok(()),
         }
@@ -169,16 +178,13 @@ impl Registry {
 
     /// Whether that object is told of `fd`.
     pub fn is_told(&self, fd: RawFd, what: u32, object: *mut PyObject) -> bool {
-        let slot = self.get(fd);
-        let watcher =
-            slot.and_then(|slot| if what == READ { &slot.reader } else { &slot.writer }.as_ref());
+        let watcher = self.get(fd).and_then(|slot| slot.told(what));
         watcher.is_some_and(|watcher| watcher.object().as_ptr() == object)
     }
 
     /// Whether there will be nothing to receive, as it was the last times.
     pub fn expects_nothing(&mut self, fd: RawFd) -> bool {
-        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
-        slot.is_some_and(|slot| {
+        self.get_mut(fd).is_some_and(|slot| {
             let expects = (IN_VAIN..u8::MAX).contains(&slot.in_vain);
             // Now and then it is to be seen whether that is still so.
             slot.in_vain = if slot.in_vain == u8::MAX { IN_VAIN } else { slot.in_vain };
@@ -189,15 +195,14 @@ impl Registry {
 
     /// Notes whether an attempt to receive, which nobody had told to make, was in vain.
     pub fn tried(&mut self, fd: RawFd, in_vain: bool) {
-        let slot = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index));
-        if let Some(slot) = slot {
+        if let Some(slot) = self.get_mut(fd) {
             slot.in_vain = if in_vain { slot.in_vain.saturating_add(1).min(IN_VAIN) } else { 0 };
         }
     }
 
     /// Notes whether what was received was large.
     pub fn received(&mut self, fd: RawFd, large: bool) {
-        if let Some(slot) = usize::try_from(fd).ok().and_then(|index| self.slots.get_mut(index)) {
+        if let Some(slot) = self.get_mut(fd) {
             slot.large = large;
         }
     }
@@ -209,13 +214,12 @@ impl Registry {
             [&slot.reader, &slot.writer].into_iter().flatten().any(|w| w.is_named(file))
         };
         let (fd, slot) = self.watched().find(|(_, slot)| is_named(slot))?;
-        let told = if what == READ { &slot.reader } else { &slot.writer };
-        matches!(told, Some(Watcher::Handle(..)) | None).then_some(fd)
+        matches!(slot.told(what), Some(Watcher::Handle(..)) | None).then_some(fd)
     }
 
     /// Takes the reader or writer of `fd` away.
     pub fn remove(&mut self, poller: Option<&Poller>, fd: RawFd, what: u32) -> Option<Watcher> {
-        let slot = self.slots.get_mut(usize::try_from(fd).ok()?)?;
+        let slot = self.get_mut(fd)?;
         let watcher = slot.place(what).take();
         let wanted = slot.wanted();
         // Who is told once at most need not be told never.
@@ -245,8 +249,7 @@ impl Registry {
     /// Tells who watches for what happened.
     #[inline(always)]
     pub fn dispatch(&mut self, poller: &Poller, event: Event, mut tell: impl FnMut(Due)) {
-        let slot = usize::try_from(event.fd).ok().and_then(|index| self.slots.get_mut(index));
-        let Some(slot) = slot else { return };
+        let Some(slot) = self.get_mut(event.fd) else { return };
         if slot.watched & ONCE != 0 {
             slot.told_once(poller, event);
         }

@@ -173,18 +173,35 @@ fn as_asyncio(
     names: *mut PyObject,
 ) -> *mut PyObject {
     guarded(|py| {
-        // SAFETY: the receiver and the arguments of a method, positional ones and then named ones.
+        // SAFETY: a class that lives as long as the process; the arguments of a method.
         unsafe {
-            let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
-            let mut all = vec![owner];
-            all.extend((0..count + named).map(|index| *place.offset(index)));
             let base = Bound::from_borrowed_ptr(py, BASE.load(Ordering::Relaxed));
             let function = base.getattr(kind.name())?;
-            let count = count as usize + 1;
-            let made = ffi::PyObject_Vectorcall(function.as_ptr(), all.as_ptr(), count, names);
-            Ok(Bound::from_owned_ptr_or_err(py, made)?.into_ptr())
+            call_as_method(&function, owner, place, count, names)
         }
     })
+}
+
+/// Calls a function with the receiver of a method before the method's own arguments.
+///
+/// # Safety
+/// The receiver and the arguments of a running vectorcall to a method.
+pub unsafe fn call_as_method(
+    function: &Bound<'_, PyAny>,
+    receiver: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> PyResult<*mut PyObject> {
+    // SAFETY: the caller's promise: positional arguments, and then named ones.
+    unsafe {
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        let mut all = vec![receiver];
+        all.extend((0..count + named).map(|index| *place.offset(index)));
+        let count = count as usize + 1;
+        let made = ffi::PyObject_Vectorcall(function.as_ptr(), all.as_ptr(), count, names);
+        Ok(Bound::from_owned_ptr_or_err(function.py(), made)?.into_ptr())
+    }
 }
 
 /// A method for each kind of operation.

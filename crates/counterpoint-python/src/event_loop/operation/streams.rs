@@ -9,6 +9,7 @@
 
 use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
+use super::methods::call_as_method;
 use super::steps::{Step, gone};
 use crate::boundary::{guarded, method};
 use crate::event_loop::base::is_ours;
@@ -130,14 +131,10 @@ fn as_asyncio(
     names: *mut PyObject,
 ) -> *mut PyObject {
     guarded(|py| {
-        // SAFETY: the receiver and the arguments of a method, positional ones and then named ones.
+        // SAFETY: a function that lives as long as the process; the arguments of a method.
         unsafe {
-            let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
-            let mut all = vec![reader];
-            all.extend((0..count + named).map(|index| *place.offset(index)));
-            let (ordinary, count) = (ordinary.load(Ordering::Relaxed), count as usize + 1);
-            let made = ffi::PyObject_Vectorcall(ordinary, all.as_ptr(), count, names);
-            Ok(Bound::from_owned_ptr_or_err(py, made)?.into_ptr())
+            let ordinary = Bound::from_borrowed_ptr(py, ordinary.load(Ordering::Relaxed));
+            call_as_method(&ordinary, reader, place, count, names)
         }
     })
 }
