@@ -9,13 +9,17 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from . import build, docs, interpreters, prerequisites, pytests, python_checks, rust, venvs
 from .common import BUILD, IN_CI, ROOT, TARGET, Trouble, check, run, say
 from .demo import demo, demo_step
 from .interpreters import Found, Interpreter
-from .steps import Runner
+from .steps import Runner, in_lanes
 from .wheel import DIST, wheels
+
+# How much is compiled at a time.
+BUILD_LANES = 2
 
 # Where demands are judged; on the free-threaded builds the numbers are only reported.
 BENCH_TAGS = ("cp311", "cp313", "cp314t", "cp315t")
@@ -55,19 +59,38 @@ def _test(*, everything: bool) -> int:
     rust.fmt(runner)
     python_checks.ruff(runner, primary)
     python_checks.style(runner)
-    built = pytests.builds(runner, found)
-    _static(runner, found, primary)
+    shipped = everything or IN_CI
+    built = _compiled(runner, found, shipped)
     rust.tests(runner)
-    rust.bench_programs(runner)
     rust.loom(runner)
     rust.tsan(runner)
     pytests.everywhere(runner, built, everything=everything, lender=pytests.lender(found))
     docs.docs(runner, primary)
-    if everything or IN_CI:
-        wheels(runner, [primary])
+    if shipped:
         demo_step(runner, primary)
     minutes = (time.monotonic() - started) / 60
     return runner.finish([*pytests.report(found, built), f"{minutes:.1f} minutes"])
+
+
+def _compiled(runner: Runner, found: Found, shipped: bool) -> list[Interpreter]:
+    """Compiles all there is and runs what judges sources; the interpreters that it worked for.
+
+    Two at a time: the last and longest crate of a build keeps one CPU busy.
+    """
+    primary = found.primary()
+    built = {primary.tag: pytests.built(runner, primary)}  # the others start from what it made
+
+    def build_for(interpreter: Interpreter) -> None:
+        built[interpreter.tag] = pytests.built(runner, interpreter)
+
+    others = [one for one in found.chosen.values() if one != primary]
+    steps: list[Callable[[], object]] = [partial(build_for, interpreter) for interpreter in others]
+    steps += [partial(step, runner) for step in rust.BUILDS]
+    if shipped:
+        steps.append(partial(wheels, runner, [primary]))
+    steps.append(partial(_static, runner, found, primary))
+    in_lanes(BUILD_LANES, steps)
+    return [interpreter for tag, interpreter in found.chosen.items() if built[tag]]
 
 
 def _static(runner: Runner, found: Found, primary: Interpreter) -> None:
@@ -86,7 +109,7 @@ def lint() -> int:
     rust.fmt(runner)
     python_checks.ruff(runner, primary)
     python_checks.style(runner)
-    pytests.builds(runner, Found({primary.tag: primary}))
+    pytests.built(runner, primary)
     _static(runner, found, primary)
     return runner.finish()
 
@@ -100,13 +123,14 @@ def fmt() -> int:
     return 0
 
 
-def _checker(step: Callable[[Runner], None]) -> Callable[[], int]:
-    """A command that is one step which needs Rust only."""
+def _checker(*steps: Callable[[Runner], object]) -> Callable[[], int]:
+    """A command of steps that need Rust only."""
 
     def command() -> int:
         prerequisites.check_rust()
         runner = Runner()
-        step(runner)
+        for step in steps:
+            step(runner)
         return runner.finish()
 
     return command
@@ -164,7 +188,7 @@ COMMANDS: dict[str, Callable[[], int]] = {
     "docs": make_docs,
     "fmt": fmt,
     "lint": lint,
-    "loom": _checker(rust.loom),
+    "loom": _checker(rust.build_loom, rust.loom),
     "miri": _checker(rust.miri),
     "test": test,
     "test-all": test_all,

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import IO
 
 from . import build, venvs
-from .common import IN_CI, ROOT, kill_running
+from .common import IN_CI, ROOT
 from .interpreters import TAGS, Found, Interpreter
-from .steps import Runner
+from .steps import Runner, in_lanes
 
 # The long suites say much the same on neighbouring versions: these three run them each time, all
 # of them in test-all; so do some by each start method, which is for test-all alone.
@@ -56,13 +55,9 @@ def coverage(runner: Runner, found: Found) -> None:
         runner.failed_because("all interpreters", "; ".join(lost))
 
 
-def builds(runner: Runner, found: Found) -> list[Interpreter]:
-    """Sets up and builds for each; those where that worked."""
-    return [
-        interpreter
-        for interpreter in found.chosen.values()
-        if runner.call(f"build {interpreter.tag}", partial(_build, interpreter))
-    ]
+def built(runner: Runner, interpreter: Interpreter) -> bool:
+    """Sets up and builds for it; whether that worked."""
+    return runner.call(f"build {interpreter.tag}", partial(_build, interpreter))
 
 
 def _build(interpreter: Interpreter, output: IO[str]) -> int:
@@ -82,18 +77,9 @@ def everywhere(
     """The tests of some interpreters at a time: tests wait more than they compute."""
     # What takes longest begins first.
     order = sorted(built, key=lambda one: (one.tag not in LONG_TAGS, not one.free_threaded))
-    with ThreadPoolExecutor(int(os.environ.get("TEST_LANES") or LANES)) as lanes:
-        runs = [
-            lanes.submit(everything_on, runner, one, everything=everything, lender=lender)
-            for one in order
-        ]
-        try:
-            for ended in as_completed(runs):
-                ended.result()
-        except BaseException:
-            lanes.shutdown(wait=False, cancel_futures=True)
-            kill_running()
-            raise
+    lanes = int(os.environ.get("TEST_LANES") or LANES)
+    one = partial(everything_on, runner, everything=everything, lender=lender)
+    in_lanes(lanes, [partial(one, interpreter) for interpreter in order])
 
 
 def everything_on(

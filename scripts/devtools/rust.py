@@ -88,10 +88,18 @@ def test_command() -> list[str]:
     return ["cargo", "test", "--no-fail-fast"]
 
 
+def tests_command() -> list[str]:
+    return [*test_command(), *CORE_CRATES, "--lib", "--bins", "--tests"]
+
+
+def build_tests(runner: Runner) -> None:
+    command = [*tests_command(), "--no-run"]
+    runner.commands("build rust tests", [command], env=env_of("core"))
+
+
 def tests(runner: Runner) -> None:
     env = env_of("core")
-    command = [*test_command(), *CORE_CRATES, "--lib", "--bins", "--tests"]
-    runner.commands("rust tests", [command], env=env, counts=True)
+    runner.commands("rust tests", [tests_command()], env=env, counts=True)
     # nextest cannot run the examples in the documentation.
     runner.commands("rust doctests", [["cargo", "test", "--doc", *CORE_CRATES]], env=env)
 
@@ -101,20 +109,26 @@ def rustdoc(runner: Runner) -> None:
     runner.commands("rustdoc", [command], env=env_of("core") | {"RUSTDOCFLAGS": "-D warnings"})
 
 
+def loom_command() -> list[str]:
+    command = test_command()
+    if "nextest" in command:
+        command += ["--profile", "loom"]
+    return [*command, *CORE_CRATES, "--lib", "--tests"]
+
+
+def build_loom(runner: Runner) -> None:
+    command = [*loom_command(), "--no-run"]
+    runner.commands("build loom's models", [command], env=loom_env(), limit=LOOM_BUILD_LIMIT)
+
+
 def loom(runner: Runner) -> None:
     """The schedules within the bounds, which the environment may set otherwise.
 
     Every one of them, unless a model takes longer than LOOM_MAX_DURATION seconds: that ends it
     without a failure, and the table names the tests that took so long.
     """
-    command = test_command()
-    if "nextest" in command:
-        command += ["--profile", "loom"]
-    command += [*CORE_CRATES, "--lib", "--tests"]
-    env = loom_env()
-    built = [[*command, "--no-run"]]
-    if runner.commands("build loom's models", built, env=env, limit=LOOM_BUILD_LIMIT):
-        runner.commands("loom", [command], env=env, limit=LOOM_LIMIT, counts=True, notes=cut_models)
+    env, command = loom_env(), loom_command()
+    runner.commands("loom", [command], env=env, limit=LOOM_LIMIT, counts=True, notes=cut_models)
 
 
 def cut_models(log: str) -> str:
@@ -130,24 +144,36 @@ def cut_models(log: str) -> str:
 TSAN_OPTIONS = "halt_on_error=1 second_deadlock_stack=1 die_after_fork=0"
 
 
-def tsan(runner: Runner) -> None:
+def tsan_command() -> tuple[list[str | Path], dict[str, str]] | None:
     """With a stand-in for cargo that instruments std too ($TSAN), or a nightly with rust-src."""
     given = [Path(os.environ["TSAN"])] if os.environ.get("TSAN") else []
     tools = [path for path in [*given, BESIDE_THE_CHECKOUT] if path.exists()]
+    command: list[str | Path]
     if tools:
         # The stand-in appends a directory of its own to this one.
-        command: Command = [tools[0], "test"]
-        env = env_of(".")
+        command, env = [tools[0], "test"], env_of(".")
     elif has_nightly_source():
         command = ["cargo", "+nightly", "test", "-Zbuild-std", "--target", host()]
         env = env_of("tsan", "-Zsanitizer=thread")
     else:
+        return None
+    env |= OPTIMISED | {"TSAN_OPTIONS": TSAN_OPTIONS}
+    return [*command, *CORE_CRATES, "--lib", "--tests"], env
+
+
+def build_tsan(runner: Runner) -> None:
+    if found := tsan_command():
+        command, env = found
+        runner.commands("build for ThreadSanitizer", [[*command, "--no-run"]], env=env)
+
+
+def tsan(runner: Runner) -> None:
+    if found := tsan_command():
+        command, env = found
+        runner.commands("ThreadSanitizer", [command], env=env, limit=900, counts=True)
+    else:
         why = "needs `rustup toolchain install nightly -c rust-src`, or TSAN=tool"
         runner.not_run("ThreadSanitizer", why)
-        return
-    env |= OPTIMISED | {"TSAN_OPTIONS": TSAN_OPTIONS}
-    whole = [*command, *CORE_CRATES, "--lib", "--tests"]
-    runner.commands("ThreadSanitizer", [whole], env=env, limit=900, counts=True)
 
 
 def has_nightly_source() -> bool:
@@ -169,3 +195,7 @@ def miri(runner: Runner) -> None:
     # Time and the file system are the host's: waits with a timeout need the clock.
     env = env_of("miri") | {"MIRIFLAGS": os.environ.get("MIRIFLAGS") or "-Zmiri-disable-isolation"}
     runner.commands("miri", [command], env=env, limit=3600, counts=True)
+
+
+# What the steps above need, to be compiled beside other things.
+BUILDS = (build_loom, build_tsan, build_tests, bench_programs)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, TypeVar
 
-from .common import LOGS, ROOT, Command, Trouble, run, say
+from .common import LOGS, ROOT, Command, Trouble, kill_running, run, say
+
+_T = TypeVar("_T")
 
 TAIL = 80
 
@@ -129,6 +132,20 @@ class Runner:
         say(f"\n{self.passed} passed, {self.failed} failed")
         # A command whose only step could not be run has shown nothing.
         return 1 if self.failed or not self.passed else 0
+
+
+def in_lanes(count: int, actions: Iterable[Callable[[], _T]]) -> list[_T]:
+    """What the actions return, so many of them at a time; an error of one ends them all."""
+    with ThreadPoolExecutor(count) as lanes:
+        running = [lanes.submit(action) for action in actions]
+        try:
+            for ended in as_completed(running):
+                ended.result()
+        except BaseException:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            kill_running()
+            raise
+    return [ended.result() for ended in running]
 
 
 def line(result: Result) -> str:

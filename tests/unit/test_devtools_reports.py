@@ -225,6 +225,7 @@ class TestLoom:
 
     def test_the_models_are_built_in_time_of_their_own(self) -> None:
         steps = Steps()
+        rust.build_loom(steps)
         rust.loom(steps)
         (first, build, _), (second, run, env) = steps.asked
         assert (first, second) == ("build loom's models", "loom")
@@ -260,12 +261,14 @@ def test_where_the_demo_runs(
     ran: list[str] = []
 
     class Silent:
+        BUILDS = ()
+
         def __getattr__(self, name: str) -> Any:
-            return lambda *_, **__: [] if name == "builds" else None
+            return lambda *_, **__: None
 
     for module in ("prerequisites", "python_checks", "rust", "docs"):
         monkeypatch.setattr(commands, module, Silent())
-    monkeypatch.setattr(pytests, "builds", lambda *_: [])
+    monkeypatch.setattr(pytests, "built", lambda *_: False)
     monkeypatch.setattr(commands, "IN_CI", in_ci)
     monkeypatch.setattr(pytests, "IN_CI", False)
     monkeypatch.setattr(interpreters, "discover", some)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoint import _install
 
-from . import names, stalls, tls
+from . import names, servers, stalls, tls
 from .native import Loop, LoopBase
 from .selector import Selector
 from .statistics import LoopStatistics, collect
@@ -66,6 +66,8 @@ class EventLoop(LoopBase):
             selector.close()
         self._counterpoint_loop = Loop()
         super().__init__(Selector(self._counterpoint_loop))
+        if sys.version_info < (3, 13):
+            self._unix_server_sockets: dict[socket.socket, int] = {}
         if Loop.observe(self, self._counterpoint_loop):
             self.watch(log=False)
 
@@ -140,6 +142,23 @@ class EventLoop(LoopBase):
         self._ensure_fd_no_transport(sock)
         return SocketTransport(self, sock, protocol, waiter, **more)
 
+    def _ensure_fd_no_transport(self, fd: Any) -> None:
+        super()._ensure_fd_no_transport(fd)  # other transports, and what is no descriptor
+        number = fd if isinstance(fd, int) else int(fd.fileno())
+        if self._counterpoint_loop.is_held(number):
+            what = f"<{SocketTransport.__name__} fd={number}>"
+            raise RuntimeError(f"File descriptor {fd!r} is used by transport {what}")
+
+    async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int) -> Any:
+        connection, number = transp._counterpoint_connection, transp._sock_fd
+        self._transports[number] = transp  # from where asyncio takes it for as long
+        connection.release()
+        try:
+            return await super()._sendfile_native(transp, file, offset, count)
+        finally:
+            self._transports.pop(number, None)
+            connection.hold()
+
     def _make_ssl_transport(
         self,
         rawsock: socket.socket,
@@ -162,6 +181,11 @@ class EventLoop(LoopBase):
         return inner._app_transport
 
     start_tls = tls.start_tls
+
+    if sys.version_info < (3, 13):
+        create_server = servers.create_server
+        create_unix_server = servers.create_unix_server
+        _stop_serving = servers.stop_serving
 
     async def getaddrinfo(
         self,

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextvars
 import socket
-from asyncio import base_events, constants, futures, selector_events
+from asyncio import base_events, constants, futures, trsock
 from asyncio.log import logger
+from collections.abc import Callable
 from typing import Any
 
 from .native import Connection, TransportBase
+from .servers import attach
 from .statistics import ConnectionStatistics
 from .streams import quick_reader
 
 __all__ = ["SocketTransport"]
+
+# Limits of what is not sent, in bytes; asyncio's. One object each, for however many transports.
+_HIGH = 64 * 1024
+_LOW = _HIGH // 4
 
 
 class SocketTransport(TransportBase):
@@ -22,7 +28,20 @@ class SocketTransport(TransportBase):
         `write()` keeps a copy of a bytearray or memoryview that it cannot send at once: what is
         sent is what was written.
         What `connection_made()` raises closes the connection, as with every other callback.
+
+    Servers have many, which are idle most of the time: so it has slots, and makes what
+    `get_extra_info()` returns when that is asked for.
     """
+
+    __slots__ = (
+        "_context",
+        "_given",
+        "_known",
+        "_protocol_connected",
+        "_server",
+        "_sock",
+        "_sock_fd",
+    )
 
     def __init__(
         self,
@@ -34,14 +53,34 @@ class SocketTransport(TransportBase):
         server: Any = None,
         context: contextvars.Context | None = None,
     ) -> None:
+        # Not the base's own constructor, which would prepare what is native or late here.
+        self._sock = None  # the destructor looks at it
         self._counterpoint_connection = Connection(loop._counterpoint_loop, sock, context)
         self._context = context
-        # Not the base's own constructor, which would prepare what is native here.
-        selector_events._SelectorTransport.__init__(  # type: ignore[attr-defined]
-            self, loop, sock, protocol, extra, server
-        )
+        self._loop = loop
+        self._protocol_paused = False
+        self._high_water, self._low_water = _HIGH, _LOW
+        self._given = _compact(extra, sock)
+        self._known: dict[str, Any] | None = None
+        self._sock_fd = sock.fileno()
+        self._sock = sock
+        self.set_protocol(protocol)
+        self._server = server
+        if server is not None:
+            attach(server, self)
         base_events._set_nodelay(sock)  # type: ignore[attr-defined]
         loop.call_soon(self._begin, waiter, context=context)
+
+    @property
+    def _extra(self) -> dict[str, Any]:
+        known = self._known
+        if known is None:
+            given, sock = self._given, self._sock
+            known = {"peername": given[0]} if type(given) is tuple else given
+            known["socket"] = trsock.TransportSocket(sock)
+            known["sockname"] = _name(sock.getsockname)
+            self._known, self._given = known, None
+        return known
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What asyncio's has; and `statistics`, a `ConnectionStatistics` of now."""
@@ -120,6 +159,7 @@ class SocketTransport(TransportBase):
             return
         # Its descriptor is the next connection's as soon as it is closed.
         self._counterpoint_connection.end()
+        _ = self._extra  # to be asked for also when the socket does not know any more
         super()._call_connection_lost(exc)
 
     def _all_sent(self) -> None:
@@ -135,3 +175,24 @@ class SocketTransport(TransportBase):
         self._fatal_error(error, "Fatal write error on socket transport")
         if self._empty_waiter is not None and not self._empty_waiter.done():
             self._empty_waiter.set_exception(error)
+
+
+def _compact(extra: dict[str, Any] | None, sock: socket.socket) -> tuple[Any] | dict[str, Any]:
+    """What is known of a connection when it begins: mostly, and in little memory, the peer's name.
+
+    That cannot be asked for later, when the peer may have gone.
+    """
+    if not extra:
+        return (_name(sock.getpeername),)
+    if extra.keys() == {"peername"}:
+        return (extra["peername"],)
+    if "peername" not in extra:
+        extra["peername"] = _name(sock.getpeername)
+    return extra
+
+
+def _name(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except OSError:
+        return None

@@ -46,7 +46,7 @@ pub struct State {
     pub registry: Registry,
     /// The handle that runs, in debug mode.
     pub current: Option<Ref>,
-    /// asyncio's dict of transports by descriptor, once it is needed.
+    /// asyncio's dict of other transports by descriptor, once it is needed.
     pub transports: Option<Ref>,
     /// A future that is done, once it is needed.
     pub settled: Option<Ref>,
@@ -365,6 +365,11 @@ impl Loop {
         let watchers = self.state.with(py, |state| state.registry.get(fd).map(objects));
         let unbind = |watcher: Option<Ref>| watcher.map(|watcher| watcher.bind(py).unbind());
         watchers.unwrap_or_default().map(unbind).into()
+    }
+
+    /// Whether a transport of ours has that descriptor, and is not closing.
+    fn is_held(&self, py: Python<'_>, fd: RawFd) -> bool {
+        self.state.with(py, |state| state.registry.is_held(fd))
     }
 
     /// Closes its descriptors.

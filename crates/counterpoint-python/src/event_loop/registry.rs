@@ -65,6 +65,8 @@ pub struct Watchers {
     in_vain: u8,
     /// The last that was received was large.
     pub large: bool,
+    /// Which transport of ours has the descriptor, and is not closing; 0: none.
+    held: u64,
 }
 
 impl Watchers {
@@ -166,6 +168,27 @@ impl Registry {
         self.slots.try_reserve(more).map_err(|_| io::Error::from_raw_os_error(libc::ENOMEM))?;
         self.slots.resize_with(index + 1, Watchers::default);
         Ok(())
+    }
+
+    /// A transport has that descriptor from now on.
+    pub fn hold(&mut self, fd: RawFd, by: u64) -> io::Result<()> {
+        let index = usize::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+        self.grow(fd, index)?;
+        self.slots[index].held = by;
+        Ok(())
+    }
+
+    /// A transport has it no more, if it had.
+    pub fn release(&mut self, fd: RawFd, by: u64) {
+        if let Some(slot) = self.get_mut(fd).filter(|slot| slot.held == by) {
+            slot.held = 0;
+        }
+    }
+
+    /// Whether a transport has it.
+    #[inline(always)]
+    pub fn is_held(&self, fd: RawFd) -> bool {
+        self.get(fd).is_some_and(|slot| slot.held != 0)
     }
 
     /// Watches again for an operation that was told, and for whoever else waits for `fd`.

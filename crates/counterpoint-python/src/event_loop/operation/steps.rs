@@ -193,7 +193,9 @@ fn watch(
 
 /// A descriptor that a transport uses is refused, in asyncio's words.
 fn refuse_transport(py: Python<'_>, native: &Loop, owner: &Ref, fd: RawFd) -> PyResult<()> {
-    let known = native.state.with(py, |state| state.transports.as_ref().map(Ref::share));
+    let (held, known) = native.state.with(py, |state| {
+        (state.registry.is_held(fd), state.transports.as_ref().map(Ref::share))
+    });
     let transports = match known {
         Some(transports) => transports,
         None => {
@@ -203,8 +205,12 @@ fn refuse_transport(py: Python<'_>, native: &Loop, owner: &Ref, fd: RawFd) -> Py
             all
         }
     };
-    let used = transports.bind(py).contains(fd)?;
-    if used {
+    // SAFETY: a live object; what is no dict has no size, and an exception is set.
+    let others = unsafe { ffi::PyDict_Size(transports.as_ptr()) };
+    if others < 0 {
+        return Err(PyErr::fetch(py));
+    }
+    if held || (others > 0 && transports.bind(py).contains(fd)?) {
         owner.bind(py).call_method1(intern!(py, "_ensure_fd_no_transport"), (fd,))?;
     }
     Ok(())

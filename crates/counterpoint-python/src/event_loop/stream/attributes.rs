@@ -53,7 +53,11 @@ unsafe extern "C" fn set(
 ) -> c_int {
     guarded(|py| {
         let given = value(py, given)?.is_truthy()?;
-        receiver(py, transport)?.flag(flag as usize as u8, given);
+        let (connection, flag) = (receiver(py, transport)?, flag as usize as u8);
+        connection.flag(flag, given);
+        if flag == CLOSING && given {
+            connection.release(py);
+        }
         Ok(0)
     })
 }

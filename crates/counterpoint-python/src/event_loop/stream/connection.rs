@@ -1,8 +1,9 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
-use crate::boundary::Protected;
+use crate::boundary::{Protected, os_error};
+use crate::event_loop::context;
 use crate::event_loop::measure::Counter;
-use crate::event_loop::native::Loop;
+use crate::event_loop::native::{Loop, State};
 use crate::event_loop::tls;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
@@ -15,7 +16,7 @@ use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `close()` was called, or the connection failed.
 pub const CLOSING: u8 = 1;
@@ -31,6 +32,9 @@ pub const BUFFERED: u8 = 16;
 pub const TLS: u8 = 64;
 /// It is at its end, and not counted any more.
 const ENDED: u8 = 128;
+
+/// The number of the next one.
+static NEXT: AtomicU64 = AtomicU64::new(1);
 
 static BUFFERED_PROTOCOL: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -59,6 +63,7 @@ impl Piece for Bytes {
 pub struct Inside {
     pub protocol: Option<Ref>,
     pub empty_waiter: Option<Ref>,
+    /// In which the protocol is called; none while it is empty.
     pub context: Option<Ref>,
     pub outgoing: Outgoing<Bytes>,
     /// A weak reference to the StreamReader that may be fed natively, past the protocol.
@@ -73,6 +78,8 @@ pub struct Connection {
     sock: Py<PyAny>,
     place: *const AtomicI32,
     fd: RawFd,
+    /// Tells it from others that had or will have the same descriptor.
+    number: u64,
     pub inside: Protected<Inside>,
     /// How often something was written in vain, as asyncio counts; not 0: it is lost.
     pub lost: AtomicU32,
@@ -84,6 +91,8 @@ pub struct Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.discount();
+        // SAFETY: Python objects die in attached threads.
+        self.release(unsafe { Python::assume_attached() });
     }
 }
 
@@ -146,6 +155,28 @@ impl Connection {
         }
     }
 
+    /// Calls `f` with the context that was found in it, or with an empty one, which becomes its own if
+    /// something is put into it.
+    #[inline(always)]
+    pub fn within(
+        &self,
+        py: Python<'_>,
+        own: Option<Ref>,
+        f: impl FnOnce(&Ref) -> PyResult<()>,
+    ) -> PyResult<()> {
+        if let Some(own) = own {
+            return f(&own);
+        }
+        let spare = context::take_spare(py)?;
+        let done = f(&spare);
+        if context::is_untouched(&spare) {
+            context::give_spare(py, spare);
+        } else {
+            drop(self.inside.with(py, |inside| inside.context.replace(spare)));
+        }
+        done
+    }
+
     /// Whether it is lost.
     #[inline(always)]
     pub fn is_lost(&self) -> bool {
@@ -198,26 +229,26 @@ impl Connection {
         let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
         let place = descriptor_of(sock, fd)?;
         let context = match context {
-            Some(context) => context.into(),
-            // SAFETY: a new reference, or null with an exception set.
-            None => unsafe { Ref::owned(ffi::PyContext_CopyCurrent()) }
-                .ok_or_else(|| PyErr::fetch(py))?,
+            Some(context) => Some(context.into()),
+            None => context::copy_current(py).map_err(|()| PyErr::fetch(py))?,
         };
-        let context = Some(context);
         let counters = &native.get().counters;
         counters.connections.add(1);
         counters.open.add(1);
-        Ok(Self {
+        let made = Self {
             native,
             place,
             sock: sock.clone().unbind(),
             fd,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             inside: Protected::new(Inside { context, ..Inside::default() }),
             lost: AtomicU32::new(0),
             flags: AtomicU8::new(0),
             received: Counter::default(),
             sent: Counter::default(),
-        })
+        };
+        made.hold(py)?;
+        Ok(made)
     }
 
     /// Bytes that are accepted and not sent.
@@ -237,9 +268,24 @@ impl Connection {
     }
 
     /// The connection is at its end: nothing is read or written any more.
-    fn end(&self) {
+    fn end(&self, py: Python<'_>) {
         let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
         self.discount();
+        self.release(py);
+    }
+
+    /// Its descriptor is not for others, unless it is closing.
+    fn hold(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is(CLOSING) || self.is_lost() {
+            return Ok(());
+        }
+        let hold = |state: &mut State| state.registry.hold(self.fd, self.number);
+        self.native.get().state.with(py, hold).map_err(|error| os_error(&error))
+    }
+
+    /// Its descriptor is free for others.
+    pub fn release(&self, py: Python<'_>) {
+        self.native.get().state.with(py, |state| state.registry.release(self.fd, self.number));
     }
 
     /// Bytes received and sent so far.

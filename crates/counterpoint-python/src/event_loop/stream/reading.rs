@@ -32,22 +32,24 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
         let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
         (share(&inside.context), share(&inside.protocol), share(&inside.reader))
     });
-    let (Some(context), Some(protocol)) = (context, protocol) else { return Ok(()) };
-    let protocol = protocol.as_ptr();
-    let read = Reading { py, native, connection, transport, protocol, context: &context };
-    if let Some(reader) = reader
-        && read.stream(&reader)?
-    {
-        return Ok(());
-    }
-    context::enter(py, &context, || {
-        if connection.is(TLS) {
-            tls::read(&read)
-        } else if connection.is(BUFFERED) {
-            read.buffered()
-        } else {
-            read.data()
+    let Some(protocol) = protocol else { return Ok(()) };
+    connection.within(py, context, |context| {
+        let protocol = protocol.as_ptr();
+        let read = Reading { py, native, connection, transport, protocol, context };
+        if let Some(reader) = reader
+            && read.stream(&reader)?
+        {
+            return Ok(());
         }
+        context::enter(py, context, || {
+            if connection.is(TLS) {
+                tls::read(&read)
+            } else if connection.is(BUFFERED) {
+                read.buffered()
+            } else {
+                read.data()
+            }
+        })
     })
 }
 

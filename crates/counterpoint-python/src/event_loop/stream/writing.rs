@@ -284,13 +284,13 @@ pub fn write_more(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> Py
     let Some(connection) = (unsafe { TRANSPORT.get(py, transport) }) else { return Ok(()) };
     // SAFETY: as above.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
-    match context {
-        Some(context) if !connection.is_lost() => {
-            context::enter(py, &context, || send_more(native, connection, &object))
-        }
-        _ => Ok(()),
+    if connection.is_lost() {
+        return Ok(());
     }
+    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
+    connection.within(py, context, |context| {
+        context::enter(py, context, || send_more(native, connection, &object))
+    })
 }
 
 fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
