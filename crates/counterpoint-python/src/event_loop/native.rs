@@ -5,6 +5,7 @@ use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
 use super::measure::{Counters, Measured, Metered};
 use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
+use super::stream::Spare;
 use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, is_observed, observe, os_error};
@@ -52,6 +53,10 @@ pub struct State {
     pub settled: Option<Ref>,
     /// None once the loop is closed.
     system: Option<Arc<System>>,
+    /// What was received last, if nobody has it any more.
+    pub spare: Spare,
+    /// An empty context for the next transport that needs one.
+    pub context: Option<Ref>,
     /// Where transports read, when none of them does.
     buffer: Vec<u8>,
 }
@@ -381,7 +386,8 @@ impl Loop {
     /// Drops everything that is to be called.
     fn clear(&self, py: Python<'_>) {
         let everything = self.state.with(py, |state| {
-            let more = [state.transports.take(), state.settled.take()];
+            let spare = state.spare.take_any().map(|(object, _)| object);
+            let more = [state.transports.take(), state.settled.take(), state.context.take(), spare];
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
         });
         everything.1.iter().for_each(unschedule);

@@ -3,6 +3,7 @@
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
+use super::operation;
 use crate::boundary::os_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
@@ -43,6 +44,7 @@ impl Loop {
     pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         let done = self.turn_until_stopped(py, owner);
         context::drop_spare(py);
+        operation::release(py);
         done
     }
 
@@ -68,6 +70,7 @@ impl Loop {
         poll: bool,
     ) -> PyResult<()> {
         self.counters.turns.add(1);
+        operation::release(py);
         if self.is(MEASURED) {
             return self.turn_measured(py, owner, system, pace, poll);
         }
@@ -206,7 +209,7 @@ impl Loop {
                 let done = super::stream::write_more(py, self, transport.as_ptr());
                 done.or_else(|error| transport_failed(owner, transport, error))
             }
-            Due::Operation(operation) => super::operation::ready(py, self, operation),
+            Due::Operation(operation) => operation::ready(py, self, operation),
         }
     }
 

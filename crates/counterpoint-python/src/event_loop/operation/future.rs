@@ -2,6 +2,7 @@
 
 use super::layout::{Callback, Inside, Operation, Outcome, Phase};
 use super::steps::unwatch;
+use super::stop::release;
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
@@ -50,7 +51,9 @@ pub fn tell(
         };
         if now {
             // SAFETY: a handle of ours, which is held meanwhile.
-            return run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
+            let done = run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
+            release(py);
+            return done;
         }
         native.push(py, Due::Call(handle));
     }

@@ -10,14 +10,17 @@
 //! for long, not even of a socket that is closed here and open in a child process.
 
 mod attempt;
+mod fields;
 mod future;
 mod layout;
 mod methods;
 mod steps;
+mod stop;
 mod streams;
 
 pub use methods::methods;
 pub use steps::ready;
+pub use stop::release;
 pub use streams::{Waiting, feed, quicken};
 
 use crate::boundary::{Spec, attribute, method, noargs, one, raw_type, slot};

@@ -4,6 +4,7 @@ use super::attempt::{attempt, room};
 use super::future::{tell, tell_again};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase};
 use super::methods::descriptor_in;
+use super::stop::stop;
 use crate::boundary::{guarded, none, os_error};
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
@@ -36,21 +37,6 @@ pub unsafe extern "C" fn next(object: *mut PyObject) -> *mut PyObject {
         Step::Wait => Ok(unsafe { Ref::new(object) }.into_ptr()),
         Step::Return(value) => stop(py, value),
     })
-}
-
-/// Null, as an iterator that returned that.
-fn stop(py: Python<'_>, value: Ref) -> PyResult<*mut PyObject> {
-    // SAFETY: live objects. A tuple would be taken for the exception's arguments.
-    unsafe {
-        if value.as_ptr() == ffi::Py_None() {
-            return Ok(std::ptr::null_mut());
-        }
-        if ffi::PyTuple_Check(value.as_ptr()) == 0 {
-            ffi::PyErr_SetObject(ffi::PyExc_StopIteration, value.as_ptr());
-            return Ok(std::ptr::null_mut());
-        }
-    }
-    Err(PyStopIteration::new_err((value.bind(py).unbind(),)))
 }
 
 /// `am_send`: a value is returned as such.
@@ -193,9 +179,9 @@ fn watch(
 
 /// A descriptor that a transport uses is refused, in asyncio's words.
 fn refuse_transport(py: Python<'_>, native: &Loop, owner: &Ref, fd: RawFd) -> PyResult<()> {
-    let (held, known) = native.state.with(py, |state| {
-        (state.registry.is_held(fd), state.transports.as_ref().map(Ref::share))
-    });
+    let (held, known) = native
+        .state
+        .with(py, |state| (state.registry.is_held(fd), state.transports.as_ref().map(Ref::share)));
     let transports = match known {
         Some(transports) => transports,
         None => {

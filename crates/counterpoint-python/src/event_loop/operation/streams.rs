@@ -7,6 +7,7 @@
 //! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
 //! which is empty then.
 
+use super::fields::Fields;
 use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
 use super::methods::call_as_method;
@@ -19,7 +20,7 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::PyType;
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -55,10 +56,12 @@ pub fn quicken(class: &Bound<'_, PyType>) -> PyResult<()> {
 /// The reader's loop, if it is one of ours, out of debug mode; `Ok(None)`: it is not.
 fn usual_loop(reader: *mut PyObject) -> Result<Option<Ref>, ()> {
     // SAFETY: a method is called attached, with a live receiver.
-    let owner = unsafe {
-        let name = intern!(Python::assume_attached(), "_loop").as_ptr();
-        Ref::owned(ffi::PyObject_GetAttr(reader, name)).ok_or(())?
+    let (py, reader) = unsafe {
+        let py = Python::assume_attached();
+        (py, Bound::from_borrowed_ptr(py, reader))
     };
+    let owner = Fields::of(&reader).and_then(|fields| fields.get(intern!(py, "_loop")));
+    let owner = Ref::from(owner.map_err(|error| error.restore(py))?);
     Ok(is_usual(&owner).then_some(owner))
 }
 
@@ -144,15 +147,15 @@ pub fn read_or_wait(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let (reader, most) =
         operation.with(py, |inside| (inside.sock.as_ref().map(Ref::share), inside.number));
     let reader = reader.ok_or_else(gone)?.bind(py).clone();
-    let failed = reader.getattr(intern!(py, "_exception"))?;
+    let fields = Fields::of(&reader)?;
+    let failed = fields.get(intern!(py, "_exception"))?;
     if !failed.is_none() {
         return Err(PyErr::from_value(failed));
     }
-    let buffer = reader.getattr(intern!(py, "_buffer"))?;
-    if !is_empty(&buffer)? || reader.getattr(intern!(py, "_eof"))?.is_truthy()? {
+    if !is_empty(&fields.get(intern!(py, "_buffer"))?)? || fields.is(intern!(py, "_eof"))? {
         return take(&reader, most).map(Step::Return);
     }
-    wait_with(&reader, operation, "read")
+    wait_with(&fields, operation, "read")
 }
 
 /// The first step of `_wait_for_data`.
@@ -161,20 +164,22 @@ pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let held = operation.with(py, |inside| (share(&inside.sock), share(&inside.argument)));
     let (Some(reader), Some(name)) = held else { return Err(gone()) };
     let reader = reader.bind(py);
-    if reader.getattr(intern!(py, "_eof"))?.is_truthy()? {
+    let fields = Fields::of(&reader)?;
+    if fields.is(intern!(py, "_eof"))? {
         return Err(PyAssertionError::new_err("_wait_for_data after EOF"));
     }
-    wait_with(&reader, operation, &name.bind(py).str()?.to_cow()?)
+    wait_with(&fields, operation, &name.bind(py).str()?.to_cow()?)
 }
 
 /// Has the reader wake the operation; its messages are asyncio's.
-fn wait_with(reader: &Bound<'_, PyAny>, operation: Operation, name: &str) -> PyResult<Step> {
+fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyResult<Step> {
+    let reader = fields.object();
     let py = reader.py();
-    if !reader.getattr(intern!(py, "_waiter"))?.is_none() {
+    if !fields.get(intern!(py, "_waiter"))?.is_none() {
         let text = "called while another coroutine is already waiting for incoming data";
         return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
     }
-    if reader.getattr(intern!(py, "_paused"))?.is_truthy()? {
+    if fields.is(intern!(py, "_paused"))? {
         // To wait while it is paused would be to wait for ever.
         reader.setattr(intern!(py, "_paused"), false)?;
         reader.getattr(intern!(py, "_transport"))?.call_method0(intern!(py, "resume_reading"))?;
@@ -184,8 +189,8 @@ fn wait_with(reader: &Bound<'_, PyAny>, operation: Operation, name: &str) -> PyR
         return Err(gone());
     }
     // SAFETY: alive: whoever calls holds it.
-    let itself = unsafe { Bound::from_borrowed_ptr(py, operation.as_ptr()) };
-    reader.setattr(intern!(py, "_waiter"), itself)?;
+    let itself = unsafe { Ref::new(operation.as_ptr()) };
+    fields.set(intern!(py, "_waiter"), &itself)?;
     Ok(Step::Wait)
 }
 
@@ -251,7 +256,8 @@ impl Waiting {
         reader: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Self>> {
         let py = reader.py();
-        let waiter = reader.getattr(intern!(py, "_waiter"))?;
+        let fields = Fields::of(reader)?;
+        let waiter = fields.get(intern!(py, "_waiter"))?;
         let Some(operation) = Operation::check(waiter.as_ptr()) else { return Ok(None) };
         let (owner, most) =
             operation.with(py, |inside| (inside.owner.as_ref().map(Ref::share), inside.number));
@@ -259,29 +265,11 @@ impl Waiting {
         let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
         let waits = operation.phase() == Phase::Waiting
             && loops.is_some_and(|loops| ptr::eq(loops, native))
-            && !has_own(reader, &[intern!(py, "feed_data"), intern!(py, "_wakeup_waiter")])?
-            && !has_own(protocol, &[intern!(py, "data_received")])?;
+            && !fields.has_own(intern!(py, "feed_data"))?
+            && !fields.has_own(intern!(py, "_wakeup_waiter"))?
+            && !Fields::of(protocol)?.has_own(intern!(py, "data_received"))?;
         Ok(waits.then(|| Self { object: waiter.into(), most }))
     }
-}
-
-/// Whether an object has one of those attributes itself, where its class has a method.
-fn has_own(object: &Bound<'_, PyAny>, names: &[&Bound<'_, PyString>]) -> PyResult<bool> {
-    let py = object.py();
-    // SAFETY: a live object; a new reference, or null with an exception set.
-    let own = unsafe {
-        let own = ffi::PyObject_GenericGetDict(object.as_ptr(), ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, own)?
-    };
-    for name in names {
-        // SAFETY: a live dict and a live string.
-        match unsafe { ffi::PyDict_Contains(own.as_ptr(), name.as_ptr()) } {
-            0 => {}
-            1 => return Ok(true),
-            _ => return Err(PyErr::fetch(py)),
-        }
-    }
-    Ok(false)
 }
 
 /// Hands data to who waits, past the buffer or by it, and lets its task go on.
@@ -297,13 +285,14 @@ pub fn feed(
         (Operation::from_ptr(waiting.object.as_ptr()), ffi::Py_SIZE(data.as_ptr()) as usize)
     };
     // What a task does not take at once it may never take: it may be cancelled before.
+    let fields = Fields::of(reader)?;
     let past = size <= waiting.most
         && goes_on_at_once(py, native, operation)
-        && is_empty(&reader.getattr(intern!(py, "_buffer"))?)?;
+        && is_empty(&fields.get(intern!(py, "_buffer"))?)?;
     if !past {
         append(reader, &data)?;
     }
-    reader.setattr(intern!(py, "_waiter"), py.None())?;
+    fields.set(intern!(py, "_waiter"), &Ref::from(py.None().into_bound(py)))?;
     if operation.pass(Phase::Waiting, Phase::Done) {
         let outcome = if past { Outcome::Value(data) } else { Outcome::Fed };
         return tell(py, native, operation, outcome, true);

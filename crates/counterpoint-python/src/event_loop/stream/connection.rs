@@ -167,13 +167,17 @@ impl Connection {
         if let Some(own) = own {
             return f(&own);
         }
-        let spare = context::take_spare(py)?;
+        let native = self.native.get();
+        let spare = match native.state.with(py, |state| state.context.take()) {
+            Some(spare) => spare,
+            None => context::empty(py)?,
+        };
         let done = f(&spare);
-        if context::is_untouched(&spare) {
-            context::give_spare(py, spare);
+        drop(if context::is_untouched(&spare) {
+            native.state.with(py, |state| state.context.replace(spare))
         } else {
-            drop(self.inside.with(py, |inside| inside.context.replace(spare)));
-        }
+            self.inside.with(py, |inside| inside.context.replace(spare))
+        });
         done
     }
 

@@ -8,11 +8,13 @@ mod attributes;
 mod connection;
 mod reading;
 mod receiving;
+mod spare;
 mod writing;
 
 pub use connection::Connection;
 pub use reading::{Reading, View, call_method, read};
 pub use receiving::{is_cut, receive_bytes, receive_message};
+pub use spare::Spare;
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
 use crate::boundary::{Behind, Outline, method, noargs, one};

@@ -15,6 +15,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use std::ffi::c_long;
 use std::io;
 use std::mem::MaybeUninit;
 
@@ -119,26 +120,28 @@ impl Reading<'_, '_> {
         let arguments = [self.protocol, data.as_ptr()];
         // SAFETY: live objects; the receiver is the first argument.
         let result = unsafe { call_method(name, &arguments) };
+        let before = self.native.state.with(self.py, |state| state.spare.give_back(data));
+        drop(before);
         self.after(result, "Fatal error: protocol.data_received() call failed.")
     }
 
     /// For a BufferedProtocol: reads into its own buffer.
     pub fn buffered(&self) -> PyResult<()> {
-        let view = match View::acquire(self.py, self.protocol, -1) {
-            Ok(view) => view,
+        let room = match Room::of(self.py, self.protocol) {
+            Ok(room) => room,
             Err(error) => {
                 return self.failed(error, "Fatal error: protocol.get_buffer() call failed.");
             }
         };
-        let received = self.receive(view.place(), view.len());
-        drop(view);
+        let received = self.receive(room.place(), room.len());
+        drop(room);
         match received {
             Ok(0) => self.end(),
             Ok(count) => {
                 let name = intern!(self.py, "buffer_updated").as_ptr();
                 // SAFETY: live objects, or null if there is no memory.
                 let result = unsafe {
-                    let Some(count) = Ref::owned(ffi::PyLong_FromSize_t(count)) else {
+                    let Some(count) = Ref::owned(ffi::PyLong_FromLong(count as c_long)) else {
                         return self.lacks_memory();
                     };
                     call_method(name, &[self.protocol, count.as_ptr()])
@@ -207,30 +210,78 @@ impl Reading<'_, '_> {
     }
 }
 
-/// A BufferedProtocol's own buffer, while it is held.
+/// `get_buffer(hint)`.
+fn get_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<Ref> {
+    // SAFETY: live objects; new references, or null with an exception set.
+    let buffer = unsafe {
+        let hint = Ref::owned(ffi::PyLong_FromSsize_t(hint)).ok_or_else(|| PyErr::fetch(py))?;
+        let name = intern!(py, "get_buffer").as_ptr();
+        Ref::owned(call_method(name, &[protocol, hint.as_ptr()]))
+    };
+    buffer.ok_or_else(|| PyErr::fetch(py))
+}
+
+#[cold]
+fn empty() -> PyErr {
+    PyRuntimeError::new_err("get_buffer() returned an empty buffer")
+}
+
+/// A BufferedProtocol's own buffer, for one system call.
+enum Room {
+    /// Of a bytearray, the usual one: with a GIL nobody can resize it meanwhile.
+    Array(Ref),
+    View(View),
+}
+
+impl Room {
+    fn of(py: Python<'_>, protocol: *mut PyObject) -> PyResult<Self> {
+        let buffer = get_buffer(py, protocol, -1)?;
+        // SAFETY: a live object.
+        let is_array = unsafe { ffi::PyByteArray_CheckExact(buffer.as_ptr()) } != 0;
+        if cfg!(Py_GIL_DISABLED) || !is_array {
+            return View::of(py, &buffer).map(Self::View);
+        }
+        let room = Self::Array(buffer);
+        if room.len() == 0 { Err(empty()) } else { Ok(room) }
+    }
+
+    fn place(&self) -> *mut u8 {
+        match self {
+            // SAFETY: a bytearray.
+            Self::Array(array) => unsafe { ffi::PyByteArray_AsString(array.as_ptr()) }.cast(),
+            Self::View(view) => view.place(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            // SAFETY: as above.
+            Self::Array(array) => unsafe { ffi::PyByteArray_Size(array.as_ptr()) as usize },
+            Self::View(view) => view.len(),
+        }
+    }
+}
+
+/// The same while Python code may run.
 pub struct View(ffi::Py_buffer);
 
 impl View {
     /// What `get_buffer(hint)` returns.
     pub fn acquire(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<Self> {
-        let name = intern!(py, "get_buffer").as_ptr();
-        // SAFETY: live objects; the view is filled in by a call that succeeded.
+        Self::of(py, &get_buffer(py, protocol, hint)?)
+    }
+
+    fn of(py: Python<'_>, buffer: &Ref) -> PyResult<Self> {
+        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+        // SAFETY: a live object; the view is filled in by a call that succeeded.
         let view = unsafe {
-            let hint = Ref::owned(ffi::PyLong_FromSsize_t(hint));
-            let hint = hint.ok_or_else(|| PyErr::fetch(py))?;
-            let buffer = Ref::owned(call_method(name, &[protocol, hint.as_ptr()]));
-            let buffer = buffer.ok_or_else(|| PyErr::fetch(py))?;
-            let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
             if ffi::PyObject_GetBuffer(buffer.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) != 0
             {
                 return Err(PyErr::fetch(py));
             }
             Self(view.assume_init())
         };
-        if view.len() == 0 {
-            return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
-        }
-        Ok(view)
+        if view.len() == 0 { Err(empty()) } else { Ok(view) }
     }
 
     /// Where it is.

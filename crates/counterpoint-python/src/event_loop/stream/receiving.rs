@@ -1,5 +1,6 @@
 //! Receiving: into a buffer of the loop, or, where much comes, into the object itself.
 
+use super::spare::{place, set_len};
 use crate::event_loop::native::Loop;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
@@ -39,24 +40,59 @@ pub fn receive_bytes(
 fn by_buffer(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
     let mut buffer = native.take_buffer(py);
     let received = receive(fd, buffer.as_mut_ptr(), buffer.len().min(most));
-    // SAFETY: so many bytes were written; a new reference, or null with an exception set.
-    let data = received.map(|count| unsafe {
+    let data = received.map(|count| {
         if count >= LARGE {
             native.state.with(py, |state| state.registry.received(fd, true));
         }
-        Ref::owned(ffi::PyBytes_FromStringAndSize(buffer.as_ptr().cast(), count as Py_ssize_t))
+        copied(py, native, &buffer[..count])
     });
     native.give_buffer(py, buffer);
     data
 }
 
-/// Into the object, which is then cut to size.
+/// An object with those bytes: the spare one, if it is of that size.
+#[inline(always)]
+fn copied(py: Python<'_>, native: &Loop, bytes: &[u8]) -> Option<Ref> {
+    let len = bytes.len();
+    if let Some(object) = native.state.with(py, |state| state.spare.take(len)) {
+        // SAFETY: an object of that length, which nobody else has.
+        unsafe { place(&object).copy_from_nonoverlapping(bytes.as_ptr(), len) };
+        return Some(object);
+    }
+    let start = bytes.as_ptr().cast();
+    // SAFETY: so many bytes; a new reference, or null with an exception set.
+    let object = unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(start, len as Py_ssize_t)) };
+    if let Some(object) = &object {
+        native.state.with(py, |state| state.spare.lend(object, len));
+    }
+    object
+}
+
+/// Into the object, which is cut to size unless the last one came back: then it does as it is for the
+/// next time.
 fn directly(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
-    let (data, count) = into_object(fd, most.min(DIRECT))?;
-    if data.is_some() && count < LARGE {
+    if most < DIRECT {
+        return into_object(fd, most);
+    }
+    let spare = native.state.with(py, |state| state.spare.take_any());
+    let came_back = spare.is_some();
+    let spare = spare.filter(|(_, room)| *room == DIRECT).map(|(object, _)| object);
+    let Some(object) = spare.or_else(|| with_room(DIRECT)) else { return Ok(None) };
+    let count = receive(fd, place(&object), DIRECT)?;
+    if count < LARGE {
         native.state.with(py, |state| state.registry.received(fd, false));
     }
-    Ok(data)
+    if came_back && count >= DIRECT / 2 {
+        // SAFETY: it has that much room, and nobody else has it.
+        unsafe { set_len(&object, count) };
+        native.state.with(py, |state| state.spare.lend(&object, DIRECT));
+        return Ok(Some(object));
+    }
+    let object = cut(object, count);
+    if let Some(object) = &object {
+        native.state.with(py, |state| state.spare.lend(object, count));
+    }
+    Ok(object)
 }
 
 /// Whether what is received at once is not all that was asked for, and the kernel throws the rest away:
@@ -76,28 +112,29 @@ pub fn is_cut(fd: RawFd, most: usize) -> bool {
 
 /// Receives a message of at most so many bytes, whole. `Ok(None)`: an exception is set.
 pub fn receive_message(fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
-    into_object(fd, most).map(|(data, _)| data)
+    into_object(fd, most)
 }
 
-/// Receives into an object with so much room, which is cut to size; and how much that was.
-fn into_object(fd: RawFd, room: usize) -> io::Result<(Option<Ref>, usize)> {
-    // SAFETY: a new object, which nobody else knows, or null with an exception set. The call that cuts
-    // it to size leaves null if it fails.
+/// Receives into an object with so much room, which is cut to size.
+fn into_object(fd: RawFd, room: usize) -> io::Result<Option<Ref>> {
+    let Some(object) = with_room(room) else { return Ok(None) };
+    let count = receive(fd, place(&object), room)?;
+    Ok(cut(object, count))
+}
+
+/// A new object of that length; `None`: an exception is set.
+fn with_room(len: usize) -> Option<Ref> {
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(std::ptr::null(), len as Py_ssize_t)) }
+}
+
+/// The same object, cut to size, as far as memory is concerned too; `None`: an exception is set.
+fn cut(object: Ref, len: usize) -> Option<Ref> {
+    let mut object = object.into_ptr();
+    // SAFETY: nobody else knows the object. The call leaves null if it fails.
     unsafe {
-        let mut object = ffi::PyBytes_FromStringAndSize(std::ptr::null(), room as Py_ssize_t);
-        if object.is_null() {
-            return Ok((None, 0));
-        }
-        match receive(fd, ffi::PyBytes_AS_STRING(object).cast_mut().cast(), room) {
-            Ok(count) => {
-                _PyBytes_Resize(&mut object, count as Py_ssize_t);
-                Ok((Ref::owned(object), count))
-            }
-            Err(error) => {
-                ffi::Py_DECREF(object);
-                Err(error)
-            }
-        }
+        _PyBytes_Resize(&mut object, len as Py_ssize_t);
+        Ref::owned(object)
     }
 }
 

@@ -16,7 +16,9 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
+use std::slice;
 
 /// `write(data)`.
 pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
@@ -26,27 +28,39 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         let Some(connection) = TRANSPORT.get(py, transport) else {
             return guarded(|py| TRANSPORT.demand(py, transport).map(|_| none()));
         };
-        let plain = ffi::PyBytes_CheckExact(data) != 0
-            && !connection.is(EOF | AWAITED)
-            && !connection.is_lost();
-        if !plain {
+        let is_bytes = ffi::PyBytes_CheckExact(data) != 0;
+        if connection.is(EOF | AWAITED) || connection.is_lost() || !(is_bytes || is_array(data)) {
             return unusual(transport, data);
         }
-        let size = ffi::Py_SIZE(data) as usize;
+        let (place, size) = match is_bytes {
+            true => (ffi::PyBytes_AS_STRING(data), ffi::Py_SIZE(data) as usize),
+            false => {
+                (ffi::PyByteArray_AsString(data).cast_const(), ffi::PyByteArray_Size(data) as usize)
+            }
+        };
         if size == 0 {
             return none();
         }
         let mut sent = 0;
         if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
-            match send(connection, ffi::PyBytes_AS_STRING(data).cast(), size) {
+            match send(connection, place.cast(), size) {
                 Ok(count) if count == size => return none(),
                 Ok(count) => sent = count,
                 Err(error) => return refused(transport, error),
             }
         }
-        let piece = Bytes(Ref::new(data));
-        guarded(|py| queue(py, connection, transport, piece, sent).map(|()| none()))
+        guarded(|py| {
+            let piece = snapshot(&Bound::from_borrowed_ptr(py, data))?;
+            queue(py, connection, transport, piece, sent).map(|()| none())
+        })
     }
+}
+
+/// Whether it is a bytearray that nobody can change or resize before this returns to Python.
+#[inline(always)]
+fn is_array(data: *mut PyObject) -> bool {
+    // SAFETY: a live object.
+    !cfg!(Py_GIL_DISABLED) && unsafe { ffi::PyByteArray_CheckExact(data) } != 0
 }
 
 /// Sends bytes that somebody else keeps; what the kernel does not take at once is copied.
@@ -60,6 +74,9 @@ pub fn send_copied(
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
     if connection.is(EOF | AWAITED) || connection.is_lost() {
         object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
+        return Ok(());
+    }
+    if bytes.is_empty() {
         return Ok(());
     }
     let mut sent = 0;
@@ -148,26 +165,51 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
             let object = Bound::from_borrowed_ptr(py, transport);
             (connection, object, Bound::from_borrowed_ptr(py, data))
         };
-        let piece = snapshot(&data)?;
-        if !may_write(connection, &object, "write")? || piece.bytes().is_empty() {
+        check_type(&data)?;
+        if !may_write(connection, &object, "write")? {
             return Ok(none());
         }
-        let mut sent = 0;
-        if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
-            let bytes = piece.bytes();
-            // SAFETY: the piece's own memory.
-            match unsafe { send(connection, bytes.as_ptr(), bytes.len()) } {
-                Ok(count) if count == bytes.len() => return Ok(none()),
-                Ok(count) => sent = count,
-                Err(error) => {
-                    fatal(&object, error)?;
-                    return Ok(none());
-                }
-            }
+        match View::of(&data) {
+            Some(view) => send_copied(py, connection, transport, view.bytes())?,
+            // What lies in memory here and there is put together.
+            None => send_copied(py, connection, transport, snapshot(&data)?.bytes())?,
         }
-        queue(py, connection, transport, piece, sent)?;
         Ok(none())
     })
+}
+
+/// An object's bytes, which neither move nor end while it is held.
+struct View(ffi::Py_buffer);
+
+impl View {
+    /// `None`: it does not have them in one piece.
+    fn of(data: &Bound<'_, PyAny>) -> Option<Self> {
+        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
+        // SAFETY: a live object; the view is filled in by a call that succeeded.
+        unsafe {
+            if ffi::PyObject_GetBuffer(data.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            Some(Self(view.assume_init()))
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.0.len == 0 {
+            return &[];
+        }
+        // SAFETY: so many bytes, while the view is held. Who changes them meanwhile is another thread's
+        // program, and changes what is sent.
+        unsafe { slice::from_raw_parts(self.0.buf.cast(), self.0.len as usize) }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // SAFETY: it was acquired, and is released once, by an attached thread.
+        unsafe { ffi::PyBuffer_Release(&mut self.0) };
+    }
 }
 
 /// The data as it is now: what the caller does to a mutable buffer later does not change it.
@@ -179,17 +221,26 @@ pub fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
         if ffi::PyBytes_CheckExact(object) != 0 {
             return Ok(Bytes(data.clone().into()));
         }
-        let accepted = ffi::PyBytes_Check(object) != 0
-            || ffi::PyByteArray_Check(object) != 0
-            || ffi::PyMemoryView_Check(object) != 0;
-        if !accepted {
-            let kind = data.get_type().name()?;
-            let text = format!("data argument must be a bytes-like object, not '{kind}'");
-            return Err(PyTypeError::new_err(text));
-        }
+        check_type(data)?;
         let bytes = Ref::owned(ffi::PyBytes_FromObject(object));
         Ok(Bytes(bytes.ok_or_else(|| PyErr::fetch(py))?))
     }
+}
+
+fn check_type(data: &Bound<'_, PyAny>) -> PyResult<()> {
+    let object = data.as_ptr();
+    // SAFETY: a live object.
+    let accepted = unsafe {
+        ffi::PyBytes_Check(object) != 0
+            || ffi::PyByteArray_Check(object) != 0
+            || ffi::PyMemoryView_Check(object) != 0
+    };
+    if accepted {
+        return Ok(());
+    }
+    let kind = data.get_type().name()?;
+    let text = format!("data argument must be a bytes-like object, not '{kind}'");
+    Err(PyTypeError::new_err(text))
 }
 
 /// Whether something may be written; the errors and warnings are asyncio's.

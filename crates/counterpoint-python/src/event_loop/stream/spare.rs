@@ -1,0 +1,89 @@
+//! [`Spare`]: the bytes object that a protocol was given last, for what is received next.
+//!
+//! Most protocols are done with what they were given when `data_received` returns. An object that
+//! nobody else has then is used again: one of a kilobyte, which the C library makes and frees, takes a
+//! fifth of the instructions of an echo. Without a GIL it cannot be told whether somebody else has it.
+
+use crate::executor::reference::Ref;
+use pyo3::ffi::{self, Py_ssize_t, PyBytesObject};
+
+/// Smaller ones come from the interpreter, which is as fast.
+const LEAST: usize = 512;
+
+/// An object and for how many bytes it has room, which may be more than it is long.
+type Roomy = (Ref, usize);
+
+/// What is kept of it.
+#[derive(Default)]
+pub struct Spare {
+    kept: Option<Roomy>,
+    /// Where the last object is that was handed out, and its room.
+    lent: (usize, usize),
+}
+
+impl Spare {
+    /// An object of that length, if the one that is kept is large enough and not much too large. What
+    /// it holds is to be written.
+    #[inline(always)]
+    pub fn take(&mut self, len: usize) -> Option<Ref> {
+        let fits = |&mut (_, room): &mut Roomy| len <= room && room - len <= room / 4;
+        let (object, room) = self.kept.take_if(fits)?;
+        self.lend(&object, room);
+        // SAFETY: it has that much room, and nobody else has it.
+        unsafe { set_len(&object, len) };
+        Some(object)
+    }
+
+    /// The one that is kept, whatever its room, which is told.
+    pub fn take_any(&mut self) -> Option<Roomy> {
+        self.kept.take()
+    }
+
+    /// An object with so much room is handed out.
+    #[inline(always)]
+    pub fn lend(&mut self, object: &Ref, room: usize) {
+        self.lent = (object.as_ptr() as usize, room);
+    }
+
+    /// An object that was handed out is not needed any more by whoever calls; what is to be dropped
+    /// now.
+    #[inline(always)]
+    #[must_use]
+    pub fn give_back(&mut self, object: Ref) -> Option<Ref> {
+        let (place, room) = self.lent;
+        // SAFETY: a live object.
+        let unshared = unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1;
+        if cfg!(Py_GIL_DISABLED) || !unshared || object.as_ptr() as usize != place || room < LEAST {
+            return Some(object);
+        }
+        self.kept.replace((object, room)).map(|(before, _)| before)
+    }
+}
+
+/// Makes a bytes object shorter or longer.
+///
+/// # Safety
+/// It has room for that, and the caller has the only reference.
+pub unsafe fn set_len(object: &Ref, len: usize) {
+    let bytes: *mut PyBytesObject = object.as_ptr().cast();
+    // SAFETY: the caller's promise. A bytes object ends with a zero, for which there is room besides.
+    unsafe {
+        (*bytes).ob_base.ob_size = len as Py_ssize_t;
+        forget_hash(bytes);
+        *place(object).add(len) = 0;
+    }
+}
+
+/// What is not computed yet is -1, which is no hash.
+#[expect(deprecated, reason = "it is to be computed anew as long as it is kept")]
+unsafe fn forget_hash(bytes: *mut PyBytesObject) {
+    // SAFETY: a bytes object of which the caller has the only reference.
+    unsafe { (*bytes).ob_shash = -1 };
+}
+
+/// Where its bytes are.
+#[inline(always)]
+pub fn place(object: &Ref) -> *mut u8 {
+    // SAFETY: a bytes object.
+    unsafe { ffi::PyBytes_AS_STRING(object.as_ptr()) }.cast_mut().cast()
+}
