@@ -160,6 +160,27 @@ def test_a_socket_of_somebody_elses_is_left(loop: AbstractEventLoop, tmp_path: P
     run(loop, main())
 
 
+def test_a_socket_that_cannot_be_removed_is_logged(
+    loop: AbstractEventLoop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    async def main() -> None:
+        server = await serve_at(tmp_path / "socket", cleanup_socket=True)
+        with monkeypatch.context() as patched:
+            patched.setattr("os.unlink", refuse)
+            server.close()
+        assert not server.is_serving()
+        await server.wait_closed()
+        assert "Unable to clean up listening UNIX socket" in caplog.text
+
+    run(loop, main())
+
+
 def test_an_abstract_socket_is_no_file(loop: AbstractEventLoop) -> None:
     async def main() -> None:
         server: Any = await loop.create_unix_server(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import os
 import socket
 import struct
 import tempfile
-from asyncio import AbstractEventLoop
+import warnings
+from asyncio import AbstractEventLoop, selector_events
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from counterpoint._loop.transport import SocketTransport
 from tests.support import DEADLINE
 
 HOST = "127.0.0.1"
@@ -205,6 +208,102 @@ class TestDescriptor:
             assert await protocol.told.get() == b"still read"
             peer.close()
             await protocol.lost
+
+        run(loop, main())
+
+
+    def test_two_files_are_not_sent_at_a_time(self, loop: AbstractEventLoop) -> None:
+        async def main() -> None:
+            protocol, peer = await accepted()
+            size = 5_000_000
+            with tempfile.TemporaryFile() as large, tempfile.TemporaryFile() as small:
+                large.truncate(size)
+                small.truncate(10)
+                first = asyncio.ensure_future(loop.sendfile(protocol.transport, large))
+                while not protocol.transport._empty_waiter and not first.done():
+                    await asyncio.sleep(0)
+                assert not first.done()
+                with pytest.raises(RuntimeError, match="being sent"):
+                    await loop.sendfile(protocol.transport, small)
+                received = 0
+                while received < size:
+                    received += len(await loop.sock_recv(peer, size))
+                assert await first == received == size
+                small.seek(0)
+                assert await loop.sendfile(protocol.transport, small) == 10
+            peer.close()
+            await protocol.lost
+
+        run(loop, main())
+
+    def test_a_file_is_sent_by_a_transport_of_asyncios(self, loop: AbstractEventLoop) -> None:
+        async def main() -> None:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            theirs.setblocking(False)
+            made: Any = selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+            transport = made(loop, ours, Recorder())
+            with tempfile.TemporaryFile() as file:
+                file.write(b"x" * 1_000)
+                file.seek(0)
+                assert await loop.sendfile(transport, file) == 1_000
+            assert await loop.sock_recv(theirs, 2_000) == b"x" * 1_000
+            transport.close()
+            theirs.close()
+
+        run(loop, main())
+
+    def test_it_is_free_when_the_transport_was_abandoned(self, loop: AbstractEventLoop) -> None:
+        async def main() -> None:
+            protocol, peer = await connected()
+            protocol.transport.pause_reading()
+            number = protocol.transport._sock_fd
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                del protocol
+                gc.collect()
+                # Whoever records the warnings, of the socket as well, keeps the transport.
+                assert any(isinstance(one.source, SocketTransport) for one in caught)
+                assert loop.remove_reader(number) is False
+            peer.close()
+
+        run(loop, main())
+
+
+class TestSubclass:
+    def test_one_that_fails_before_it_is_made(self, loop: AbstractEventLoop) -> None:
+        class Failing(SocketTransport):
+            def __init__(self) -> None:
+                raise ValueError
+
+        with pytest.raises(ValueError):
+            Failing()
+        gc.collect()  # an exception in a destructor fails the test
+
+    def test_extra_information_can_be_set(self, loop: AbstractEventLoop) -> None:
+        async def main() -> None:
+            protocol, peer = await connected()
+            protocol.transport._extra = {"peername": "somebody"}
+            assert protocol.transport.get_extra_info("peername") == "somebody"
+            protocol.transport._extra["more"] = 1
+            assert protocol.transport.get_extra_info("more") == 1
+            protocol.transport.abort()
+            peer.close()
+
+        run(loop, main())
+
+    def test_a_socket_that_was_taken_away(self, loop: AbstractEventLoop) -> None:
+        async def main() -> None:
+            server: Any = await loop.create_server(Recorder, HOST, 0)
+            sock = socket.create_connection(server.sockets[0].getsockname())
+            name, peer = sock.getsockname(), sock.getpeername()
+            transport, protocol = await loop.create_connection(Recorder, sock=sock)
+            os.close(sock.detach())
+            assert transport.get_extra_info("sockname") == name
+            assert transport.get_extra_info("peername") == peer
+            transport.abort()
+            await protocol.lost
+            server.close()
 
         run(loop, main())
 

@@ -150,9 +150,12 @@ class EventLoop(LoopBase):
             raise RuntimeError(f"File descriptor {fd!r} is used by transport {what}")
 
     async def _sendfile_native(self, transp: Any, file: Any, offset: int, count: int) -> Any:
+        if not isinstance(transp, SocketTransport):
+            return await super()._sendfile_native(transp, file, offset, count)
         connection, number = transp._counterpoint_connection, transp._sock_fd
+        if not connection.release():
+            raise RuntimeError("a file is being sent by this transport already")
         self._transports[number] = transp  # from where asyncio takes it for as long
-        connection.release()
         try:
             return await super()._sendfile_native(transp, file, offset, count)
         finally:

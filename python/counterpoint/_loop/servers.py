@@ -8,6 +8,7 @@ import socket
 import sys
 import weakref
 from asyncio import base_events
+from asyncio.log import logger
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -66,8 +67,12 @@ async def create_server(
         self, protocol_factory, host, port, sock=sock, start_serving=False, **more
     )
     if keep_alive and sock is None:
-        for listener in server._sockets:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+        try:
+            for listener in server._sockets:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, True)
+        except BaseException:
+            server.close()
+            raise
     return await _begun(server, start_serving)
 
 
@@ -112,7 +117,13 @@ def stop_serving(self: Any, sock: socket.socket) -> None:
     number = self._unix_server_sockets.pop(sock, None)
     path = None if number is None else sock.getsockname()
     _loop._stop_serving(self, sock)
-    if path is not None:
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_ino == number:
-                os.unlink(path)
+    if path is None:
+        return
+    try:
+        if os.stat(path).st_ino == number:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        # The words are asyncio's.
+        logger.error("Unable to clean up listening UNIX socket %r: %r", path, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import socket
+import warnings
 from asyncio import base_events, constants, futures, trsock
 from asyncio.log import logger
 from collections.abc import Callable
@@ -68,19 +69,29 @@ class SocketTransport(TransportBase):
         self._server = server
         if server is not None:
             attach(server, self)
+        self._counterpoint_connection.hold()
         base_events._set_nodelay(sock)  # type: ignore[attr-defined]
         loop.call_soon(self._begin, waiter, context=context)
+
+    def __del__(self, _warn: Any = warnings.warn) -> None:
+        if getattr(self, "_sock", None) is not None:
+            # Before somebody is told of this transport and keeps it: its descriptor is free then.
+            self._counterpoint_connection.release()
+            super().__del__(_warn)
 
     @property
     def _extra(self) -> dict[str, Any]:
         known = self._known
         if known is None:
-            given, sock = self._given, self._sock
-            known = {"peername": given[0]} if type(given) is tuple else given
-            known["socket"] = trsock.TransportSocket(sock)
-            known["sockname"] = _name(sock.getsockname)
-            self._known, self._given = known, None
+            sock = self._sock
+            if sock is None and self._known is not None:
+                return self._known  # it has ended meanwhile, in another thread
+            known = self._known = _known(self._given, sock)
         return known
+
+    @_extra.setter
+    def _extra(self, extra: dict[str, Any]) -> None:
+        self._known = extra
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What asyncio's has; and `statistics`, a `ConnectionStatistics` of now."""
@@ -178,17 +189,26 @@ class SocketTransport(TransportBase):
 
 
 def _compact(extra: dict[str, Any] | None, sock: socket.socket) -> tuple[Any] | dict[str, Any]:
-    """What is known of a connection when it begins: mostly, and in little memory, the peer's name.
+    """What is known of a connection when it begins.
 
-    That cannot be asked for later, when the peer may have gone.
+    The peer's name cannot be asked for later, when the peer may have gone: of a connection that was
+    accepted it is all that is kept. Of another the socket may be its maker's, who may take it away.
     """
-    if not extra:
-        return (_name(sock.getpeername),)
-    if extra.keys() == {"peername"}:
+    if extra and extra.keys() == {"peername"}:
         return (extra["peername"],)
-    if "peername" not in extra:
-        extra["peername"] = _name(sock.getpeername)
-    return extra
+    known = dict(extra or ())
+    if "peername" not in known:
+        known["peername"] = _name(sock.getpeername)
+    known["sockname"] = _name(sock.getsockname)
+    return known
+
+
+def _known(given: tuple[Any] | dict[str, Any], sock: Any) -> dict[str, Any]:
+    known = {"peername": given[0]} if isinstance(given, tuple) else dict(given)
+    known["socket"] = trsock.TransportSocket(sock)
+    if "sockname" not in known:
+        known["sockname"] = _name(sock.getsockname)
+    return known
 
 
 def _name(ask: Callable[[], Any]) -> Any:

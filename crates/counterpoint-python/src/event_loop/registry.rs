@@ -178,11 +178,10 @@ impl Registry {
         Ok(())
     }
 
-    /// A transport has it no more, if it had.
-    pub fn release(&mut self, fd: RawFd, by: u64) {
-        if let Some(slot) = self.get_mut(fd).filter(|slot| slot.held == by) {
-            slot.held = 0;
-        }
+    /// A transport has it no more; whether it had.
+    pub fn release(&mut self, fd: RawFd, by: u64) -> bool {
+        let slot = self.get_mut(fd).filter(|slot| slot.held == by);
+        slot.map(|slot| slot.held = 0).is_some()
     }
 
     /// Whether a transport has it.

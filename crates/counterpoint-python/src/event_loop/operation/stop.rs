@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 /// The one that is kept, owned; used by attached threads only.
 static KEPT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
+/// The value lives until the task's step ends: that is not to be much.
+const MOST: ffi::Py_ssize_t = 64 * 1024;
+
 /// It holds a value.
 static FULL: AtomicBool = AtomicBool::new(false);
 
@@ -27,7 +30,10 @@ pub fn stop(py: Python<'_>, value: Ref) -> PyResult<*mut PyObject> {
         if object == ffi::Py_None() {
             return Ok(ptr::null_mut());
         }
-        if cfg!(not(Py_GIL_DISABLED)) && ffi::PyBytes_CheckExact(object) != 0 {
+        if cfg!(not(Py_GIL_DISABLED))
+            && ffi::PyBytes_CheckExact(object) != 0
+            && ffi::Py_SIZE(object) <= MOST
+        {
             return stop_with_bytes(py, value);
         }
         if ffi::PyTuple_Check(object) == 0 {
@@ -84,13 +90,14 @@ unsafe fn raise(exception: Ref) {
 fn is_as_new(exception: &Ref) -> bool {
     // SAFETY: an instance of that very class, which nobody changes meanwhile.
     unsafe {
-        let inside = &*exception.as_ptr().cast::<PyStopIterationObject>();
-        let added = [inside.dict, inside.notes, inside.traceback, inside.context, inside.cause];
+        let inside = exception.as_ptr().cast::<PyStopIterationObject>();
+        let added = [(*inside).dict, (*inside).notes, (*inside).traceback];
+        let (causes, args) = ([(*inside).context, (*inside).cause], (*inside).args);
         ffi::Py_REFCNT(exception.as_ptr()) == 1
-            && added.iter().all(|added| added.is_null())
-            && ffi::PyTuple_CheckExact(inside.args) != 0
-            && ffi::PyTuple_GET_SIZE(inside.args) == 1
-            && ffi::Py_REFCNT(inside.args) == 1
+            && added.iter().chain(&causes).all(|added| added.is_null())
+            && ffi::PyTuple_CheckExact(args) != 0
+            && ffi::PyTuple_GET_SIZE(args) == 1
+            && ffi::Py_REFCNT(args) == 1
     }
 }
 

@@ -239,7 +239,7 @@ impl Connection {
         let counters = &native.get().counters;
         counters.connections.add(1);
         counters.open.add(1);
-        let made = Self {
+        Ok(Self {
             native,
             place,
             sock: sock.clone().unbind(),
@@ -250,9 +250,7 @@ impl Connection {
             flags: AtomicU8::new(0),
             received: Counter::default(),
             sent: Counter::default(),
-        };
-        made.hold(py)?;
-        Ok(made)
+        })
     }
 
     /// Bytes that are accepted and not sent.
@@ -287,9 +285,9 @@ impl Connection {
         self.native.get().state.with(py, hold).map_err(|error| os_error(&error))
     }
 
-    /// Its descriptor is free for others.
-    pub fn release(&self, py: Python<'_>) {
-        self.native.get().state.with(py, |state| state.registry.release(self.fd, self.number));
+    /// Its descriptor is free for others; whether it was not.
+    pub fn release(&self, py: Python<'_>) -> bool {
+        self.native.get().state.with(py, |state| state.registry.release(self.fd, self.number))
     }
 
     /// Bytes received and sent so far.

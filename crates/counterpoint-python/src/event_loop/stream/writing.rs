@@ -76,20 +76,26 @@ pub fn send_copied(
         object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
         return Ok(());
     }
-    if bytes.is_empty() {
-        return Ok(());
-    }
+    let kept = send_or_keep(py, connection, bytes);
+    kept.map_or_else(
+        |error| fatal(&object, error),
+        |rest| rest.map_or(Ok(()), |rest| queue(py, connection, transport, rest, 0)),
+    )
+}
+
+/// Sends what the kernel takes at once, if nothing is queued; a copy of the rest.
+fn send_or_keep(
+    py: Python<'_>,
+    connection: &Connection,
+    bytes: &[u8],
+) -> io::Result<Option<Bytes>> {
     let mut sent = 0;
-    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) && !bytes.is_empty() {
         // SAFETY: so many bytes.
-        match unsafe { send(connection, bytes.as_ptr(), bytes.len()) } {
-            Ok(count) if count == bytes.len() => return Ok(()),
-            Ok(count) => sent = count,
-            Err(error) => return fatal(&object, error),
-        }
+        sent = unsafe { send(connection, bytes.as_ptr(), bytes.len()) }?;
     }
-    let piece = Bytes(PyBytes::new(py, &bytes[sent..]).into_any().into());
-    queue(py, connection, transport, piece, 0)
+    let rest = &bytes[sent..];
+    Ok((!rest.is_empty()).then(|| Bytes(PyBytes::new(py, rest).into_any().into())))
 }
 
 static WRITE_METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -169,10 +175,16 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
         if !may_write(connection, &object, "write")? {
             return Ok(none());
         }
-        match View::of(&data) {
-            Some(view) => send_copied(py, connection, transport, view.bytes())?,
+        // The view is let go before the protocol is called.
+        let kept = match View::of(&data) {
+            Some(view) => send_or_keep(py, connection, view.bytes()),
             // What lies in memory here and there is put together.
-            None => send_copied(py, connection, transport, snapshot(&data)?.bytes())?,
+            None => send_or_keep(py, connection, snapshot(&data)?.bytes()),
+        };
+        match kept {
+            Ok(Some(rest)) => queue(py, connection, transport, rest, 0)?,
+            Ok(None) => {}
+            Err(error) => fatal(&object, error)?,
         }
         Ok(none())
     })
