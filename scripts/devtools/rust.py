@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import venvs
 from .build import cargo_env
-from .common import CORE_CRATES, ROOT, TARGET, Command, ask, check
+from .common import CORE_CRATES, ROOT, TARGET, ask, check
 from .interpreters import Found, Interpreter
 from .steps import Runner
 

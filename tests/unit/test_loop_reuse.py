@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import sys
 from asyncio import AbstractEventLoop
@@ -87,7 +88,8 @@ def test_what_was_kept_is_as_it_was(loop: AbstractEventLoop, way: str, every: in
     for object_, copy in zip(kept, copies, strict=True):
         if isinstance(object_, dict):
             ((key, _),) = object_.items()
-            assert key == copy and object_[copy] == 0
+            assert key == copy
+            assert object_[copy] == 0
         else:
             assert bytes(object_) == copy
 
@@ -111,7 +113,7 @@ def test_it_is_whole_each_time(loop: AbstractEventLoop) -> None:
 def test_an_object_is_used_again(loop: AbstractEventLoop) -> None:
     places: list[int] = []
     run(loop, receiving(lambda data: places.append(id(data)) if len(data) == 1_000 else None))
-    assert any(first == second for first, second in zip(places, places[1:], strict=False))
+    assert any(first == second for first, second in itertools.pairwise(places))
 
 
 def test_one_that_raises_may_keep_it(loop: AbstractEventLoop) -> None:
@@ -234,8 +236,10 @@ class TestStopIteration:
                 try:
                     raise ValueError(turn)
                 except ValueError as error:
-                    assert await loop.sock_recv(ours, 700) == content(turn, 700)
-                    assert sys.exc_info()[1] is error
+                    data = await loop.sock_recv(ours, 700)
+                    still = sys.exc_info()[1] is error
+                assert data == content(turn, 700)
+                assert still
                 assert sys.exc_info()[1] is None
             ours.close()
             theirs.close()

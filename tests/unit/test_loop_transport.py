@@ -211,7 +211,6 @@ class TestDescriptor:
 
         run(loop, main())
 
-
     def test_two_files_are_not_sent_at_a_time(self, loop: AbstractEventLoop) -> None:
         async def main() -> None:
             protocol, peer = await accepted()
@@ -274,9 +273,9 @@ class TestSubclass:
     def test_one_that_fails_before_it_is_made(self, loop: AbstractEventLoop) -> None:
         class Failing(SocketTransport):
             def __init__(self) -> None:
-                raise ValueError
+                raise ValueError("early")
 
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="early"):
             Failing()
         gc.collect()  # an exception in a destructor fails the test
 
