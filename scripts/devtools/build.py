@@ -22,11 +22,16 @@ def cargo_env(interpreter: Interpreter) -> dict[str, str]:
     }
 
 
-def develop(interpreter: Interpreter, *groups: str, output: IO[str] | None = None) -> Path:
+def develop(
+    interpreter: Interpreter,
+    *groups: str,
+    profile: str = "release",
+    output: IO[str] | None = None,
+) -> Path:
     """Environment, build and editable install; returns the environment's Python."""
     python = venvs.ensure(interpreter, *groups)
     tools = venvs.tools()
-    profile = os.environ.get("PROFILE", "release")
+    profile = os.environ.get("PROFILE", profile)
     command: list[str | Path] = [tools / "bin/maturin", "develop", "--quiet", "--profile", profile]
     command += ["--pip-path", tools / "bin/pip"]
     # The install writes the package's metadata and its command; the module itself is built in
@@ -38,7 +43,7 @@ def develop(interpreter: Interpreter, *groups: str, output: IO[str] | None = Non
         command += ["--skip-install"]
     env = cargo_env(interpreter) | {"VIRTUAL_ENV": str(venvs.VENVS / interpreter.tag)}
     with locked(f"build-{interpreter.tag}"):
-        _seed(interpreter)
+        _seed(interpreter, profile)
         status = run(command, env=env, output=output)
     if status:
         fail(f"the build for {interpreter} failed (status {status})")
@@ -46,16 +51,16 @@ def develop(interpreter: Interpreter, *groups: str, output: IO[str] | None = Non
     return python
 
 
-def _seed(interpreter: Interpreter) -> None:
+def _seed(interpreter: Interpreter, profile: str) -> None:
     """Starts a first build from another interpreter's: most crates do not know of Python at all.
 
     cargo looks at each crate by itself and rebuilds those that asked for the interpreter.
     """
-    mine = TARGET / interpreter.tag / "release"
+    mine = TARGET / interpreter.tag / profile
     if mine.exists():
         return
     for tag in TAGS:
-        done = TARGET / tag / "release"
+        done = TARGET / tag / profile
         if done.exists() and (venvs.VENVS / tag / "installed" / "counterpoint").exists():
             with locked(f"build-{tag}"):
                 shutil.copytree(done, mine, symlinks=True)

@@ -23,11 +23,15 @@ LANES = 3
 # Seconds for one of them, beside the others on a slow machine.
 LIMIT = 2400
 
+# Built with less effort, in less time: their neighbours are built as users are told to.
+BRISKLY = ("cp312", "cp314", "cp315", "cp314t")
+
 SUITES = ("unit", "faults", "stress", "clients")
 
 # What is run on those whose neighbours run everything: faults, races and clients find out about our
-# code, and not about the interpreter's.
+# code, and not about the interpreter's. Races without a GIL are looked for on both such builds.
 NEIGHBOUR_SUITES = ("unit",)
+SUITES_OF = {"cp314t": ("unit", "stress")}
 
 # Names a directory with test modules that an interpreter was installed without.
 LENT = "COUNTERPOINT_CONFORMANCE_SUITES"
@@ -61,7 +65,8 @@ def built(runner: Runner, interpreter: Interpreter) -> bool:
 
 
 def _build(interpreter: Interpreter, output: IO[str]) -> int:
-    build.develop(interpreter, *venvs.TESTED_WITH, output=output)
+    profile = "brisk" if IN_CI and interpreter.tag in BRISKLY else "release"
+    build.develop(interpreter, *venvs.TESTED_WITH, profile=profile, output=output)
     return 0
 
 
@@ -96,7 +101,8 @@ def everything_on(
     short = "not repeated" if tag in LONG_TAGS else "not long"
     options = [] if everything else ["-m", short]
     neighbour = not (everything or interpreter.free_threaded or tag in LONG_TAGS)
-    if paths := _existing(NEIGHBOUR_SUITES if neighbour else SUITES):
+    suites = SUITES if everything else SUITES_OF.get(tag, SUITES)
+    if paths := _existing(NEIGHBOUR_SUITES if neighbour else suites):
         runner.commands(
             f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=LIMIT, counts=True
         )

@@ -13,6 +13,7 @@ import warnings
 from asyncio import AbstractEventLoop, selector_events
 from collections.abc import Callable, Coroutine
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -267,6 +268,16 @@ class TestDescriptor:
             peer.close()
 
         run(loop, main())
+
+    def test_a_made_up_socket_has_one_that_nobody_uses(self, loop: AbstractEventLoop) -> None:
+        made_up = mock.Mock(socket.socket)
+        made_up.fileno.return_value = 1 << 20
+        made_up.family, made_up.type, made_up.proto = socket.AF_INET, socket.SOCK_STREAM, 0
+        made_up.gettimeout.return_value = 0
+        transport = SocketTransport(loop, made_up, asyncio.Protocol())
+        assert transport.get_extra_info("socket").fileno() == 1 << 20
+        transport.abort()
+        loop.run_until_complete(asyncio.sleep(0))
 
 
 class TestSubclass:

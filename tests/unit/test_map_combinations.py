@@ -29,7 +29,9 @@ def test_the_bar_counts_every_result(
 def test_a_bar_of_an_unordered_map_ends_with_the_error(capsys: pytest.CaptureFixture[str]) -> None:
     with ThreadPoolExecutor(1) as pool:
         results = pool.map((6).__floordiv__, [1, 2, 0], ordered=False, progress=True)
-        assert [next(results), next(results)] == [6, 3]
+        came: list[int] = []
+        # What is done when the map begins to look comes in no particular order.
         with pytest.raises(ZeroDivisionError):
-            next(results)
-    assert "2/3" in capsys.readouterr().err
+            came.extend(results)
+    assert set(came) <= {6, 3}
+    assert f"{len(came)}/3" in capsys.readouterr().err

@@ -276,13 +276,16 @@ impl Connection {
         self.release(py);
     }
 
-    /// Its descriptor is not for others, unless it is closing.
+    /// Its descriptor is not for others, unless it is closing; or is none, as that of a made-up socket.
     fn hold(&self, py: Python<'_>) -> PyResult<()> {
         if self.is(CLOSING) || self.is_lost() {
             return Ok(());
         }
         let hold = |state: &mut State| state.registry.hold(self.fd, self.number);
-        self.native.get().state.with(py, hold).map_err(|error| os_error(&error))
+        match self.native.get().state.with(py, hold) {
+            Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(os_error(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Its descriptor is free for others; whether it was not.
