@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures as stdlib
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -335,9 +336,11 @@ class TestDestructors:
             return pool.submit(slow.method)
 
         with ThreadPoolExecutor(2) as pool:
-            future = elsewhere(lambda: submit(pool))
-            waiting = spawn(future.result)
-            eventually(waiting.thread.is_alive)  # type: ignore[attr-defined]
+            futures: queue.SimpleQueue[Future[int]] = queue.SimpleQueue()
+            # Begun before the thread that makes the object: one that is given that thread's number
+            # when it has ended would be taken for it, and destroy the object.
+            waiting = spawn(lambda: futures.get().result())
+            futures.put(elsewhere(lambda: submit(pool)))
             threading.Event().wait(0.05)
             running.set()
             assert waiting.result() == 7
