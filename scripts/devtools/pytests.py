@@ -30,8 +30,7 @@ SUITES = ("unit", "faults", "stress", "clients")
 
 # What is run on those whose neighbours run everything: faults, races and clients find out about our
 # code, and not about the interpreter's. Races without a GIL are looked for on both such builds.
-NEIGHBOUR_SUITES = ("unit",)
-SUITES_OF = {"cp314t": ("unit", "stress")}
+SUITES_OF = {"cp312": ("unit",), "cp314": ("unit",), "cp314t": ("unit", "stress")}
 
 # Names a directory with test modules that an interpreter was installed without.
 LENT = "COUNTERPOINT_CONFORMANCE_SUITES"
@@ -100,9 +99,8 @@ def everything_on(
         runner.commands(f"GIL stays off {tag}", [[python, "-W", "error", "-c", GIL_STAYS_OFF]])
     short = "not repeated" if tag in LONG_TAGS else "not long"
     options = [] if everything else ["-m", short]
-    neighbour = not (everything or interpreter.free_threaded or tag in LONG_TAGS)
     suites = SUITES if everything else SUITES_OF.get(tag, SUITES)
-    if paths := _existing(NEIGHBOUR_SUITES if neighbour else suites):
+    if paths := _existing(suites):
         runner.commands(
             f"pytest {tag}", [_pytest(interpreter, *options, *paths)], limit=LIMIT, counts=True
         )

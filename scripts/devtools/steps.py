@@ -8,11 +8,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from typing import IO, TypeVar
+from typing import IO
 
 from .common import LOGS, ROOT, Command, Trouble, kill_running, run, say
-
-_T = TypeVar("_T")
 
 TAIL = 80
 
@@ -134,8 +132,8 @@ class Runner:
         return 1 if self.failed or not self.passed else 0
 
 
-def in_lanes(count: int, actions: Iterable[Callable[[], _T]]) -> list[_T]:
-    """What the actions return, so many of them at a time; an error of one ends them all."""
+def in_lanes(count: int, actions: Iterable[Callable[[], object]]) -> None:
+    """Does the actions, so many of them at a time; an error of one ends them all."""
     with ThreadPoolExecutor(count) as lanes:
         running = [lanes.submit(action) for action in actions]
         try:
@@ -145,7 +143,6 @@ def in_lanes(count: int, actions: Iterable[Callable[[], _T]]) -> list[_T]:
             lanes.shutdown(wait=False, cancel_futures=True)
             kill_running()
             raise
-    return [ended.result() for ended in running]
 
 
 def line(result: Result) -> str:

@@ -7,20 +7,17 @@ import itertools
 import socket
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support import DEADLINE, FREE_THREADED
+from tests.support import FREE_THREADED
+from tests.unit.sockets import run
 
 SIZES = (1, 100, 600, 1_000, 1_100, 900, 1_000, 1_000, 5_000, 4_500, 16_000, 20_000, 100_000, 1_000)
 
 counted = pytest.mark.skipif(FREE_THREADED, reason="references are not counted in one place there")
-
-
-def run(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE))
 
 
 def content(turn: int, size: int) -> bytes:

@@ -6,20 +6,15 @@ import asyncio
 import socket
 import sys
 from asyncio import AbstractEventLoop
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import DEADLINE
+from tests.unit.sockets import run
 
 HOST = "127.0.0.1"
 LARGE = 1 << 22
-
-
-def run(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE))
 
 
 class Peer(asyncio.Protocol):

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import DEADLINE, FREE_THREADED, eventually_async
+from tests.support import FREE_THREADED, eventually_async
+from tests.unit.sockets import run
 
 CERTIFICATE = Path(__file__).parents[1] / "loop_checks" / "localhost.pem"
 HOST = "127.0.0.1"
@@ -23,10 +24,6 @@ MANY = 1 << 20
 Body = Callable[[Any, Any, socket.socket], Coroutine[Any, Any, None]]
 
 natively = pytest.mark.skipif(FREE_THREADED, reason="the class of a reader is not changed there")
-
-
-def run(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE))
 
 
 def with_stream(loop: AbstractEventLoop, body: Body, limit: int = 2**16) -> None:

@@ -11,23 +11,19 @@ import struct
 import tempfile
 import warnings
 from asyncio import AbstractEventLoop, selector_events
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from counterpoint._loop.transport import SocketTransport
-from tests.support import DEADLINE
+from tests.unit.sockets import run
 
 HOST = "127.0.0.1"
 RESET = struct.pack("ii", 1, 0)
 
 seen: contextvars.ContextVar[int] = contextvars.ContextVar("seen")
-
-
-def run(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE))
 
 
 class Recorder(asyncio.Protocol):

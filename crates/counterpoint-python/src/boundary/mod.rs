@@ -18,6 +18,7 @@ mod spin;
 mod summary;
 mod task;
 mod ticket;
+mod view;
 
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
 pub use behind::{Behind, Outline};
@@ -40,6 +41,7 @@ pub use task::{
     refuse_deadlock_of_all, thread_owner,
 };
 pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};
+pub use view::View;
 
 use pyo3::prelude::*;
 

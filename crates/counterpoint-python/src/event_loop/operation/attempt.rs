@@ -3,7 +3,7 @@
 use super::layout::{Kind, Operation};
 use super::methods::descriptor_in;
 use super::steps::gone;
-use crate::boundary::{none, os_error};
+use crate::boundary::{View, none, os_error};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
@@ -12,9 +12,7 @@ use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::ffi::c_int;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 /// Tries once. `None`: there is nothing to receive, or no room to send, yet.
@@ -74,7 +72,7 @@ impl Attempt<'_, '_> {
 
     fn receive_into(&self, buffer: &Ref) -> PyResult<Option<Ref>> {
         let view = View::of(self.py, buffer, ffi::PyBUF_WRITABLE)?;
-        let (place, room) = view.memory();
+        let (place, room) = (view.place(), view.len());
         let received = if room == 0 {
             Ok(0)
         } else {
@@ -98,7 +96,7 @@ impl Attempt<'_, '_> {
     fn send_all(&self, data: &Ref, before: usize) -> PyResult<Option<Ref>> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         let view = View::of(self.py, data, ffi::PyBUF_SIMPLE)?;
-        let (place, size) = view.memory();
+        let (place, size) = (view.place(), view.len());
         let rest = size.saturating_sub(before);
         // SAFETY: so much of the buffer is left. The call does not wait.
         let sent = counted(unsafe {
@@ -165,32 +163,5 @@ pub fn room(py: Python<'_>, operation: Operation) -> PyResult<usize> {
     let buffer = operation.with(py, |inside| inside.argument.as_ref().map(Ref::share));
     let buffer = buffer.ok_or_else(gone)?;
     let view = View::of(py, &buffer, ffi::PyBUF_WRITABLE)?;
-    Ok(view.memory().1)
-}
-
-/// A buffer that is ours for as long as this lives. Nothing that runs Python is to be called meanwhile.
-struct View(ffi::Py_buffer);
-
-impl View {
-    fn of(py: Python<'_>, object: &Ref, flags: c_int) -> PyResult<Self> {
-        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
-        // SAFETY: a live object; the view is filled in by a call that succeeded.
-        unsafe {
-            if ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) != 0 {
-                return Err(PyErr::fetch(py));
-            }
-            Ok(Self(view.assume_init()))
-        }
-    }
-
-    fn memory(&self) -> (*mut u8, usize) {
-        (self.0.buf.cast(), self.0.len as usize)
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: acquired, and released once, by an attached thread.
-        unsafe { ffi::PyBuffer_Release(&mut self.0) };
-    }
+    Ok(view.len())
 }

@@ -3,7 +3,7 @@
 use super::TRANSPORT;
 use super::connection::{BUFFERED, CLOSING, Connection, PAUSED, TLS};
 use super::receiving::{MOST, receive_bytes};
-use crate::boundary::os_error;
+use crate::boundary::{View, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::operation::{Waiting, feed};
@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::ffi::c_long;
 use std::io;
-use std::mem::MaybeUninit;
 
 /// Who reads less than this from a stream at once gets it out of the reader's buffer.
 const LITTLE: usize = 16 * 1024;
@@ -221,6 +220,16 @@ fn get_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<
     buffer.ok_or_else(|| PyErr::fetch(py))
 }
 
+/// The memory of what it returns, which is kept while Python code may run.
+pub fn view_of_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<View> {
+    view_of(py, &get_buffer(py, protocol, hint)?)
+}
+
+fn view_of(py: Python<'_>, buffer: &Ref) -> PyResult<View> {
+    let view = View::of(py, buffer, ffi::PyBUF_WRITABLE)?;
+    if view.len() == 0 { Err(empty()) } else { Ok(view) }
+}
+
 #[cold]
 fn empty() -> PyErr {
     PyRuntimeError::new_err("get_buffer() returned an empty buffer")
@@ -239,7 +248,7 @@ impl Room {
         // SAFETY: a live object.
         let is_array = unsafe { ffi::PyByteArray_CheckExact(buffer.as_ptr()) } != 0;
         if cfg!(Py_GIL_DISABLED) || !is_array {
-            return View::of(py, &buffer).map(Self::View);
+            return view_of(py, &buffer).map(Self::View);
         }
         let room = Self::Array(buffer);
         if room.len() == 0 { Err(empty()) } else { Ok(room) }
@@ -259,46 +268,6 @@ impl Room {
             Self::Array(array) => unsafe { ffi::PyByteArray_Size(array.as_ptr()) as usize },
             Self::View(view) => view.len(),
         }
-    }
-}
-
-/// The same while Python code may run.
-pub struct View(ffi::Py_buffer);
-
-impl View {
-    /// What `get_buffer(hint)` returns.
-    pub fn acquire(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<Self> {
-        Self::of(py, &get_buffer(py, protocol, hint)?)
-    }
-
-    fn of(py: Python<'_>, buffer: &Ref) -> PyResult<Self> {
-        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
-        // SAFETY: a live object; the view is filled in by a call that succeeded.
-        let view = unsafe {
-            if ffi::PyObject_GetBuffer(buffer.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_WRITABLE) != 0
-            {
-                return Err(PyErr::fetch(py));
-            }
-            Self(view.assume_init())
-        };
-        if view.len() == 0 { Err(empty()) } else { Ok(view) }
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> *mut u8 {
-        self.0.buf.cast()
-    }
-
-    /// How long it is.
-    pub fn len(&self) -> usize {
-        self.0.len as usize
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: it was acquired, and is released once, by an attached thread.
-        unsafe { ffi::PyBuffer_Release(&mut self.0) };
     }
 }
 

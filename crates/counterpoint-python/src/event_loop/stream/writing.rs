@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
-use crate::boundary::{guarded, none, os_error};
+use crate::boundary::{View, guarded, none, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
@@ -16,9 +16,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
-use std::slice;
 
 /// `write(data)`.
 pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
@@ -176,10 +174,10 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
             return Ok(none());
         }
         // The view is let go before the protocol is called.
-        let kept = match View::of(&data) {
-            Some(view) => send_or_keep(py, connection, view.bytes()),
+        let kept = match View::of(py, &Ref::from(data.clone()), ffi::PyBUF_SIMPLE) {
+            Ok(view) => send_or_keep(py, connection, view.bytes()),
             // What lies in memory here and there is put together.
-            None => send_or_keep(py, connection, snapshot(&data)?.bytes()),
+            Err(_) => send_or_keep(py, connection, snapshot(&data)?.bytes()),
         };
         match kept {
             Ok(Some(rest)) => queue(py, connection, transport, rest, 0)?,
@@ -188,40 +186,6 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
         }
         Ok(none())
     })
-}
-
-/// An object's bytes, which neither move nor end while it is held.
-struct View(ffi::Py_buffer);
-
-impl View {
-    /// `None`: it does not have them in one piece.
-    fn of(data: &Bound<'_, PyAny>) -> Option<Self> {
-        let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
-        // SAFETY: a live object; the view is filled in by a call that succeeded.
-        unsafe {
-            if ffi::PyObject_GetBuffer(data.as_ptr(), view.as_mut_ptr(), ffi::PyBUF_SIMPLE) != 0 {
-                ffi::PyErr_Clear();
-                return None;
-            }
-            Some(Self(view.assume_init()))
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        if self.0.len == 0 {
-            return &[];
-        }
-        // SAFETY: so many bytes, while the view is held. Who changes them meanwhile is another thread's
-        // program, and changes what is sent.
-        unsafe { slice::from_raw_parts(self.0.buf.cast(), self.0.len as usize) }
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        // SAFETY: it was acquired, and is released once, by an attached thread.
-        unsafe { ffi::PyBuffer_Release(&mut self.0) };
-    }
 }
 
 /// The data as it is now: what the caller does to a mutable buffer later does not change it.

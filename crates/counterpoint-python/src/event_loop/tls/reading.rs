@@ -8,7 +8,7 @@ use super::pipe::Input;
 use super::{PROTOCOL, native_of};
 use crate::boundary::{guarded, none};
 use crate::event_loop::native::Loop;
-use crate::event_loop::stream::{Reading, View, call_method};
+use crate::event_loop::stream::{Reading, call_method, view_of_buffer};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::ffi::{self, PyObject};
@@ -274,7 +274,7 @@ fn give_buffer(
     fresh: &mut Option<Fresh<'_>>,
 ) -> PyResult<Stop> {
     let hint = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
-    let view = View::acquire(py, application.as_ptr(), hint as ffi::Py_ssize_t)?;
+    let view = view_of_buffer(py, application.as_ptr(), hint as ffi::Py_ssize_t)?;
     // SAFETY: the view's own memory, which is not moved while it is held.
     let taken =
         taking(py, ends, fresh, |input| unsafe { decrypt(ends, input, view.place(), view.len()) });
