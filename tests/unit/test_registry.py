@@ -334,6 +334,21 @@ def test_many_threads_at_once() -> None:
     assert total + registry.cost().unobserved == 2000
 
 
+def test_what_many_threads_make_unobserved_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_FREE_NS", -(10**18))
+
+    def work() -> None:
+        for _ in range(20_000):
+            Lock()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert registry.cost().unobserved == 80_000
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_stops_observing() -> None:
     kept = Lock()

@@ -63,6 +63,7 @@ from counterpoint import _core
 from counterpoint._observe.rows import HOMES, LOCKS, Measured, Row, Statistics, combine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType
 
     from counterpoint._core import Meter
@@ -156,6 +157,7 @@ class _State:
         self.sweep_at = _SWEEP_AT_LEAST
         self.since = perf_counter_ns()
         self.spent_ns = 0
+        self.left_out: deque[None] = deque()
         self.unobserved = 0
         self.unreadable = 0
 
@@ -182,7 +184,9 @@ def clear() -> None:
 
 def cost() -> Cost:
     """What observing has cost so far."""
-    return Cost(_state.spent_ns / 1e9, _state.unobserved + _state.unreadable)
+    state = _state
+    unobserved = state.unobserved + len(state.left_out) + state.unreadable
+    return Cost(state.spent_ns / 1e9, unobserved)
 
 
 def created(obj: Measured) -> None:
@@ -192,7 +196,7 @@ def created(obj: Measured) -> None:
     ours = _ours(type(obj))
     share = _SHARE if ours is None or ours.__name__ in LOCKS else _LARGER_SHARE
     if ours is None or state.spent_ns > _FREE_NS + (begin - state.since) // share:
-        state.unobserved += 1
+        _leave_out(state)
         return
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
@@ -203,16 +207,28 @@ def created(obj: Measured) -> None:
     try:
         record = weakref.ref(obj), _meter_of(ours, obj)
     except Exception:  # whatever a subclass does must not break its user's constructor
-        state.unobserved += 1
+        _leave_out(state)
         return
     state.incoming.append(((ours, file, line), record))
-    if len(state.incoming) >= state.sweep_at and state.sweeping.acquire(blocking=False):
-        try:
-            _sweep(state)
-        finally:
-            state.sweeping.release()
+    if len(state.incoming) >= state.sweep_at:
+        _try(_sweep, state)
     # Unlocked: on a free-threaded build a lost update makes the estimate lower, nothing worse.
     state.spent_ns += perf_counter_ns() - begin
+
+
+def _leave_out(state: _State) -> None:
+    """Count an object that is not observed: a deque loses none, as a number in two threads may."""
+    state.left_out.append(None)
+    if len(state.left_out) >= _SWEEP_AT_LEAST:
+        _try(_count_left_out, state)
+
+
+def _try(tidy: Callable[[_State], None], state: _State) -> None:
+    if state.sweeping.acquire(blocking=False):
+        try:
+            tidy(state)
+        finally:
+            state.sweeping.release()
 
 
 def snapshot() -> list[Row]:
@@ -272,6 +288,13 @@ def _meter_of(ours: Any, obj: Measured) -> Meter:
     """The meter that our class has of the object, whatever a subclass keeps under the name."""
     meter: Meter = ours._meter.__get__(obj)
     return meter
+
+
+def _count_left_out(state: _State) -> None:
+    """Make one number of them. The caller holds `sweeping`."""
+    for _ in range(len(state.left_out)):
+        state.left_out.popleft()
+        state.unobserved += 1
 
 
 def _sweep(state: _State) -> None:

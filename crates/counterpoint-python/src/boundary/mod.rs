@@ -9,6 +9,8 @@ mod blocking;
 mod collect;
 mod context;
 mod failure;
+#[cfg(not(Py_3_14))]
+mod halt;
 mod observe;
 mod outside;
 mod per_process;
@@ -26,6 +28,8 @@ pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, w
 pub use collect::{traverse_waiters, truth};
 pub use context::current_context;
 pub use failure::os_error;
+#[cfg(not(Py_3_14))]
+pub use halt::halts_at_exit;
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
 pub use per_process::PerProcess;
@@ -44,6 +48,11 @@ pub use ticket::{PENDING, Pending, Place, Ticket, traverse_identity};
 pub use view::View;
 
 use pyo3::prelude::*;
+
+/// Threads stop by themselves at the interpreter's exit.
+#[cfg(Py_3_14)]
+#[inline(always)]
+pub const fn halts_at_exit() {}
 
 /// Adds what the Python glue needs of the boundary to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,7 +4,7 @@ use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
 use super::operation;
-use crate::boundary::os_error;
+use crate::boundary::{halts_at_exit, os_error};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
@@ -42,6 +42,7 @@ impl Loop {
     /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
     /// as it is: it can be run again.
     pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        halts_at_exit();
         let done = self.turn_until_stopped(py, owner);
         context::drop_spare(py);
         operation::release(py);

@@ -4,6 +4,7 @@
 //! have a way of putting some aside; ours have this one.
 
 use super::reference::Ref;
+use crate::boundary::halts_at_exit;
 use std::cell::{Cell, RefCell};
 
 /// So many of our destructors may be on a stack: beyond, what they hold is put aside.
@@ -22,6 +23,7 @@ thread_local! {
 /// Drops them here, or, on a deep stack, where the first of these destructors ends.
 #[inline(always)]
 pub fn shed(held: impl Iterator<Item = Ref>) {
+    halts_at_exit();
     let depth = DEPTH.get() + 1;
     DEPTH.set(depth);
     if depth > DEEP {

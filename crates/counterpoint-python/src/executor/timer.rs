@@ -3,7 +3,7 @@
 use super::future::{FutureObject, fail_attempt, quoted_name};
 use super::reference::Ref;
 use super::token::CancellationToken;
-use crate::boundary::{Protected, TaskHandle, thread_owner};
+use crate::boundary::{Protected, TaskHandle, halts_at_exit, thread_owner};
 use counterpoint_sync::clock;
 use counterpoint_sync::executor::timers::{Alarm, Tick, TimerState};
 use counterpoint_sync::waiter::Waiter;
@@ -119,6 +119,7 @@ fn carry_out(py: Python<'_>, alarm: Alarm<TaskHandle>) -> PyResult<()> {
 /// Serves the timers in this thread until there are none.
 #[pyfunction]
 pub fn _serve_timers(py: Python<'_>) {
+    halts_at_exit();
     loop {
         let waiter = Waiter::thread(thread_owner(), 0);
         match TIMERS.with(py, |timers| timers.tick(clock::now(), &waiter)) {

@@ -1,5 +1,6 @@
 //! What is put into a channel, and what comes out of it: values of Python as records.
 
+use crate::boundary::halts_at_exit;
 use crate::process::block::Block;
 use crate::process::codec::{Encoded, damaged, decode_result, encode_item};
 use crate::process::payload::{Target, place};
@@ -19,6 +20,7 @@ const KEEP: usize = 64 << 10;
 
 /// Runs `work` with an empty record.
 pub fn with_encoded<R>(work: impl FnOnce(&mut Encoded) -> R) -> R {
+    halts_at_exit();
     let mut encoded = ENCODED.take().unwrap_or_default();
     let result = work(&mut encoded);
     encoded.clear();
@@ -30,6 +32,7 @@ pub fn with_encoded<R>(work: impl FnOnce(&mut Encoded) -> R) -> R {
 
 /// Runs `work` with an empty inbox.
 pub fn with_inbox<R>(work: impl FnOnce(&mut Inbox) -> R) -> R {
+    halts_at_exit();
     let mut inbox = INBOX.take().unwrap_or_default();
     let result = work(&mut inbox);
     inbox.clear();

@@ -7,7 +7,7 @@
 use super::codec::{decode_exception, describe_call};
 use super::listener::listen;
 use super::pool::{Core, Retry};
-use crate::boundary::TaskHandle;
+use crate::boundary::{TaskHandle, halts_at_exit};
 use crate::executor::future::remote::{RemoteJob, settle};
 use crate::executor::future::{Ending, FutureObject, announce, log_critical};
 use counterpoint_pool::{Content, News, Outcome, StationReport, Word, run};
@@ -78,6 +78,7 @@ impl Drop for Masked {
 fn serve(core: Arc<Core>, listener: JoinHandle<()>) {
     // None once the interpreter is gone: then nobody waits for anything any more.
     let _ = core.courier.set(thread::current().id());
+    halts_at_exit();
     Python::try_attach(|py| {
         let mut over = false;
         while !over {

@@ -5,6 +5,7 @@
 //! says more than they deal with waits: `counterpoint_pool` sees to that.
 
 use super::pool::Core;
+use crate::boundary::halts_at_exit;
 use crate::executor::future::log_critical;
 use counterpoint_pool::Word;
 use pyo3::intern;
@@ -14,6 +15,7 @@ use std::thread;
 /// Hands on until nothing follows.
 pub fn listen(core: &Core) {
     let _ = core.listener.set(thread::current().id());
+    halts_at_exit();
     Python::try_attach(|py| {
         loop {
             for word in py.detach(|| core.shared.speech.wait()) {

@@ -6,7 +6,7 @@ use super::context;
 use super::parcel::naming;
 use super::payload::pack;
 use super::pool::{Core, ProcessPool};
-use crate::boundary::{Spec, guarded, method, raw_type};
+use crate::boundary::{Spec, guarded, halts_at_exit, method, raw_type};
 use crate::executor::future::FutureObject;
 use crate::executor::future::remote::{RemoteJob, new_remote};
 use counterpoint_pool::{Job, Options, Outcome, Pushed, Record, Refusal};
@@ -44,6 +44,7 @@ fn prepare(
     names: Names<'_, '_>,
     options: Option<Box<Options>>,
 ) -> PyResult<Arc<RemoteJob>> {
+    halts_at_exit();
     let mut encoded = SCRATCH.take();
     encoded.clear();
     let function = pool.interner.intern(function)?;

@@ -6,6 +6,7 @@
 //! the first pair that differs. Subclasses are left to Python: they may have their own `__lt__`.
 
 use super::object::Object;
+use crate::boundary::halts_at_exit;
 use counterpoint_sync::queue::{Comparable, Undecided};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -32,6 +33,7 @@ impl Comparable for Object {
 
 /// `a < b`, as Python says it; runs arbitrary code.
 pub fn ask_python(py: Python<'_>, a: &Object, b: &Object) -> PyResult<bool> {
+    halts_at_exit();
     // SAFETY: both are alive; the error indicator is read when the call failed.
     match unsafe { ffi::PyObject_RichCompareBool(a.as_ptr(), b.as_ptr(), ffi::Py_LT) } {
         -1 => Err(PyErr::fetch(py)),

@@ -5,7 +5,7 @@ use super::kind::{ItemOf, Kind};
 use super::layout::RawQueue;
 use super::object::Object;
 use super::outside;
-use crate::boundary::{TaskHandle, Timeout, block_on_waking, thread_owner};
+use crate::boundary::{TaskHandle, Timeout, block_on_waking, halts_at_exit, thread_owner};
 use counterpoint_sync::queue::blocks::Blocks;
 use counterpoint_sync::queue::{Caller, Denied, Ended, Get, GetMany, Got, Put};
 use counterpoint_sync::wait::{Source, State, Wait};
@@ -49,7 +49,10 @@ where
 /// The item for an object: with its key, if the queue computes keys.
 pub fn item<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, object: Object) -> PyResult<ItemOf<K>> {
     let key = match queue.extra(py, |extra| extra.key.as_ref()) {
-        Some(function) => Some(function.bind(py).call1((object.bind(py),))?.into()),
+        Some(function) => {
+            halts_at_exit();
+            Some(function.bind(py).call1((object.bind(py),))?.into())
+        }
         None => None,
     };
     Ok(K::item(object, key))
@@ -159,6 +162,7 @@ fn throw_away<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, mut items: Blocks<It
 pub fn tell_dropped<K: Kind>(py: Python<'_>, queue: &RawQueue<K>, object: &Object) {
     let Some(on_drop) = queue.extra(py, |extra| extra.on_drop.as_ref()) else { return };
     let on_drop = on_drop.bind(py);
+    halts_at_exit();
     if let Err(error) = on_drop.call1((object.bind(py),)) {
         error.write_unraisable(py, Some(&on_drop));
     }

@@ -5,6 +5,7 @@
 //! drops them when it is done. CPython's trashcan does the same for its own containers; its
 //! functions differ between versions.
 
+use crate::boundary::halts_at_exit;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
@@ -18,6 +19,7 @@ thread_local! {
 
 /// Drops the contents, now or when the outermost call ends.
 pub fn let_go<T: Any>(contents: T) {
+    halts_at_exit();
     // A thread that ends destroys its variables before the last objects die that it owned; these are
     // not nested deeply by then, or the stack has to bear it.
     let depth = DEPTH.try_with(Cell::get).unwrap_or(0);

@@ -1,8 +1,8 @@
 //! `counterpoint._core.Barrier`: parties that wait for each other.
 
 use crate::boundary::{
-    Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on, observe,
-    optional_timeout, seconds, traverse_waiters, wake,
+    Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on, halts_at_exit,
+    observe, optional_timeout, seconds, traverse_waiters, wake,
 };
 use counterpoint_sync::clock;
 use counterpoint_sync::lock::barrier::{BarrierState, Broken, Pass, Passage};
@@ -41,6 +41,7 @@ fn pass(
 fn act(barrier: &Bound<'_, Barrier>) -> PyResult<()> {
     let action = barrier.getattr(intern!(barrier.py(), "_action"))?;
     if !action.is_none() {
+        halts_at_exit();
         action.call0()?;
     }
     Ok(())

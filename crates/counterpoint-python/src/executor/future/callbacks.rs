@@ -2,7 +2,7 @@
 
 use super::stdlib::log_callback;
 use super::{FutureObject, layout::Fields};
-use crate::boundary::{LoopWaker, TaskHandle};
+use crate::boundary::{LoopWaker, TaskHandle, halts_at_exit};
 use crate::executor::collector::Collector;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::FutureState;
@@ -125,6 +125,7 @@ fn length(list: Option<&Ref>) -> isize {
 /// Runs the callbacks, as the class of the future wishes.
 pub fn invoke(py: Python<'_>, future: FutureObject, list: Option<Ref>) -> PyResult<()> {
     if !future.is_exact() {
+        halts_at_exit();
         future.bind(py).call_method0(intern!(py, "_invoke_callbacks"))?;
         return Ok(());
     }
@@ -145,6 +146,7 @@ pub fn call(py: Python<'_>, callback: &Ref, future: FutureObject) -> Option<Ref>
         waker.get().tell(py);
         return Some(Ref::from(py.None().into_bound(py)));
     }
+    halts_at_exit();
     // SAFETY: live objects; the result is a new reference or null.
     unsafe { Ref::owned(ffi::PyObject_CallOneArg(callback.as_ptr(), future.as_ptr())) }
 }

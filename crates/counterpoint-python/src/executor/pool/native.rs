@@ -4,7 +4,7 @@ use super::context::Recent;
 use super::task::{Options, Task};
 use crate::boundary::{
     Buckets, Counts as Numbers, Meter, Pending, Place, Protected, TaskHandle, Ticket, Waits,
-    buckets, observe, seconds, traverse_waiters, truth, wake,
+    buckets, halts_at_exit, observe, seconds, traverse_waiters, truth, wake,
 };
 use crate::executor::future::{fail, start};
 use crate::executor::reference::Ref;
@@ -268,6 +268,7 @@ impl Pool {
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
         let py = executor.py();
         let mut futures = Vec::new();
+        halts_at_exit();
         for tuple in arguments.try_iter()?.take(limit.unwrap_or(usize::MAX)) {
             let tuple = tuple?;
             let tuple = tuple.cast::<PyTuple>()?;

@@ -5,7 +5,8 @@ use super::native::Pool;
 use super::task::{RETRIED, Task};
 use super::working::Working;
 use crate::boundary::{
-    PATIENCE, TaskHandle, await_claim, await_interpreter, detached, nothing_else, thread_owner,
+    PATIENCE, TaskHandle, await_claim, await_interpreter, detached, halts_at_exit, nothing_else,
+    thread_owner,
 };
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
@@ -55,6 +56,7 @@ struct Worker<'a, 'py> {
 /// Runs tasks in this thread, whose start had that number, until the pool lets it go.
 pub fn work(pool: &Bound<'_, Pool>, number: u64) -> PyResult<()> {
     let py = pool.py();
+    halts_at_exit();
     let nothing = py.eval(c"lambda: None", None, None)?;
     let arrived = pool.get().state.with(py, |state| state.arrive(number));
     let Some(member) = arrived else { return Ok(()) };
