@@ -9,10 +9,11 @@ import sys
 import pytest
 
 PROGRAM = """
-import threading, time
+import signal, threading, time
 from counterpoint import aio, futures, queue
 from counterpoint import threading as cp
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where it was ignored
 begun = threading.Event()
 
 def busy(*_):

@@ -48,8 +48,8 @@ PRELOADED = (pkgutil,)
 # that it imports.
 MOST_REFUSED = 8
 
-# How much a probe yields to who computes; at 19 a busy machine may let it wait for half a minute.
-NICENESS = 10
+# How much a probe yields to who computes: at 19 a busy machine lets it wait for half a minute.
+NICENESS = 5
 
 # The status of a worker that could not begin.
 FAULTY = 127
