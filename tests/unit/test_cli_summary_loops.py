@@ -28,7 +28,7 @@ def test_text_has_a_row_for_each_event_loop_and_a_line_for_each_stall() -> None:
     for part in ("/x/prog.py:13 ×2", " 700 ", "900 ms", "1.00 s", " 21 ", "2.00 KiB", "25%"):
         assert part in loop
     assert "stall of 250 ms in main at /x/prog.py:7: <Task 'one'>" in text
-    assert "total: 700 callbacks, 1 stalls; waited 0 s for locks" in text
+    assert "total: 700 callbacks, 1 stall; waited 0 s for locks" in text
 
 
 def test_json_has_event_loops() -> None:

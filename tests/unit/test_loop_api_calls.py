@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import logging
+import socket
 import threading
 import weakref
 from asyncio import AbstractEventLoop
@@ -277,6 +278,56 @@ class TestDebug:
         loop.set_debug(False)
         assert "created at" not in repr(loop.call_soon(noop))
         run_once(loop)
+
+    def test_a_cancelled_handle_says_so(self, loop: AbstractEventLoop) -> None:
+        for handle in (loop.call_soon(noop), loop.call_later(60, noop)):
+            handle.cancel()
+            assert " cancelled " in repr(handle)
+            assert "noop()" in repr(handle)
+
+    def test_a_task_says_where_it_was_made(self, loop: AbstractEventLoop) -> None:
+        async def nothing() -> None: ...
+
+        task = loop.create_task(nothing())
+        assert f"created at {__file__}:" in repr(task)
+        loop.run_until_complete(task)
+
+    def test_a_reader_says_where_it_was_added(self, loop: AbstractEventLoop) -> None:
+        contexts: list[dict[str, object]] = []
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
+        ours, theirs = socket.socketpair()
+
+        def fail() -> None:
+            loop.remove_reader(ours)
+            loop.stop()
+            raise ZeroDivisionError
+
+        with ours, theirs:
+            loop.add_reader(ours, fail)
+            theirs.send(b"x")
+            loop.run_forever()
+        (context,) = contexts
+        assert any(frame.filename == __file__ for frame in context["source_traceback"])  # type: ignore[attr-defined]
+
+    def test_slow_protocols_are_logged(
+        self, loop: AbstractEventLoop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Stops(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                loop.stop()
+
+        loop.slow_callback_duration = 0.0
+        ours, theirs = socket.socketpair()
+        with theirs, caplog.at_level(logging.WARNING, "asyncio"):
+            connecting = loop.create_connection(Stops, sock=ours)
+            transport, _ = loop.run_until_complete(connecting)
+            theirs.send(b"x")
+            caplog.clear()
+            loop.run_forever()
+            transport.close()
+            run_once(loop)
+        said = [record.getMessage() for record in caplog.records]
+        assert any("SocketTransport" in each and "took" in each for each in said)
 
     def test_an_error_says_where_its_callback_was_added(self, loop: AbstractEventLoop) -> None:
         contexts: list[dict[str, object]] = []

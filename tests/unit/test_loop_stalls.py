@@ -91,6 +91,62 @@ class Slow(asyncio.Protocol):
         self.done.set_result(None)
 
 
+def test_a_task_that_data_wakes_is_named(loop: EventLoop) -> None:
+    ours, theirs = socket.socketpair()
+
+    async def serve() -> None:
+        reader, writer = await asyncio.open_connection(sock=ours)
+        await reader.read(1)
+        until_reported(loop)
+        writer.close()
+
+    async def main() -> None:
+        serving = loop.create_task(serve(), name="the server")
+        await asyncio.sleep(0)
+        theirs.send(b"x")
+        await serving
+
+    loop.watch(THRESHOLD, log=False)
+    with theirs:
+        loop.run_until_complete(main())
+    assert "name='the server'" in stalls(loop)[-1].callback
+
+
+def test_a_callback_that_switches_it_on_is_watched(loop: EventLoop) -> None:
+    async def main() -> None:
+        loop.watch(THRESHOLD, log=False)
+        until_reported(loop)
+
+    loop.run_until_complete(loop.create_task(main(), name="first"))
+    (seen,) = stalls(loop)
+    assert "name='first'" in seen.callback
+    assert seen.ended
+
+    def plain() -> None:
+        loop.watch(None)
+        loop.watch(THRESHOLD, log=False)
+        until_reported(loop, 2)
+
+    loop.watch(None)
+    loop.call_soon(plain)
+    run_once(loop)
+    assert stalls(loop)[-1].callback.endswith("EventLoop")
+    assert [line[2] for line in stalls(loop)[-1].stack][0].endswith("plain")
+    # It is over with that turn: a loop that sleeps does not stall.
+    loop.call_later(5 * THRESHOLD, loop.stop)
+    loop.run_forever()
+    assert loop.statistics().stalls == 2
+
+
+def test_a_stall_is_over_when_the_loop_is(loop: EventLoop) -> None:
+    loop.watch(THRESHOLD, log=False)
+    loop.call_soon(until_reported, loop)
+    run_once(loop)
+    (seen,) = stalls(loop)
+    assert seen.ended
+    assert stalls(loop) == (seen,)
+
+
 def test_a_protocol_is_named(loop: EventLoop) -> None:
     ours, theirs = socket.socketpair()
 

@@ -39,6 +39,11 @@ impl Beat {
         self.awaited.load(Ordering::Relaxed)
     }
 
+    /// Whether a callback runs. Of use in the loop's thread only.
+    pub fn is_running(&self) -> bool {
+        !self.subject.load(Ordering::Relaxed).is_null()
+    }
+
     #[inline(always)]
     fn tick(&self) {
         // One thread writes: no need for one step.

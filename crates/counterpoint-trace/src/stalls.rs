@@ -58,6 +58,13 @@ impl Stalls {
         drop((recent, oldest));
     }
 
+    /// The last one, if it goes on, has ended by now.
+    pub fn end(&self, now: u64) {
+        if let Some(stall) = self.recent().back().filter(|stall| stall.length().is_none()) {
+            stall.end(now.saturating_sub(stall.began));
+        }
+    }
+
     /// Adds those of another.
     pub fn merge(&self, other: &Stalls) {
         self.count.fetch_add(other.count(), Ordering::Relaxed);
@@ -111,6 +118,17 @@ mod tests {
         (0..20).for_each(|began| right.push(stall(began)));
         left.merge(&right);
         assert_eq!((left.count(), times(&left).len()), (28, KEPT));
+    }
+
+    #[test]
+    fn the_last_one_ends_once() {
+        let stalls = Stalls::default();
+        stalls.end(5);
+        [10, 20].into_iter().for_each(|began| stalls.push(stall(began)));
+        stalls.end(50);
+        stalls.end(70);
+        let lengths: Vec<_> = stalls.list().iter().map(|stall| stall.length()).collect();
+        assert_eq!(lengths, [None, Some(30)]);
     }
 
     #[test]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
+import numbers
 import selectors
 import signal
 import socket
@@ -224,14 +226,20 @@ class EventLoop(LoopBase):
         self, coro: Generator[Any, None, _T] | Coroutine[Any, Any, _T], **kwargs: Any
     ) -> asyncio.Task[_T]:
         """`create_task` in debug mode or with a task factory."""
-        if kwargs.keys() <= {"name", "context"}:
-            return base_events.BaseEventLoop.create_task(self, coro, **kwargs)
-        self._check_closed()
         factory: Any = self.get_task_factory()
-        if factory is not None:
-            task: asyncio.Task[_T] = factory(self, coro, **kwargs)
-            return task
-        return asyncio.Task(coro, loop=self, **kwargs)
+        if kwargs.keys() <= {"name", "context"}:
+            task = base_events.BaseEventLoop.create_task(self, coro, **kwargs)
+        else:
+            self._check_closed()
+            if factory is not None:
+                made: asyncio.Task[_T] = factory(self, coro, **kwargs)
+                return made
+            task = asyncio.Task(coro, loop=self, **kwargs)
+        # In debug mode it says where it was made, which is not here.
+        where: Any = getattr(task, "_source_traceback", None)
+        if factory is None and where:
+            del where[-1]
+        return task
 
     if sys.version_info < (3, 13):  # none in 3.11, and none that is kept in 3.12
 
@@ -275,9 +283,9 @@ class EventLoop(LoopBase):
         every loop.
 
         Args:
-            enabled: whether to measure.
+            enabled: whether to measure; the callback that calls this is not.
         """
-        self._counterpoint_loop.measure(enabled)
+        self._counterpoint_loop.measure(bool(enabled))
 
     def watch(self, threshold: float | None = 0.1, *, log: bool = True) -> None:
         """Have callbacks reported that block the loop, while they do.
@@ -294,14 +302,23 @@ class EventLoop(LoopBase):
             threshold: seconds; None: watch no more.
             log: whether to log them.
 
+        A callback that calls this is watched from then on; from another thread, the next one is.
+
         Raises:
-            ValueError: the threshold is not positive.
+            TypeError: the threshold is not a number.
+            ValueError: the threshold is not positive, or not finite.
             RuntimeError: the loop is closed.
         """
         self._check_closed()
-        if threshold is not None and not threshold > 0:
-            raise ValueError(f"threshold must be positive, not {threshold!r}")
-        self._counterpoint_loop.watch_stalls(threshold, log, stalls)
+        if threshold is not None:
+            if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
+                kind = type(threshold).__name__
+                raise TypeError(f"threshold must be a number of seconds or None, not {kind}")
+            if not 0 < threshold < math.inf:
+                raise ValueError(f"threshold must be positive and finite, not {threshold!r}")
+        self._counterpoint_loop.watch_stalls(threshold, bool(log), stalls)
+        if threshold is not None and self._thread_id == threading.get_ident():
+            self._counterpoint_loop.watch_running(asyncio.current_task(self) or self)
 
     def statistics(self) -> LoopStatistics:
         """What it has done. From any thread.
@@ -358,8 +375,9 @@ class EventLoop(LoopBase):
             }
         )
 
-    def _callback_was_slow(self, handle: asyncio.Handle, seconds: float) -> None:
-        what = base_events._format_handle(handle)  # type: ignore[attr-defined]
+    def _callback_was_slow(self, what: object, seconds: float) -> None:
+        if isinstance(what, asyncio.Handle):
+            what = base_events._format_handle(what)  # type: ignore[attr-defined]
         logger.warning("Executing %s took %.3f seconds", what, seconds)
 
 

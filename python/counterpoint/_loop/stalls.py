@@ -12,7 +12,10 @@ from asyncio import format_helpers
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from counterpoint import _core
+
 from .native import end_watchdog
+from .transport import SocketTransport
 
 if TYPE_CHECKING:
     from .statistics import StackLine
@@ -31,7 +34,8 @@ def name(subject: Any) -> str:
     """What a callback is called: the task whose step it is, or the function and its place.
 
     Args:
-        subject: a callback, a handle, or a transport that reads or writes.
+        subject: a task, a callback, a handle, or a transport or an operation on a socket. What these
+            bring may have a task take its step at once, which is named then.
     """
     return _printable(_name(subject))
 
@@ -42,14 +46,27 @@ def _name(subject: Any) -> str:
         subject = getattr(subject, "_callback", None) or subject
     while type(subject) is functools.partial:
         subject = subject.func
-    owner = getattr(subject, "__self__", None)
+    owner = subject if isinstance(subject, asyncio.Task) else getattr(subject, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return _task(owner)
+    task = _running(subject)
+    if task is not None:
+        return _task(task)
     if isinstance(subject, asyncio.BaseTransport):
         return f"protocol {_class(subject.get_protocol())}"
     if callable(subject) and hasattr(subject, "__qualname__"):
         return str(format_helpers._format_callback_source(subject, ()))
     return _class(subject)
+
+
+def _running(subject: Any) -> asyncio.Task[Any] | None:
+    if isinstance(subject, SocketTransport):
+        loop = subject._loop
+    elif type(subject).__module__ == _core.__name__ and hasattr(subject, "get_loop"):
+        loop = subject.get_loop()
+    else:
+        return None
+    return asyncio.current_task(loop) if loop is not None else None
 
 
 def _task(task: asyncio.Task[Any]) -> str:

@@ -15,7 +15,8 @@ usage: counterpoint run [options] PROGRAM [ARGS…]
        counterpoint --version | --help
 
 commands:
-  run    run a program on Counterpoint's locks, queues and executors, and say what they did
+  run    run a program on Counterpoint's locks, queues, executors and event loop, and say what
+         they did
          (`counterpoint run --help` lists its options)
 """
 

@@ -41,8 +41,8 @@ usage: counterpoint run [options] PROGRAM [ARGS…]
        counterpoint run [options] -m MODULE [ARGS…]
 
 Run a program on Counterpoint's classes, as `python PROGRAM ARGS…` would, and say on stderr at its
-end what its executors, queues and locks did. PROGRAM may also be a directory or zip file with a
-__main__.py, `-` for standard input, or `-c CODE`.
+end what its executors, event loops, queues and locks did. PROGRAM may also be a directory or zip
+file with a __main__.py, `-` for standard input, or `-c CODE`.
 
 options:
   --no-threading        leave threading.Lock, Condition, Event, … as they are

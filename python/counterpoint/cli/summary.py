@@ -173,7 +173,8 @@ def _foot(report: Report) -> str:
         waited = f"waited {duration(total.queue_wait_seconds)} for queues"
         parts = [f"{total.puts} puts, {total.gets} gets", waited, *parts]
     if any(isinstance(row.statistics, LoopStatistics) for row in report.rows):
-        parts.insert(0, f"{total.callbacks} callbacks, {total.stalls} stalls")
+        stalls = f"{total.stalls} stall{'' if total.stalls == 1 else 's'}"
+        parts.insert(0, f"{total.callbacks} callbacks, {stalls}")
     kinds = (ExecutorStatistics, ProcessPoolStatistics)
     if any(isinstance(row.statistics, kinds) for row in report.rows):
         parts.insert(0, f"{total.tasks_done} tasks done, {total.tasks_failed} failed")

@@ -1,6 +1,7 @@
 //! [`View`]: an object's memory, by the buffer protocol.
 
 use crate::executor::reference::Ref;
+use pyo3::exceptions::{PyBufferError, PyTypeError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_int;
@@ -11,8 +12,26 @@ use std::slice;
 pub struct View(ffi::Py_buffer);
 
 impl View {
-    /// That of an object, to be read (`PyBUF_SIMPLE`) or written to (`PyBUF_WRITABLE`).
-    pub fn of(py: Python<'_>, object: &Ref, flags: c_int) -> PyResult<Self> {
+    /// That of an object, to be read.
+    pub fn readable(py: Python<'_>, object: &Ref) -> PyResult<Self> {
+        Self::of(py, object, ffi::PyBUF_SIMPLE)
+    }
+
+    /// That of an object, to be written to; what is refused is told as the stdlib's methods tell it.
+    pub fn writable(py: Python<'_>, object: &Ref) -> PyResult<Self> {
+        Self::of(py, object, ffi::PyBUF_WRITABLE).map_err(|error| {
+            if !error.is_instance_of::<PyBufferError>(py) {
+                return error;
+            }
+            let kind = object.bind(py).get_type().name();
+            let text = kind.map(|kind| format!("must be read-write bytes-like object, not {kind}"));
+            let refused = text.map_or_else(|error| error, PyTypeError::new_err);
+            refused.set_cause(py, Some(error));
+            refused
+        })
+    }
+
+    fn of(py: Python<'_>, object: &Ref, flags: c_int) -> PyResult<Self> {
         let mut view = MaybeUninit::<ffi::Py_buffer>::zeroed();
         // SAFETY: a live object; the view is filled in by a call that succeeded.
         unsafe {

@@ -249,6 +249,9 @@ unsafe fn add(
             let count = count as usize - 2;
             let handle = make(Kind::Kept, owner, *place.add(1), place.add(2), count, context);
             let handle = Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))?;
+            if native.is(DEBUG) && !super::schedule::trace(handle.as_ptr()) {
+                return Err(PyErr::fetch(py));
+            }
             let is_number = ffi::PyLong_CheckExact(file.as_ptr()) != 0;
             let file = (!is_number).then(|| Ref::from(file));
             let before = native.watch(py, fd, what, Watcher::Handle(handle.share(), file))?;

@@ -38,6 +38,8 @@ pub const CLOSED: u8 = 4;
 pub const MEASURED: u8 = 8;
 /// The watchdog watches it.
 pub const WATCHED: u8 = 16;
+/// So is the callback that runs, which has begun before.
+pub const ADOPTED: u8 = 32;
 
 /// What a loop has to do.
 #[derive(Default)]
@@ -327,6 +329,11 @@ impl Loop {
         }
         self.set_watched(threshold, logs);
         watchdog::watch(py, &self.pulse, hooks).map_err(|error| os_error(&error))
+    }
+
+    /// Has the callback watched that runs in this thread, and is known as `subject`.
+    fn watch_running(&self, py: Python<'_>, subject: &Bound<'_, PyAny>) {
+        self.adopt(py, Ref::from(subject.clone()));
     }
 
     /// What it has counted and measured.

@@ -88,7 +88,7 @@ impl Arguments {
             for name in names.try_iter()? {
                 let name: String = name?.extract()?;
                 if name != "context" {
-                    let text = format!("got an unexpected keyword argument {name:?}");
+                    let text = format!("got an unexpected keyword argument '{name}'");
                     return Err(PyTypeError::new_err(text));
                 }
             }
@@ -158,7 +158,7 @@ fn checked(owner: *mut PyObject, callback: *mut PyObject, name: &str, foreign: b
 
 /// Notes where the handle was made.
 #[cold]
-fn trace(handle: *mut PyObject) -> bool {
+pub fn trace(handle: *mut PyObject) -> bool {
     let done: *mut PyObject = guarded(|py| {
         // SAFETY: the frame that runs is borrowed; there may be none.
         let frame = unsafe {

@@ -1,7 +1,7 @@
 //! The loop's side of the stall watchdog, and what the watchdog reads of a thread that is stuck.
 
 use super::handle::{GUARDED, HandleObject};
-use super::native::{DEBUG, Loop, WATCHED};
+use super::native::{ADOPTED, DEBUG, Loop, WATCHED};
 use super::turn::{Due, called, run_call, run_handle};
 use crate::boundary::Protected;
 use crate::executor::reference::Ref;
@@ -11,6 +11,7 @@ use counterpoint_trace::Stalls;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -27,6 +28,8 @@ pub struct Pulse {
     pub stalls: Arc<Stalls>,
     /// The watchdog has looked at the callback that takes long.
     pub captured: AtomicBool,
+    /// The callback that had begun before it was watched. Taken by attached threads.
+    pub adopted: Protected<Option<Ref>>,
     /// The callback that has ended before. Taken by attached threads.
     pub late: Protected<Option<Ref>>,
 }
@@ -65,10 +68,34 @@ impl Loop {
         }
     }
 
+    /// From now on the callback is watched that runs already.
+    pub fn adopt(&self, py: Python<'_>, subject: Ref) {
+        let pulse = &self.pulse;
+        if !self.is(WATCHED) || pulse.beat.is_running() {
+            return;
+        }
+        let mut adopted = Some(subject.share());
+        pulse.adopted.with(py, |place| std::mem::swap(place, &mut adopted));
+        let _nothing = pulse.beat.enter(subject.as_ptr().cast());
+        self.flag(ADOPTED, true);
+    }
+
+    /// The turn is over, and with it the callback that was adopted.
+    #[cold]
+    pub fn disown(&self, py: Python<'_>) {
+        if self.is(ADOPTED) {
+            self.flag(ADOPTED, false);
+            if let Some(subject) = self.pulse.adopted.with(py, Option::take) {
+                self.leave(py, ptr::null_mut(), &subject);
+            }
+        }
+    }
+
     #[cold]
     fn ended(&self, py: Python<'_>, subject: &Ref) {
-        let pulse = &self.pulse;
-        pulse.beat.end(clock::now());
+        let (pulse, now) = (&self.pulse, clock::now());
+        pulse.beat.end(now);
+        pulse.stalls.end(now);
         let unknown = !pulse.captured.load(Ordering::Relaxed);
         let mut subject = unknown.then(|| subject.share());
         pulse.late.with(py, |late| std::mem::swap(late, &mut subject));

@@ -2,7 +2,7 @@
 
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
-use super::native::{DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
+use super::native::{ADOPTED, DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
 use super::operation;
 use crate::boundary::{halts_at_exit, os_error};
 use crate::executor::reference::Ref;
@@ -44,6 +44,7 @@ impl Loop {
     pub fn spin(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         halts_at_exit();
         let done = self.turn_until_stopped(py, owner);
+        self.disown(py);
         context::drop_spare(py);
         operation::release(py);
         done
@@ -72,8 +73,11 @@ impl Loop {
     ) -> PyResult<()> {
         self.counters.turns.add(1);
         operation::release(py);
-        if self.is(MEASURED) {
-            return self.turn_measured(py, owner, system, pace, poll);
+        if self.is(MEASURED | ADOPTED) {
+            self.disown(py);
+            if self.is(MEASURED) {
+                return self.turn_measured(py, owner, system, pace, poll);
+            }
         }
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
@@ -214,7 +218,7 @@ impl Loop {
         }
     }
 
-    /// The same in debug mode: says which handle runs, and logs one that takes long.
+    /// The same in debug mode: says which handle runs, and logs what takes long.
     #[cold]
     pub fn run_debugged(
         &self,
@@ -222,11 +226,12 @@ impl Loop {
         owner: &Bound<'_, PyAny>,
         due: &Due,
     ) -> PyResult<()> {
-        let Due::Call(handle) = due else { return self.run_due(py, owner, due) };
-        if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
-            return Ok(());
+        if let Due::Call(handle) = due {
+            if HandleObject::check(handle.as_ptr()).is_some_and(|handle| handle.is(CANCELLED)) {
+                return Ok(());
+            }
+            self.set_current(py, Some(handle.share()));
         }
-        self.set_current(py, Some(handle.share()));
         let begun = clock::now();
         let done = self.run_due(py, owner, due);
         let took = clock::seconds(clock::now() - begun);
@@ -234,7 +239,7 @@ impl Loop {
         done?;
         let limit: f64 = owner.getattr(intern!(py, "slow_callback_duration"))?.extract()?;
         if took >= limit {
-            owner.call_method1(intern!(py, "_callback_was_slow"), (handle.bind(py), took))?;
+            owner.call_method1(intern!(py, "_callback_was_slow"), (due.object().bind(py), took))?;
         }
         Ok(())
     }

@@ -54,11 +54,11 @@ unsafe fn cancel_now(object: *mut PyObject) -> *mut PyObject {
         }
         let owner = handle.owner(py);
         let native = owner.as_ref().and_then(|owner| Loop::of(py, owner.as_ptr()));
-        if native.is_some_and(Loop::is_debugging) && !remember(handle) {
-            return ptr::null_mut();
-        }
         if handle.flag(CANCELLED, true) {
             return none();
+        }
+        if native.is_some_and(Loop::is_debugging) && !remember(handle) {
+            return ptr::null_mut();
         }
         let held = handle.empty(py);
         if handle.is(SCHEDULED)
@@ -130,7 +130,7 @@ macro_rules! getter {
     };
 }
 
-getter!(callback, handle, py, or_none(handle.call(py).map(|call| call.callback)));
+getter!(callback, handle, py, or_none(handle.peek(py).map(|call| call.callback)));
 getter!(context, handle, py, {
     let share = |content: &mut super::layout::Content| content.context.as_ref().map(Ref::share);
     match handle.tail().content.with(py, share) {

@@ -203,9 +203,12 @@ impl HandleObject {
     /// What it calls; `None` if it is cancelled.
     #[inline(always)]
     pub fn call(self, py: Python<'_>) -> Option<Call> {
-        if self.is(CANCELLED) {
-            return None;
-        }
+        if self.is(CANCELLED) { None } else { self.peek(py) }
+    }
+
+    /// What it holds: what it calls, or would have called that is being cancelled.
+    #[inline(always)]
+    pub fn peek(self, py: Python<'_>) -> Option<Call> {
         self.tail().content.with(py, |content| {
             Some(Call {
                 callback: content.callback.as_ref()?.share(),
@@ -270,7 +273,7 @@ impl HandleObject {
 
     /// Its arguments, as a tuple.
     pub fn arguments(self, py: Python<'_>) -> PyResult<Option<Ref>> {
-        let Some(call) = self.call(py) else { return Ok(None) };
+        let Some(call) = self.peek(py) else { return Ok(None) };
         if call.count == IN_TUPLE {
             return Ok(call.arguments.into_iter().next().flatten());
         }

@@ -71,7 +71,7 @@ impl Attempt<'_, '_> {
     }
 
     fn receive_into(&self, buffer: &Ref) -> PyResult<Option<Ref>> {
-        let view = View::of(self.py, buffer, ffi::PyBUF_WRITABLE)?;
+        let view = View::writable(self.py, buffer)?;
         let (place, room) = (view.place(), view.len());
         let received = if room == 0 {
             Ok(0)
@@ -95,7 +95,7 @@ impl Attempt<'_, '_> {
     /// Sends what is not sent yet.
     fn send_all(&self, data: &Ref, before: usize) -> PyResult<Option<Ref>> {
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        let view = View::of(self.py, data, ffi::PyBUF_SIMPLE)?;
+        let view = View::readable(self.py, data)?;
         let (place, size) = (view.place(), view.len());
         let rest = size.saturating_sub(before);
         // SAFETY: so much of the buffer is left. The call does not wait.
@@ -162,6 +162,6 @@ fn nothing_yet(error: &io::Error) -> PyResult<Option<Ref>> {
 pub fn room(py: Python<'_>, operation: Operation) -> PyResult<usize> {
     let buffer = operation.with(py, |inside| inside.argument.as_ref().map(Ref::share));
     let buffer = buffer.ok_or_else(gone)?;
-    let view = View::of(py, &buffer, ffi::PyBUF_WRITABLE)?;
+    let view = View::writable(py, &buffer)?;
     Ok(view.len())
 }

@@ -226,7 +226,9 @@ pub fn view_of_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> P
 }
 
 fn view_of(py: Python<'_>, buffer: &Ref) -> PyResult<View> {
-    let view = View::of(py, buffer, ffi::PyBUF_WRITABLE)?;
+    let view = View::writable(py, buffer).map_err(|refused| {
+        if buffer.bind(py).len().is_ok_and(|length| length == 0) { empty() } else { refused }
+    })?;
     if view.len() == 0 { Err(empty()) } else { Ok(view) }
 }
 

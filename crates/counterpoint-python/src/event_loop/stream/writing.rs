@@ -174,7 +174,7 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
             return Ok(none());
         }
         // The view is let go before the protocol is called.
-        let kept = match View::of(py, &Ref::from(data.clone()), ffi::PyBUF_SIMPLE) {
+        let kept = match View::readable(py, &Ref::from(data.clone())) {
             Ok(view) => send_or_keep(py, connection, view.bytes()),
             // What lies in memory here and there is put together.
             Err(_) => send_or_keep(py, connection, snapshot(&data)?.bytes()),
