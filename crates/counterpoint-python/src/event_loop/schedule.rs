@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -168,8 +169,7 @@ pub fn trace(handle: *mut PyObject) -> bool {
         let stack = helpers.call_method1(intern!(py, "extract_stack"), (frame,))?;
         // SAFETY: a handle that was just made.
         let handle = unsafe { HandleObject::from_ptr(handle) };
-        let stack = Some(Ref::from(stack));
-        handle.tail().content.with(py, |content| content.traceback = stack);
+        handle.tell(py, PyTuple::new(py, [Some(stack), None])?);
         handle.flag(KEEPS, true);
         // SAFETY: a new handle, whose tail is written; the collector is to know what keeps something.
         unsafe {

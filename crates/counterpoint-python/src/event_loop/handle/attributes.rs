@@ -9,6 +9,7 @@ use crate::executor::reference::Ref;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
@@ -77,11 +78,18 @@ fn remember(handle: HandleObject) -> bool {
     !guarded(|py| {
         // SAFETY: the receiver of a method, which is alive.
         let repr = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) }.repr()?;
-        let mut repr = Some(Ref::from(repr.into_any()));
-        handle.tail().content.with(py, |content| std::mem::swap(&mut content.repr, &mut repr));
+        let traceback = told(py, handle, 0).map(|traceback| traceback.bind(py));
+        handle.tell(py, PyTuple::new(py, [traceback, Some(repr.into_any())])?);
         Ok(none())
     })
     .is_null()
+}
+
+/// Something that is told of the handle.
+fn told(py: Python<'_>, handle: HandleObject, which: usize) -> Option<Ref> {
+    let told = handle.content().with(py, |content| content.told.as_ref().map(Ref::share))?;
+    let told = told.bind(py).cast_into::<PyTuple>().ok()?;
+    told.get_item(which).ok().map(Ref::from)
 }
 
 /// `cancelled()`.
@@ -133,7 +141,7 @@ macro_rules! getter {
 getter!(callback, handle, py, or_none(handle.peek(py).map(|call| call.callback)));
 getter!(context, handle, py, {
     let share = |content: &mut super::layout::Content| content.context.as_ref().map(Ref::share);
-    match handle.tail().content.with(py, share) {
+    match handle.content().with(py, share) {
         Some(context) => context.into_ptr(),
         None => guarded(|py| Ok(handle.set_context(py, empty(py)?).into_ptr())),
     }
@@ -142,14 +150,8 @@ getter!(arguments, handle, _py, guarded(|py| Ok(or_none(handle.arguments(py)?)))
 getter!(is_cancelled, handle, py, boolean(handle.is(CANCELLED)));
 getter!(scheduled, handle, py, boolean(handle.is(SCHEDULED)));
 getter!(owner, handle, py, or_none(handle.owner(py)));
-getter!(traceback, handle, py, {
-    let share = |content: &mut super::layout::Content| content.traceback.as_ref().map(Ref::share);
-    or_none(handle.tail().content.with(py, share))
-});
-getter!(repr, handle, py, {
-    let share = |content: &mut super::layout::Content| content.repr.as_ref().map(Ref::share);
-    or_none(handle.tail().content.with(py, share))
-});
+getter!(traceback, handle, py, or_none(told(py, handle, 0)));
+getter!(repr, handle, py, or_none(told(py, handle, 1)));
 getter!(when_attribute, handle, py, {
     // SAFETY: the thread is attached.
     unsafe { ffi::PyFloat_FromDouble(handle.tail().when) }

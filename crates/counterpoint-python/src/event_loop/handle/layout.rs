@@ -1,9 +1,13 @@
 //! The memory of a handle, how one is made, and how it ends.
 //!
-//! A handle *is* an `asyncio.Handle` (or `TimerHandle`): a class of our own behind the stdlib's,
-//! whose slots stay empty; what they would hold is in a [`Tail`], and read through attributes of the
-//! same names. Nobody can derive from these classes, so the destructor and the collector's traversal
-//! are ours alone.
+//! A handle *is* an `asyncio.Handle` (or `TimerHandle`): a class of our own behind the stdlib's, which
+//! has attributes of the same names as the stdlib's slots. Nobody can derive from these classes, so the
+//! destructor and the collector's traversal are ours alone.
+//!
+//! With a GIL the [`Content`] lies where these slots are: as many references, each a live object or
+//! null, which is what whoever reads or sets a slot through the base's own descriptor relies on. That
+//! makes a handle a third smaller, and what waits in a queue is read from memory twice. Without a GIL
+//! the lock lies there too, so it follows behind, as the [`Tail`] does in any case.
 
 use crate::boundary::{Protected, attached};
 use crate::event_loop::recycled::Recycled;
@@ -11,6 +15,7 @@ use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
@@ -35,21 +40,23 @@ pub const RUNNING: u8 = 16;
 /// Somebody waits for its end.
 pub const AWAITED: u8 = 32;
 
-/// What a handle calls, and with what.
+/// What a handle calls, and with what: references and nothing else.
 #[derive(Default)]
+#[repr(C)]
 pub struct Content {
     pub callback: Option<Ref>,
     arguments: [Option<Ref>; INLINE],
-    count: u8,
     /// None: an empty one of its own.
     pub context: Option<Ref>,
     /// The event loop; None once it was called or cancelled.
     pub owner: Option<Ref>,
-    /// Where it was made, in debug mode.
-    pub traceback: Option<Ref>,
-    /// What it was called before it was cancelled, in debug mode.
-    pub repr: Option<Ref>,
+    /// In debug mode, a tuple: where it was made, and what it was called when it was cancelled.
+    pub told: Option<Ref>,
 }
+
+/// The names of the stdlib's slots, of which there are as many as references.
+pub const SLOTS: [&str; size_of::<Content>() / size_of::<Ref>()] =
+    ["_args", "_callback", "_cancelled", "_context", "_loop", "_repr", "_source_traceback"];
 
 impl Content {
     /// Whether it was taken out and nothing is told of it.
@@ -59,17 +66,17 @@ impl Content {
         self.callback.is_none()
             && self.context.is_none()
             && self.owner.is_none()
-            && self.traceback.is_none()
-            && self.repr.is_none()
+            && self.told.is_none()
     }
 }
 
 /// What ours has beyond the base.
 #[repr(C)]
 pub struct Tail {
-    pub content: Protected<Content>,
     /// A timer's time, in seconds.
     pub when: f64,
+    /// How many arguments it has, for good.
+    count: u8,
     pub flags: AtomicU8,
 }
 
@@ -84,17 +91,31 @@ pub struct Call {
 }
 
 static RECYCLED: Recycled = Recycled::new();
-static OFFSET: AtomicUsize = AtomicUsize::new(0);
+/// Where the content is, and where the tail.
+static CONTENT: AtomicUsize = AtomicUsize::new(0);
+static TAIL: AtomicUsize = AtomicUsize::new(0);
 static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
 static HANDLE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static TIMER: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 /// Null where the stdlib has none.
 static THREADSAFE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
-/// Says where things are in the classes, which have the same size.
-pub fn lay_out(offset: usize, weak_references: isize) {
-    OFFSET.store(offset, Ordering::Relaxed);
+/// Says where things are in the classes, which have the same size; which that is.
+///
+/// # Arguments
+/// `base` is the size of the larger of the stdlib's classes, and `slots` where those begin whose names
+/// are [`SLOTS`], if they lie side by side.
+pub fn lay_out(base: usize, slots: Option<usize>, weak_references: isize) -> usize {
+    let behind = base.next_multiple_of(align_of::<Protected<Content>>());
+    let slots = slots.filter(|_| size_of::<Protected<Content>>() == size_of::<Content>());
+    let (content, tail) = match slots {
+        Some(slots) => (slots, behind),
+        None => (behind, behind + size_of::<Protected<Content>>()),
+    };
+    CONTENT.store(content, Ordering::Relaxed);
+    TAIL.store(tail, Ordering::Relaxed);
     WEAK_REFERENCES.store(weak_references, Ordering::Relaxed);
+    tail + size_of::<Tail>()
 }
 
 /// The classes are made.
@@ -133,9 +154,22 @@ impl HandleObject {
     }
 
     #[inline(always)]
-    fn memory(self) -> *mut Tail {
-        // SAFETY: an instance is at least OFFSET + size_of::<Tail>() long.
-        unsafe { self.0.byte_add(OFFSET.load(Ordering::Relaxed)).cast() }
+    fn content_place(self) -> *mut Protected<Content> {
+        // SAFETY: an instance is as long as `lay_out` said.
+        unsafe { self.0.byte_add(CONTENT.load(Ordering::Relaxed)).cast() }
+    }
+
+    #[inline(always)]
+    fn tail_place(self) -> *mut Tail {
+        // SAFETY: as above.
+        unsafe { self.0.byte_add(TAIL.load(Ordering::Relaxed)).cast() }
+    }
+
+    /// The content.
+    #[inline(always)]
+    pub fn content<'a>(self) -> &'a Protected<Content> {
+        // SAFETY: as for the tail.
+        unsafe { &*self.content_place() }
     }
 
     /// The tail.
@@ -143,7 +177,7 @@ impl HandleObject {
     pub fn tail<'a>(self) -> &'a Tail {
         // SAFETY: written when the object was made, and there as long as it lives, which the users
         // of this borrow see to.
-        unsafe { &*self.memory() }
+        unsafe { &*self.tail_place() }
     }
 
     /// Whether it has that flag.
@@ -197,7 +231,7 @@ impl HandleObject {
     #[inline(always)]
     pub fn set_when(self, when: f64) {
         // SAFETY: the caller's promise: nobody reads it meanwhile.
-        unsafe { (*self.memory()).when = when };
+        unsafe { (*self.tail_place()).when = when };
     }
 
     /// What it calls; `None` if it is cancelled.
@@ -209,11 +243,11 @@ impl HandleObject {
     /// What it holds: what it calls, or would have called that is being cancelled.
     #[inline(always)]
     pub fn peek(self, py: Python<'_>) -> Option<Call> {
-        self.tail().content.with(py, |content| {
+        self.content().with(py, |content| {
             Some(Call {
                 callback: content.callback.as_ref()?.share(),
                 arguments: content.arguments.each_ref().map(|a| a.as_ref().map(Ref::share)),
-                count: content.count,
+                count: self.tail().count,
                 context: content.context.as_ref().map(Ref::share),
                 owner: content.owner.as_ref().map(Ref::share),
             })
@@ -226,11 +260,11 @@ impl HandleObject {
         if self.is(CANCELLED) {
             return None;
         }
-        self.tail().content.with(py, |content| {
+        self.content().with(py, |content| {
             Some(Call {
                 callback: content.callback.take()?,
                 arguments: mem::take(&mut content.arguments),
-                count: mem::take(&mut content.count),
+                count: self.tail().count,
                 context: content.context.take(),
                 owner: content.owner.take(),
             })
@@ -242,24 +276,23 @@ impl HandleObject {
         let shared = Content {
             callback: Some(call.callback.share()),
             arguments: call.arguments.each_ref().map(|a| a.as_ref().map(Ref::share)),
-            count: call.count,
             context: Some(context.share()),
             owner: call.owner.as_ref().map(Ref::share),
             ..Content::default()
         };
-        let before = self.tail().content.with(py, |content| mem::replace(content, shared));
+        let before = self.content().with(py, |content| mem::replace(content, shared));
         drop(before);
     }
 
     /// The event loop.
     pub fn owner(self, py: Python<'_>) -> Option<Ref> {
-        self.tail().content.with(py, |content| content.owner.as_ref().map(Ref::share))
+        self.content().with(py, |content| content.owner.as_ref().map(Ref::share))
     }
 
     /// Gives it a context of its own, unless it has one: the one that it has now.
     pub fn set_context(self, py: Python<'_>, context: Ref) -> Ref {
         let mut context = Some(context);
-        let now = self.tail().content.with(py, |content| {
+        let now = self.content().with(py, |content| {
             if content.context.is_none() {
                 content.context = context.take();
             }
@@ -279,17 +312,19 @@ impl HandleObject {
         }
         let arguments = call.arguments.iter().flatten().map(|argument| argument.bind(py));
         let arguments: Vec<_> = arguments.collect();
-        Ok(Some(pyo3::types::PyTuple::new(py, arguments)?.into_any().into()))
+        Ok(Some(PyTuple::new(py, arguments)?.into_any().into()))
+    }
+
+    /// Says what is told of it from now on: the fields of [`Content::told`].
+    pub fn tell(self, py: Python<'_>, fields: Bound<'_, PyTuple>) {
+        let mut told = Some(Ref::from(fields.into_any()));
+        self.content().with(py, |content| mem::swap(&mut content.told, &mut told));
     }
 
     /// Takes out what it holds but for what is told of it, to be dropped by the caller.
     pub fn empty(self, py: Python<'_>) -> Content {
-        self.tail().content.with(py, |content| {
-            let told = Content {
-                traceback: content.traceback.take(),
-                repr: content.repr.take(),
-                ..Content::default()
-            };
+        self.content().with(py, |content| {
+            let told = Content { told: content.told.take(), ..Content::default() };
             mem::replace(content, told)
         })
     }
@@ -305,11 +340,16 @@ impl Call {
             let callback = self.callback.as_ptr();
             if self.count == IN_TUPLE {
                 let tuple = self.arguments[0].as_ref().map_or(ptr::null_mut(), Ref::as_ptr);
+                if tuple.is_null() || ffi::PyTuple_Check(tuple) == 0 {
+                    ffi::PyErr_BadInternalCall(); // set through the slot that lies there
+                    return ptr::null_mut();
+                }
                 return ffi::PyObject_Call(callback, tuple, ptr::null_mut());
             }
             let mut places = [ptr::null_mut::<PyObject>(); INLINE + 1];
             for (place, argument) in places[1..].iter_mut().zip(&self.arguments) {
-                *place = argument.as_ref().map_or(ptr::null_mut(), Ref::as_ptr);
+                // None is missing, unless it was deleted through the slot that lies there.
+                *place = argument.as_ref().map_or(ffi::Py_None(), Ref::as_ptr);
             }
             let flagged = usize::from(self.count) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
             ffi::PyObject_Vectorcall(callback, places.as_ptr().add(1), flagged, ptr::null_mut())
@@ -367,19 +407,16 @@ pub unsafe fn make(
             for (index, place) in content.arguments.iter_mut().take(count).enumerate() {
                 *place = Some(Ref::new(*arguments.add(index)));
             }
-            content.count = count as u8;
         } else {
             let Some(tuple) = tuple_of(arguments, count) else { return ptr::null_mut() };
             content.arguments[0] = Some(tuple);
-            content.count = IN_TUPLE;
         }
         let object = RECYCLED.make(class);
         if !object.is_null() {
-            HandleObject(object).memory().write(Tail {
-                content: Protected::new(content),
-                when: 0.0,
-                flags: AtomicU8::new(flags),
-            });
+            let handle = HandleObject(object);
+            let count = if count <= INLINE { count as u8 } else { IN_TUPLE };
+            handle.content_place().write(Protected::new(content));
+            handle.tail_place().write(Tail { when: 0.0, count, flags: AtomicU8::new(flags) });
             if cfg!(Py_GIL_DISABLED) || !matches!(kind, Kind::Brief | Kind::Foreign) {
                 ffi::PyObject_GC_Track(object.cast());
             }
@@ -414,7 +451,7 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
             ffi::PyObject_ClearWeakRefs(object);
         }
         // Most were called and hold nothing any more: those need no look at each field.
-        let content = (*HandleObject(object).memory()).content.get_mut();
+        let content = (*HandleObject(object).content_place()).get_mut();
         let content = (!content.is_empty()).then(|| mem::take(content));
         let class = ffi::Py_TYPE(object);
         RECYCLED.free(object);
@@ -427,8 +464,8 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
 
 #[cold]
 fn drop_content(content: Content) {
-    let Content { callback, arguments, context, owner, traceback, repr, .. } = content;
-    let held = [callback, context, owner, traceback, repr];
+    let Content { callback, arguments, context, owner, told } = content;
+    let held = [callback, context, owner, told];
     crate::executor::shed::shed(arguments.into_iter().chain(held).flatten());
 }
 
@@ -457,8 +494,8 @@ pub unsafe extern "C" fn traverse(
 /// Only from a traversal.
 unsafe fn held<'a>(handle: HandleObject) -> impl Iterator<Item = &'a Ref> {
     // SAFETY: the caller's promise.
-    let content = unsafe { handle.tail().content.peek() };
-    let held = [&content.callback, &content.context, &content.traceback, &content.owner];
+    let content = unsafe { handle.content().peek() };
+    let held = [&content.callback, &content.context, &content.told, &content.owner];
     held.into_iter().chain(&content.arguments).flatten()
 }
 

@@ -9,7 +9,6 @@ pub use layout::{
 };
 
 use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
-use layout::Tail;
 use pyo3::ffi::{self, PyTypeObject};
 use pyo3::prelude::*;
 use std::ffi::{CStr, c_void};
@@ -24,9 +23,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // no other has.
     let (size, weak_references) =
         unsafe { ((*memory(&timer)).tp_basicsize, (*memory(&handle)).tp_weaklistoffset) };
-    let offset = (size as usize).next_multiple_of(align_of::<Tail>());
-    layout::lay_out(offset, weak_references);
-    let size = offset + size_of::<Tail>();
+    let slots = place_of_slots(&handle)?;
+    let size = layout::lay_out(size as usize, slots, weak_references);
     let threadsafe = match events.getattr("_ThreadSafeHandle") {
         Ok(base) => Some(class(&base, c"counterpoint.aio.ThreadSafeHandle", size, false)?),
         Err(_) => None, // new in Python 3.14
@@ -39,6 +37,26 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     std::mem::forget((handle.clone(), timer.clone(), threadsafe));
     module.add("Handle", handle)?;
     module.add("TimerHandle", timer)
+}
+
+/// Where the stdlib's slots begin, if they are those that are known and lie side by side.
+fn place_of_slots(handle: &Bound<'_, PyAny>) -> PyResult<Option<usize>> {
+    let namespace = handle.getattr("__dict__")?;
+    let mut places = Vec::new();
+    for name in layout::SLOTS {
+        let Ok(slot) = namespace.get_item(name) else { return Ok(None) };
+        // SAFETY: the types of descriptors live for ever; one of this type has a definition.
+        unsafe {
+            if ffi::Py_TYPE(slot.as_ptr()) != &raw mut ffi::PyMemberDescr_Type {
+                return Ok(None);
+            }
+            let member = (*slot.as_ptr().cast::<ffi::PyMemberDescrObject>()).d_member;
+            places.push((*member).offset as usize);
+        }
+    }
+    places.sort_unstable();
+    let side_by_side = places.windows(2).all(|two| two[1] - two[0] == size_of::<*mut ()>());
+    Ok(places.first().copied().filter(|_| side_by_side))
 }
 
 fn class<'py>(
