@@ -1,0 +1,45 @@
+"""The memory of a loop's handles: small, and whole whatever is done to the stdlib's slots in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import sys
+
+import pytest
+
+from counterpoint.aio import new_event_loop
+from tests.support import FREE_THREADED
+
+
+@pytest.mark.skipif(FREE_THREADED, reason="a lock and a larger header are in each")
+def test_a_handle_is_small() -> None:
+    loop = new_event_loop()
+    for handle in (loop.call_soon(print), loop.call_later(60, print, 1, 2, 3)):
+        assert sys.getsizeof(handle) <= 136
+    loop.close()
+
+
+@pytest.mark.parametrize("name", [name for name in asyncio.Handle.__slots__ if name[:2] != "__"])
+@pytest.mark.parametrize("arguments", [(), (1, 2, 3), (1, 2, 3, 4, 5)])
+def test_the_stdlibs_slots_may_be_meddled_with(name: str, arguments: tuple[int, ...]) -> None:
+    loop = new_event_loop()
+    loop.set_exception_handler(lambda _, context: None)
+    slot = asyncio.Handle.__dict__[name]
+
+    def nothing(*_: object) -> None: ...
+
+    def replace(handle: asyncio.Handle) -> None:
+        slot.__set__(handle, object())
+
+    for meddle in (slot.__get__, replace, slot.__delete__):
+        for handle in (loop.call_soon(nothing, *arguments), loop.call_later(0, nothing, *arguments)):
+            with contextlib.suppress(AttributeError):
+                meddle(handle)
+            with contextlib.suppress(Exception):
+                repr(handle)
+        loop.call_later(0, loop.stop)
+        loop.run_forever()
+    loop.close()
+    gc.collect()
