@@ -308,7 +308,8 @@ impl HandleObject {
     pub fn arguments(self, py: Python<'_>) -> PyResult<Option<Ref>> {
         let Some(call) = self.peek(py) else { return Ok(None) };
         if call.count == IN_TUPLE {
-            return Ok(call.arguments.into_iter().next().flatten());
+            let tuple = call.arguments.into_iter().next().flatten();
+            return Ok(tuple.filter(|tuple| tuple.bind(py).is_instance_of::<PyTuple>()));
         }
         let arguments = call.arguments.iter().flatten().map(|argument| argument.bind(py));
         let arguments: Vec<_> = arguments.collect();
