@@ -9,7 +9,7 @@ import sys
 import pytest
 
 PROGRAM = """
-import signal, threading, time
+import asyncio, signal, threading, time
 from counterpoint import aio, futures, queue
 from counterpoint import threading as cp
 
@@ -79,6 +79,39 @@ started(drop)""",
 def drop():
     futures.Future().set_result(Slow())
 started(drop)""",
+    "loop of turns": """
+class Turns(aio.EventLoop):
+    def _run_once(self):
+        super()._run_once()
+loop = Turns()
+loop.call_soon(busy)
+started(loop.run_forever)""",
+    "cancel": """
+loop = aio.new_event_loop()
+handle = loop.call_later(60, print, Slow())
+started(handle.cancel)""",
+    "foreign lock": """
+class Foreign:
+    acquire = release = __enter__ = __exit__ = busy
+started(cp.Condition(Foreign()).__enter__)""",
+    "items": """
+line = queue.Queue()
+started(lambda: asyncio.run(line.async_put_many(numbers())))""",
+    "wake-up": """
+class Loop(asyncio.SelectorEventLoop):
+    def call_soon_threadsafe(self, *arguments, **options):
+        if threading.current_thread() is not threading.main_thread():
+            busy()
+        return super().call_soon_threadsafe(*arguments, **options)
+line = queue.Queue()
+async def main():
+    getting = asyncio.ensure_future(line.async_get())
+    await asyncio.sleep(0)
+    started(line.put, 1)
+    while not begun.is_set():
+        await asyncio.sleep(0.01)
+with asyncio.Runner(loop_factory=Loop) as runner:
+    runner.run(main())""",
     "process pool": """
 pool = futures.ProcessPoolExecutor(1)
 future = pool.submit(time.sleep, 0.1)

@@ -39,6 +39,10 @@ def test_the_stdlibs_slots_may_be_meddled_with(name: str, arguments: tuple[int, 
                 meddle(handle)
             with contextlib.suppress(Exception):
                 repr(handle)
+        for handle in (loop.call_soon(nothing, *arguments), loop.call_later(0, nothing, *arguments)):
+            with contextlib.suppress(AttributeError):
+                meddle(handle)
+            handle.cancel()
         loop.call_later(0, loop.stop)
         loop.run_forever()
     loop.close()

@@ -112,6 +112,62 @@ def test_a_task_that_data_wakes_is_named(loop: EventLoop) -> None:
     assert "name='the server'" in stalls(loop)[-1].callback
 
 
+def test_a_task_that_an_operation_wakes_is_named(loop: EventLoop) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    async def receive() -> None:
+        await loop.sock_recv(ours, 1)
+        until_reported(loop)
+
+    async def main() -> None:
+        receiving = loop.create_task(receive(), name="the receiver")
+        await asyncio.sleep(0)
+        theirs.send(b"x")
+        await receiving
+
+    loop.watch(THRESHOLD, log=False)
+    with ours, theirs:
+        loop.run_until_complete(main())
+    assert "name='the receiver'" in stalls(loop)[-1].callback
+
+
+def test_a_nested_turn_ends_what_was_switched_on(loop: EventLoop) -> None:
+    def nests() -> None:
+        loop.call_soon(loop.stop)
+        loop._run_once()  # type: ignore[attr-defined]
+
+    loop.call_soon(loop.watch, THRESHOLD)
+    loop.call_soon(nests)
+    loop.run_forever()
+    assert loop.statistics().stalls == 0
+    # What ran is let go of: the watchdog finds nothing of it while the loop sleeps.
+    loop.call_later(5 * THRESHOLD, loop.stop)
+    loop.run_forever()
+    assert loop.statistics().stalls == 0
+
+
+def test_a_loop_of_turns_ends_what_was_switched_on() -> None:
+    class Turns(EventLoop):
+        def _run_once(self) -> None:
+            super()._run_once()  # type: ignore[misc]
+
+    def watch(loop: Turns) -> None:
+        loop.watch(THRESHOLD, log=False)
+        loop.stop()
+
+    loop = Turns()
+    loop.call_soon(watch, loop)
+    loop.run_forever()
+    looks = time.monotonic() + 5 * THRESHOLD
+    eventually(lambda: time.monotonic() > looks)
+    assert loop.statistics().stalls == 0
+    loop.close()
+    reference = weakref.ref(loop)
+    del loop
+    assert is_collected(reference)
+
+
 def test_a_callback_that_switches_it_on_is_watched(loop: EventLoop) -> None:
     async def main() -> None:
         loop.watch(THRESHOLD, log=False)

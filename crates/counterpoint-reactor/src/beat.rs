@@ -24,8 +24,9 @@ impl Beat {
     #[inline(always)]
     pub fn enter(&self, subject: *mut ()) -> *mut () {
         let before = self.subject.load(Ordering::Relaxed);
-        self.subject.store(subject, Ordering::Relaxed);
+        // In this order: with the number of what ran before it would look as old as that.
         self.tick();
+        self.subject.store(subject, Ordering::Relaxed);
         before
     }
 

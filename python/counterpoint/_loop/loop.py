@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import warnings
+import weakref
 from asyncio import base_events, events, format_helpers
 from asyncio.log import logger
 from collections.abc import Coroutine, Generator
@@ -316,7 +317,7 @@ class EventLoop(LoopBase):
                 raise TypeError(f"threshold must be a number of seconds or None, not {kind}")
             if not 0 < threshold < math.inf:
                 raise ValueError(f"threshold must be positive and finite, not {threshold!r}")
-        self._counterpoint_loop.watch_stalls(threshold, bool(log), stalls)
+        self._counterpoint_loop.watch_stalls(threshold, bool(log), stalls, weakref.ref(self))
         if threshold is not None and self._thread_id == threading.get_ident():
             self._counterpoint_loop.watch_running(asyncio.current_task(self) or self)
 

@@ -9,6 +9,7 @@ __all__ = [
     "Handle",
     "Loop",
     "LoopBase",
+    "Operation",
     "TimerHandle",
     "Tls",
     "TlsProtocolBase",
@@ -24,6 +25,7 @@ Handle = _classes.Handle
 TimerHandle = _classes.TimerHandle
 Loop = _classes.Loop
 LoopBase = _classes.LoopBase
+Operation = _classes.Operation
 Connection = _classes.Connection
 TransportBase = _classes.TransportBase
 end_watchdog = _classes.end_watchdog

@@ -13,6 +13,7 @@ __all__ = [
     "Handle",
     "Loop",
     "LoopBase",
+    "Operation",
     "TimerHandle",
     "Tls",
     "TlsProtocolBase",
@@ -21,6 +22,8 @@ __all__ = [
     "end_watchdog",
     "quicken",
 ]
+
+Operation: type[Any]
 
 def end_watchdog() -> None: ...
 def quicken(cls: type[asyncio.StreamReader]) -> None: ...
@@ -45,7 +48,13 @@ class Loop:
     @staticmethod
     def observe(event_loop: object, native: Loop) -> bool: ...
     def measure(self, enabled: bool) -> None: ...
-    def watch_stalls(self, threshold: float | None, logs: bool, hooks: ModuleType) -> None: ...
+    def watch_stalls(
+        self,
+        threshold: float | None,
+        logs: bool,
+        hooks: ModuleType,
+        owner: weakref.ref[LoopBase],
+    ) -> None: ...
     def watch_running(self, subject: object) -> None: ...
     def meter(self) -> Meter: ...
     def gauges(self) -> tuple[int, int, int]: ...

@@ -12,12 +12,13 @@ from asyncio import format_helpers
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from counterpoint import _core
-
-from .native import end_watchdog
+from .native import Operation, end_watchdog
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
+    import weakref
+
+    from .native import LoopBase
     from .statistics import StackLine
 
 __all__ = ["lines", "name", "warn"]
@@ -26,18 +27,23 @@ _logger = logging.getLogger("counterpoint")
 # Where the latest is logged, and for how many seconds that is waited for in the end.
 _latest: threading.Thread | None = None
 _PATIENCE = 1.0
+# What brings a task on at once: bytes that it waits for.
+_BRING = (SocketTransport, Operation)
 # Of the frame from which the loop calls: what is outside goes without saying.
 _FILE = os.path.join(os.path.dirname(__file__), "loop.py")
 
 
-def name(subject: Any) -> str:
+def name(subject: Any, owner: weakref.ref[LoopBase] | None) -> str:
     """What a callback is called: the task whose step it is, or the function and its place.
 
     Args:
         subject: a task, a callback, a handle, or a transport or an operation on a socket. What these
             bring may have a task take its step at once, which is named then.
+        owner: of the loop; None if the callback has ended, and another task may run by now.
     """
-    return _printable(_name(subject))
+    loop = owner() if owner is not None and type(subject) in _BRING else None
+    task = asyncio.current_task(loop) if loop is not None else None
+    return _printable(_name(subject) if task is None else _task(task))
 
 
 def _name(subject: Any) -> str:
@@ -49,24 +55,11 @@ def _name(subject: Any) -> str:
     owner = subject if isinstance(subject, asyncio.Task) else getattr(subject, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return _task(owner)
-    task = _running(subject)
-    if task is not None:
-        return _task(task)
     if isinstance(subject, asyncio.BaseTransport):
         return f"protocol {_class(subject.get_protocol())}"
     if callable(subject) and hasattr(subject, "__qualname__"):
         return str(format_helpers._format_callback_source(subject, ()))
     return _class(subject)
-
-
-def _running(subject: Any) -> asyncio.Task[Any] | None:
-    if isinstance(subject, SocketTransport):
-        loop = subject._loop
-    elif type(subject).__module__ == _core.__name__ and hasattr(subject, "get_loop"):
-        loop = subject.get_loop()
-    else:
-        return None
-    return asyncio.current_task(loop) if loop is not None else None
 
 
 def _task(task: asyncio.Task[Any]) -> str:

@@ -185,7 +185,8 @@ def clear() -> None:
 def cost() -> Cost:
     """What observing has cost so far."""
     state = _state
-    unobserved = state.unobserved + len(state.left_out) + state.unreadable
+    # In this order: one that is counted meanwhile is counted twice rather than not at all.
+    unobserved = len(state.left_out) + state.unobserved + state.unreadable
     return Cost(state.spent_ns / 1e9, unobserved)
 
 

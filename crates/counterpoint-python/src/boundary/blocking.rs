@@ -2,7 +2,7 @@
 
 use super::spin::{COURTESY, PATIENCE, await_claim, detached, nothing_else};
 use super::task::{first_of_own_loop, runs_signal_handlers};
-use super::{Protected, TaskHandle, halts_at_exit, thread_owner};
+use super::{Protected, TaskHandle, still_halts_at_exit, thread_owner};
 use counterpoint_sync::wait::{Attempt, Deadline, Shared, Source, State, Wait, deliver};
 use counterpoint_sync::waiter::{Parked, Waiter, Wakes};
 use counterpoint_sync::{Arc, clock};
@@ -75,7 +75,7 @@ where
     O: Source,
     O::State: State<Notify = TaskHandle> + Send,
 {
-    halts_at_exit();
+    still_halts_at_exit();
     let mut threads = Reminded(threads);
     let glances = runs_signal_handlers();
     let mut deadline = Deadline::new(deadline);

@@ -21,6 +21,13 @@ struct Buffer {
     previous: *mut Buffer,
 }
 
+impl Buffer {
+    const fn new() -> Self {
+        let (argument, previous) = (ptr::null_mut(), ptr::null_mut());
+        Self { routine: None, argument, canceltype: 0, previous }
+    }
+}
+
 unsafe extern "C" {
     fn _pthread_cleanup_push(
         buffer: *mut Buffer,
@@ -40,18 +47,53 @@ unsafe extern "C" {
 /// A buffer that is in force until its thread ends or is unwound.
 struct InForce(Cell<*mut Buffer>);
 
+impl InForce {
+    /// Whether it is among those of this thread. A `longjmp` drops all that are not on the stack.
+    fn is_set(&self) -> bool {
+        let mut at = head();
+        while !at.is_null() && at != self.0.get() {
+            // SAFETY: in force, so it is there: a buffer of glibc's layout.
+            at = unsafe { (*at).previous };
+        }
+        !at.is_null()
+    }
+
+    fn set(&self) {
+        if self.0.get().is_null() {
+            self.0.set(Box::into_raw(Box::new(Buffer::new())));
+        }
+        // SAFETY: laid out as the function expects, not in force, and freed only by the destructor.
+        unsafe { _pthread_cleanup_push(self.0.get(), halt, ptr::null_mut()) };
+    }
+}
+
 impl Drop for InForce {
     fn drop(&mut self) {
         let buffer = self.0.replace(ptr::null_mut());
-        if !buffer.is_null() {
-            // SAFETY: of this thread, whose code has returned: no buffer is in force above this
-            // one, and nothing names it once it is popped.
+        // SAFETY: the thread's own, which has returned from all that it ran. Nothing names the buffer
+        // once it is popped; where it is not the first, it is left alone.
+        if !buffer.is_null() && head() == buffer {
             unsafe {
                 _pthread_cleanup_pop(buffer, 0);
                 drop(Box::from_raw(buffer));
             }
         }
     }
+}
+
+/// The thread's innermost buffer.
+fn head() -> *mut Buffer {
+    let mut probe = Buffer::new();
+    // SAFETY: pushed and popped again at once.
+    unsafe {
+        _pthread_cleanup_push(&raw mut probe, halt, ptr::null_mut());
+        _pthread_cleanup_pop(&raw mut probe, 0);
+    }
+    probe.previous
+}
+
+thread_local! {
+    static BUFFER: InForce = const { InForce(Cell::new(ptr::null_mut())) };
 }
 
 /// Has this thread stop if the interpreter ends while it runs Python code that we called.
@@ -65,20 +107,20 @@ pub fn halts_at_exit() {
     }
 }
 
+/// The same where a thread is about to sleep: some C code that it ran may have undone it.
+pub fn still_halts_at_exit() {
+    halts_at_exit();
+    let _ = BUFFER.try_with(|buffer| {
+        if !buffer.is_set() {
+            buffer.set();
+        }
+    });
+}
+
 #[cold]
 fn set() {
-    thread_local! {
-        static BUFFER: InForce = const { InForce(Cell::new(ptr::null_mut())) };
-    }
     // A thread whose destructors have run already is not looked after any more.
-    let _ = BUFFER.try_with(|in_force| {
-        let (argument, previous) = (ptr::null_mut(), ptr::null_mut());
-        let buffer = Box::new(Buffer { routine: None, argument, canceltype: 0, previous });
-        let buffer = Box::into_raw(buffer);
-        // SAFETY: laid out as the function expects, and freed only by `InForce`.
-        unsafe { _pthread_cleanup_push(buffer, halt, argument) };
-        in_force.0.set(buffer);
-    });
+    let _ = BUFFER.try_with(InForce::set);
 }
 
 /// Called in a thread that `pthread_exit` is to end.

@@ -29,7 +29,7 @@ pub use collect::{traverse_waiters, truth};
 pub use context::current_context;
 pub use failure::os_error;
 #[cfg(not(Py_3_14))]
-pub use halt::halts_at_exit;
+pub use halt::{halts_at_exit, still_halts_at_exit};
 pub use observe::{Counts, Meter, is_observed, observe};
 pub use outside::{block_outside, outside_deadline};
 pub use per_process::PerProcess;
@@ -53,6 +53,11 @@ use pyo3::prelude::*;
 #[cfg(Py_3_14)]
 #[inline(always)]
 pub const fn halts_at_exit() {}
+
+/// The same.
+#[cfg(Py_3_14)]
+#[inline(always)]
+pub const fn still_halts_at_exit() {}
 
 /// Adds what the Python glue needs of the boundary to `counterpoint._core`.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

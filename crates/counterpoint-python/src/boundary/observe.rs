@@ -1,6 +1,6 @@
 //! The observer of new objects, and [`Meter`]: what was measured of an object, outliving it.
 
-use super::{Buckets, Waits, buckets, seconds};
+use super::{Buckets, Waits, buckets, halts_at_exit, seconds};
 use counterpoint_reactor::clock;
 use counterpoint_trace::{Durations, Line, Stall, Stalls};
 use pyo3::exceptions::PyKeyError;
@@ -26,6 +26,7 @@ pub fn observe<T>(object: &Bound<'_, T>) -> PyResult<()> {
         return Ok(());
     }
     let py = object.py();
+    halts_at_exit();
     let observer = {
         let guard = OBSERVER.lock().unwrap_or_else(PoisonError::into_inner);
         guard.as_ref().map(|observer| observer.clone_ref(py))

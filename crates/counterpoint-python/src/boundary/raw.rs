@@ -4,6 +4,7 @@
 //! through [`guarded`], which attaches (pyo3 then knows it may drop references) and turns a panic
 //! or a `PyErr` into a Python exception.
 
+use super::halts_at_exit;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -177,6 +178,7 @@ pub fn guarded<R: Failure>(f: impl FnOnce(Python<'_>) -> PyResult<R>) -> R {
 
 /// Runs the slow part of a function that CPython called, so that pyo3 knows of the attachment.
 pub fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> R {
+    halts_at_exit();
     // SAFETY: CPython calls functions attached, also while it shuts down, where `Python::attach`
     // would refuse.
     unsafe { Python::attach_unchecked(f) }

@@ -3,6 +3,7 @@
 //! An owner is a number: a thread's identifier, which is an aligned address, or a task's address
 //! with the lowest bit set.
 
+use super::halts_at_exit;
 use super::raw::attached;
 use counterpoint_sync::Arc;
 use counterpoint_sync::wait::{Shared, Source, State, Wait};
@@ -127,6 +128,7 @@ fn tell_elsewhere(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> b
 /// Resolves the future, directly in its own loop, through the loop's mailbox elsewhere.
 fn tell(event_loop: &Bound<'_, PyAny>, future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = future.py();
+    halts_at_exit();
     if running_loop(py)?.is(event_loop) {
         return resolve(future);
     }

@@ -34,8 +34,9 @@ pub unsafe extern "C" fn run_once(owner: *mut PyObject, _: *mut PyObject) -> *mu
         let (native, owner) =
             unsafe { (BASE.demand(py, owner)?, Bound::from_borrowed_ptr(py, owner)) };
         let system = native.system(py)?;
-        native.turn(py, &owner, &system, &mut Pace::default(), true)?;
-        Ok(none())
+        let done = native.turn(py, &owner, &system, &mut Pace::default(), true);
+        native.disown(py);
+        done.map(|()| none())
     })
 }
 

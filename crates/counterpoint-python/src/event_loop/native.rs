@@ -8,7 +8,7 @@ use super::stall::Pulse;
 use super::stream::Spare;
 use super::turn::Due;
 use super::watchdog;
-use crate::boundary::{Meter, Protected, is_observed, observe, os_error};
+use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::alarm::Alarm;
 use counterpoint_reactor::poller::{Poller, READ};
@@ -315,18 +315,22 @@ impl Loop {
         self.flag(MEASURED, enabled);
     }
 
-    /// Has callbacks reported that take so many seconds or longer; `None`: no more.
+    /// Has callbacks reported that take so many seconds or longer; `None`: no more. `owner` is a weak
+    /// reference to the loop.
     fn watch_stalls(
         &self,
         py: Python<'_>,
         threshold: Option<f64>,
         logs: bool,
         hooks: Py<PyAny>,
+        owner: Bound<'_, PyAny>,
     ) -> PyResult<()> {
         if threshold.is_none() || self.is(CLOSED) {
             self.unwatched(py);
             return Ok(());
         }
+        let mut owner = Some(Ref::from(owner));
+        self.pulse.owner.with(py, |place| std::mem::swap(place, &mut owner));
         self.set_watched(threshold, logs);
         watchdog::watch(py, &self.pulse, hooks).map_err(|error| os_error(&error))
     }
@@ -392,6 +396,7 @@ impl Loop {
 
     /// Drops everything that is to be called.
     fn clear(&self, py: Python<'_>) {
+        halts_at_exit();
         let everything = self.state.with(py, |state| {
             let spare = state.spare.take_any().map(|(object, _)| object);
             let more = [state.transports.take(), state.settled.take(), state.context.take(), spare];
@@ -423,7 +428,9 @@ impl Loop {
             let held = held.flat_map(|watcher| [Some(watcher.object()), watcher.file()]);
             held.flatten().try_for_each(|object| object.visit(&visit))?;
         }
-        let more = [&state.current, &state.transports, &state.settled];
+        // SAFETY: as above.
+        let adopted = unsafe { self.pulse.adopted.peek() };
+        let more = [&state.current, &state.transports, &state.settled, adopted];
         more.into_iter().flatten().try_for_each(|object| object.visit(&visit))
     }
 

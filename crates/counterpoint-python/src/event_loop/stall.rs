@@ -3,7 +3,7 @@
 use super::handle::{GUARDED, HandleObject};
 use super::native::{ADOPTED, DEBUG, Loop, WATCHED};
 use super::turn::{Due, called, run_call, run_handle};
-use crate::boundary::Protected;
+use crate::boundary::{Protected, thread_owner};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::beat::Beat;
 use counterpoint_reactor::clock;
@@ -28,6 +28,8 @@ pub struct Pulse {
     pub stalls: Arc<Stalls>,
     /// The watchdog has looked at the callback that takes long.
     pub captured: AtomicBool,
+    /// A weak reference to the loop. Taken by attached threads.
+    pub owner: Protected<Option<Ref>>,
     /// The callback that had begun before it was watched. Taken by attached threads.
     pub adopted: Protected<Option<Ref>>,
     /// The callback that has ended before. Taken by attached threads.
@@ -38,6 +40,7 @@ impl Loop {
     /// Runs something under the watchdog's eyes.
     #[inline(never)]
     pub fn run_watched(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+        self.disown(py);
         let beat = &self.pulse.beat;
         if !self.is(DEBUG)
             && let Due::Call(handle) = due
@@ -80,14 +83,20 @@ impl Loop {
         self.flag(ADOPTED, true);
     }
 
-    /// The turn is over, and with it the callback that was adopted.
-    #[cold]
+    /// The callback that was adopted is over: another begins, or the turn ends. So what is entered
+    /// later never finds it in its place, nor puts it back there.
+    #[inline(always)]
     pub fn disown(&self, py: Python<'_>) {
         if self.is(ADOPTED) {
-            self.flag(ADOPTED, false);
-            if let Some(subject) = self.pulse.adopted.with(py, Option::take) {
-                self.leave(py, ptr::null_mut(), &subject);
-            }
+            self.disown_now(py);
+        }
+    }
+
+    #[cold]
+    fn disown_now(&self, py: Python<'_>) {
+        self.flag(ADOPTED, false);
+        if let Some(subject) = self.pulse.adopted.with(py, Option::take) {
+            self.leave(py, ptr::null_mut(), &subject);
         }
     }
 
@@ -104,6 +113,11 @@ impl Loop {
     /// It is not watched any more.
     pub fn unwatched(&self, py: Python<'_>) {
         self.set_watched(None, false);
+        // While it runs, its own thread does that soon.
+        if self.thread() == 0 || self.thread() == thread_owner() as u64 {
+            self.disown(py);
+        }
+        drop(self.pulse.owner.with(py, Option::take));
         drop(self.pulse.late.with(py, Option::take));
     }
 

@@ -4,7 +4,7 @@ use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{ADOPTED, DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
 use super::operation;
-use crate::boundary::{halts_at_exit, os_error};
+use crate::boundary::{halts_at_exit, os_error, still_halts_at_exit};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
@@ -99,6 +99,7 @@ impl Loop {
             system.poller.wait(&mut events, timeout)
         } else {
             let events = &mut events;
+            still_halts_at_exit();
             let found = py.detach(|| system.poller.wait(events, timeout));
             self.state.with(py, |state| state.ready.unpark());
             found

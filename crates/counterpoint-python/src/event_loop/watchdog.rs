@@ -7,6 +7,7 @@
 
 use super::stall::{Pulse, Stack};
 use crate::boundary::PerProcess;
+use crate::executor::reference::Ref;
 use crate::process::courier::Masked;
 use counterpoint_reactor::beat::{News, Sight};
 use counterpoint_reactor::clock;
@@ -153,7 +154,11 @@ fn describe(py: Python<'_>, pulse: &Pulse, count: u64) -> PyResult<(String, Opti
     let stack = stack.map(Stack::lines);
     let lines = |stack| hook(py, intern!(py, "lines"), (stack,))?.extract();
     let stack = stack.map(lines).transpose()?;
-    let callback = hook(py, intern!(py, "name"), (subject.bind(py),));
+    // Of one that has ended nothing is asked that may be another's by now.
+    let owner =
+        stack.is_some().then(|| pulse.owner.with(py, |owner| owner.as_ref().map(Ref::share)));
+    let owner = owner.flatten().map(|owner| owner.bind(py));
+    let callback = hook(py, intern!(py, "name"), (subject.bind(py), owner));
     let callback = callback.and_then(|callback| callback.extract()).unwrap_or_else(|error| {
         error.write_unraisable(py, None);
         String::new()

@@ -5,8 +5,8 @@ use super::future::{FutureObject, settled_or_watch, unwatch};
 use super::pool::{Blocked, guess_wait_in_loop};
 use super::reference::Ref;
 use crate::boundary::{
-    Pending, Place, Protected, TaskHandle, Ticket, block_on, optional_timeout, traverse_waiters,
-    truth, wake,
+    Pending, Place, Protected, TaskHandle, Ticket, block_on, halts_at_exit, optional_timeout,
+    traverse_waiters, truth, wake,
 };
 use counterpoint_sync::executor::collector::{CollectorState, Ready};
 use counterpoint_sync::wait::{Shared, Wait};
@@ -108,6 +108,7 @@ impl Collector {
         slf: &Bound<'py, Self>,
         futures: &Bound<'py, PyAny>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        halts_at_exit();
         let mut foreign = Vec::new();
         for future in futures.try_iter()? {
             let future = future?;

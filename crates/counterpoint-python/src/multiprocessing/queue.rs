@@ -2,7 +2,7 @@
 
 use super::parcel::{Packed, unpack, with_encoded, with_inbox};
 use super::place::{received, unusable};
-use crate::boundary::{block_outside, outside_deadline};
+use crate::boundary::{block_outside, halts_at_exit, outside_deadline};
 use crate::queue::denied;
 use counterpoint_shm::channel::{Channel, Inbox, Refusal, UNBOUNDED};
 use counterpoint_shm::sync::Owner;
@@ -217,6 +217,7 @@ impl ProcessQueue {
     ) -> PyResult<()> {
         Self::check_open(slf)?;
         let deadline = outside_deadline(true, timeout)?;
+        halts_at_exit();
         let mut items = items.try_iter()?;
         while slf.get().put_batch(&mut items, deadline)? {}
         Ok(())

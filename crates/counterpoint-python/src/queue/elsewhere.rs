@@ -12,7 +12,7 @@ use super::layout::{RawQueue, StateOf, receiver};
 use super::object::Object;
 use super::outside::is_within;
 use super::patience::as_arguments;
-use crate::boundary::{TaskHandle, Timeout};
+use crate::boundary::{TaskHandle, Timeout, halts_at_exit};
 use crate::sync::Condition;
 use counterpoint_sync::queue::{Counters, Denied, Emigrate, Overflow};
 use counterpoint_sync::wait::{Source, Wait};
@@ -68,6 +68,7 @@ pub fn compatible<K: Kind>(py: Python<'_>, object: *mut PyObject) -> PyResult<Bo
              the same queue",
         ));
     }
+    halts_at_exit();
     static MAKE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let make = MAKE.import(py, "counterpoint._queue.compatible", "Compatible")?;
     // With its mutex held, so that others wait until it is furnished.

@@ -3,8 +3,8 @@
 use super::raw_lock::receiver;
 use super::{LockObject, RLockObject};
 use crate::boundary::{
-    Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on_waking, observe,
-    optional_timeout, seconds, thread_owner, traverse_waiters, truth,
+    Meter, Pending, Place, Protected, TaskHandle, Ticket, Timeout, Waits, block_on_waking,
+    halts_at_exit, observe, optional_timeout, seconds, thread_owner, traverse_waiters, truth,
 };
 use counterpoint_sync::lock::condition::{AwaitSignal, SignalState};
 use counterpoint_sync::lock::mutex::LockState;
@@ -56,6 +56,7 @@ impl Guard {
     }
 
     fn call(&self, py: Python<'_>, method: &str) -> PyResult<Py<PyAny>> {
+        halts_at_exit();
         self.lock.call_method0(py, method)
     }
 

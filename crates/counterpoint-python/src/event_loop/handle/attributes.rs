@@ -2,7 +2,8 @@
 
 use super::guard;
 use super::layout::{CANCELLED, GUARDED, HandleObject, SCHEDULED};
-use crate::boundary::{boolean, guarded, none};
+use crate::boundary::{boolean, guarded, halts_at_exit, none};
+use crate::event_loop::base::is_ours;
 use crate::event_loop::context::empty;
 use crate::event_loop::native::Loop;
 use crate::executor::reference::Ref;
@@ -54,21 +55,28 @@ unsafe fn cancel_now(object: *mut PyObject) -> *mut PyObject {
             return none();
         }
         let owner = handle.owner(py);
-        let native = owner.as_ref().and_then(|owner| Loop::of(py, owner.as_ptr()));
+        // It lies in a slot that can be set.
+        let ours = owner.as_ref().filter(|owner| is_ours(owner.as_ptr()));
+        let native = ours.and_then(|owner| Loop::of(py, owner.as_ptr()));
         if handle.flag(CANCELLED, true) {
             return none();
         }
-        if native.is_some_and(Loop::is_debugging) && !remember(handle) {
-            return ptr::null_mut();
-        }
+        let remembered = !native.is_some_and(Loop::is_debugging) || remember(handle);
+        halts_at_exit();
         let held = handle.empty(py);
         if handle.is(SCHEDULED)
             && let Some(native) = native
         {
             native.timer_cancelled(py);
         }
+        if remembered {
+            drop(held);
+            return none();
+        }
+        let raised = PyErr::fetch(py);
         drop(held);
-        none()
+        raised.restore(py);
+        ptr::null_mut()
     }
 }
 

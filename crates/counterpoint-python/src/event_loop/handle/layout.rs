@@ -62,8 +62,8 @@ impl Content {
     /// Whether it was taken out and nothing is told of it.
     #[inline(always)]
     fn is_empty(&self) -> bool {
-        // Arguments go with the callback.
         self.callback.is_none()
+            && self.arguments.iter().all(Option::is_none)
             && self.context.is_none()
             && self.owner.is_none()
             && self.told.is_none()

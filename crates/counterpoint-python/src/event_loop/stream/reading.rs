@@ -10,7 +10,7 @@ use crate::event_loop::operation::{Waiting, feed};
 use crate::event_loop::tls;
 use crate::event_loop::turn::is_fatal;
 use crate::executor::reference::Ref;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -227,7 +227,9 @@ pub fn view_of_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> P
 
 fn view_of(py: Python<'_>, buffer: &Ref) -> PyResult<View> {
     let view = View::writable(py, buffer).map_err(|refused| {
-        if buffer.bind(py).len().is_ok_and(|length| length == 0) { empty() } else { refused }
+        let is_type = refused.is_instance_of::<PyTypeError>(py);
+        let is_empty = is_type && buffer.bind(py).len().is_ok_and(|length| length == 0);
+        if is_empty { empty() } else { refused }
     })?;
     if view.len() == 0 { Err(empty()) } else { Ok(view) }
 }

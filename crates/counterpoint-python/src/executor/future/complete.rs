@@ -2,7 +2,7 @@
 
 use super::callbacks::{News, add, invoke, share, take, tell};
 use super::{FutureObject, layout::Fields, remote, stdlib};
-use crate::boundary::TaskHandle;
+use crate::boundary::{TaskHandle, halts_at_exit};
 use crate::executor::pool::end_guesses;
 use crate::executor::reference::Ref;
 use counterpoint_sync::executor::future::{Cancel, FutureState, Phase, Start};
@@ -40,6 +40,7 @@ pub struct Acquired<'py>(Bound<'py, PyAny>);
 
 impl<'py> Acquired<'py> {
     fn new(condition: Bound<'py, PyAny>) -> PyResult<Self> {
+        halts_at_exit();
         condition.call_method0(intern!(condition.py(), "acquire"))?;
         Ok(Self(condition))
     }

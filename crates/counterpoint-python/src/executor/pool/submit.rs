@@ -4,7 +4,7 @@ use super::blocked::Blocked;
 use super::context::Context;
 use super::native::{Pool, State};
 use super::task::{Options, Task};
-use crate::boundary::{TaskHandle, block_on, wake};
+use crate::boundary::{TaskHandle, block_on, halts_at_exit, wake};
 use crate::executor::future::new_future_of;
 use crate::executor::reference::Ref;
 use counterpoint_sync::clock;
@@ -97,6 +97,7 @@ impl Pool {
     #[cold]
     fn start_worker(&self, py: Python<'_>, start: Start) -> PyResult<()> {
         let Start { number, extra } = start;
+        halts_at_exit();
         let Err(error) = Python::attach(|py| self.start.call1(py, (extra, number))) else {
             return Ok(());
         };

@@ -6,7 +6,7 @@ use super::task::{RETRIED, Task};
 use super::working::Working;
 use crate::boundary::{
     PATIENCE, TaskHandle, await_claim, await_interpreter, detached, halts_at_exit, nothing_else,
-    thread_owner,
+    still_halts_at_exit, thread_owner,
 };
 use crate::executor::future::{
     Ending, FutureObject, Refused, complete, log_critical, restart, start,
@@ -114,6 +114,7 @@ impl Worker<'_, '_> {
     fn sleep(&mut self, waiter: &Arc<Waiter<TaskHandle>>) -> bool {
         let deadline = self.member.is_extra().then(|| clock::now() + EXTRA_SLEEP);
         let wakes = &mut self.wakes;
+        still_halts_at_exit();
         let parked = self.py.detach(|| {
             detached();
             wakes.wake_all();
