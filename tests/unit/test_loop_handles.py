@@ -30,16 +30,25 @@ def test_the_stdlibs_slots_may_be_meddled_with(name: str, arguments: tuple[int, 
 
     def nothing(*_: object) -> None: ...
 
+    def handles() -> tuple[asyncio.Handle, ...]:
+        return loop.call_soon(nothing, *arguments), loop.call_later(0, nothing, *arguments)
+
     def replace(handle: asyncio.Handle) -> None:
         slot.__set__(handle, object())
 
     for meddle in (slot.__get__, replace, slot.__delete__):
-        for handle in (loop.call_soon(nothing, *arguments), loop.call_later(0, nothing, *arguments)):
+        for handle in (
+            loop.call_soon(nothing, *arguments),
+            loop.call_later(0, nothing, *arguments),
+        ):
             with contextlib.suppress(AttributeError):
                 meddle(handle)
             with contextlib.suppress(Exception):
                 repr(handle)
-        for handle in (loop.call_soon(nothing, *arguments), loop.call_later(0, nothing, *arguments)):
+        for handle in (
+            loop.call_soon(nothing, *arguments),
+            loop.call_later(0, nothing, *arguments),
+        ):
             with contextlib.suppress(AttributeError):
                 meddle(handle)
             handle.cancel()

@@ -187,7 +187,7 @@ def test_a_callback_that_switches_it_on_is_watched(loop: EventLoop) -> None:
     loop.call_soon(plain)
     run_once(loop)
     assert stalls(loop)[-1].callback.endswith("EventLoop")
-    assert [line[2] for line in stalls(loop)[-1].stack][0].endswith("plain")
+    assert stalls(loop)[-1].stack[0][2].endswith("plain")
     # It is over with that turn: a loop that sleeps does not stall.
     loop.call_later(5 * THRESHOLD, loop.stop)
     loop.run_forever()

@@ -312,7 +312,8 @@ class EventLoop(LoopBase):
         """
         self._check_closed()
         if threshold is not None:
-            if isinstance(threshold, bool) or not isinstance(threshold, numbers.Real):
+            given: Any = threshold
+            if isinstance(given, bool) or not isinstance(given, numbers.Real):
                 kind = type(threshold).__name__
                 raise TypeError(f"threshold must be a number of seconds or None, not {kind}")
             if not 0 < threshold < math.inf:

@@ -37,8 +37,8 @@ def name(subject: Any, owner: weakref.ref[LoopBase] | None) -> str:
     """What a callback is called: the task whose step it is, or the function and its place.
 
     Args:
-        subject: a task, a callback, a handle, or a transport or an operation on a socket. What these
-            bring may have a task take its step at once, which is named then.
+        subject: a task, a callback, a handle, or a transport or an operation on a socket. What
+            these bring may have a task take its step at once, which is named then.
         owner: of the loop; None if the callback has ended, and another task may run by now.
     """
     loop = owner() if owner is not None and type(subject) in _BRING else None

@@ -70,9 +70,10 @@ impl InForce {
 impl Drop for InForce {
     fn drop(&mut self) {
         let buffer = self.0.replace(ptr::null_mut());
-        // SAFETY: the thread's own, which has returned from all that it ran. Nothing names the buffer
-        // once it is popped; where it is not the first, it is left alone.
+        // Where it is not the first it is left alone.
         if !buffer.is_null() && head() == buffer {
+            // SAFETY: the thread's own, which has returned from all that it ran. Nothing names the
+            // buffer once it is popped.
             unsafe {
                 _pthread_cleanup_pop(buffer, 0);
                 drop(Box::from_raw(buffer));

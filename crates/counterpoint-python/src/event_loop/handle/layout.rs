@@ -1,4 +1,4 @@
-//! The memory of a handle, how one is made, and how it ends.
+//! The memory of a handle, and how one is made.
 //!
 //! A handle *is* an `asyncio.Handle` (or `TimerHandle`): a class of our own behind the stdlib's, which
 //! has attributes of the same names as the stdlib's slots. Nobody can derive from these classes, so the
@@ -9,14 +9,12 @@
 //! makes a handle a third smaller, and what waits in a queue is read from memory twice. Without a GIL
 //! the lock lies there too, so it follows behind, as the [`Tail`] does in any case.
 
-use crate::boundary::{Protected, attached};
+use crate::boundary::Protected;
 use crate::event_loop::recycled::Recycled;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
-use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use std::ffi::{c_int, c_void};
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicU8, AtomicUsize, Ordering};
@@ -45,7 +43,7 @@ pub const AWAITED: u8 = 32;
 #[repr(C)]
 pub struct Content {
     pub callback: Option<Ref>,
-    arguments: [Option<Ref>; INLINE],
+    pub(super) arguments: [Option<Ref>; INLINE],
     /// None: an empty one of its own.
     pub context: Option<Ref>,
     /// The event loop; None once it was called or cancelled.
@@ -61,7 +59,7 @@ pub const SLOTS: [&str; size_of::<Content>() / size_of::<Ref>()] =
 impl Content {
     /// Whether it was taken out and nothing is told of it.
     #[inline(always)]
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.callback.is_none()
             && self.arguments.iter().all(Option::is_none)
             && self.context.is_none()
@@ -90,11 +88,11 @@ pub struct Call {
     pub owner: Option<Ref>,
 }
 
-static RECYCLED: Recycled = Recycled::new();
+pub(super) static RECYCLED: Recycled = Recycled::new();
 /// Where the content is, and where the tail.
 static CONTENT: AtomicUsize = AtomicUsize::new(0);
 static TAIL: AtomicUsize = AtomicUsize::new(0);
-static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
+pub(super) static WEAK_REFERENCES: AtomicIsize = AtomicIsize::new(0);
 static HANDLE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 static TIMER: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 /// Null where the stdlib has none.
@@ -154,7 +152,7 @@ impl HandleObject {
     }
 
     #[inline(always)]
-    fn content_place(self) -> *mut Protected<Content> {
+    pub(super) fn content_place(self) -> *mut Protected<Content> {
         // SAFETY: an instance is as long as `lay_out` said.
         unsafe { self.0.byte_add(CONTENT.load(Ordering::Relaxed)).cast() }
     }
@@ -439,91 +437,4 @@ unsafe fn tuple_of(arguments: *const *mut PyObject, count: usize) -> Option<Ref>
         }
         Some(tuple)
     }
-}
-
-/// `tp_dealloc`.
-pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
-    // SAFETY: the interpreter calls this, attached, for a handle that nobody refers to any more. The
-    // tail is taken once, and not looked at again.
-    unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast()); // which may not be tracked
-        let weak_references = WEAK_REFERENCES.load(Ordering::Relaxed);
-        if !(*object.byte_offset(weak_references).cast::<*mut PyObject>()).is_null() {
-            ffi::PyObject_ClearWeakRefs(object);
-        }
-        // Most were called and hold nothing any more: those need no look at each field.
-        let content = (*HandleObject(object).content_place()).get_mut();
-        let content = (!content.is_empty()).then(|| mem::take(content));
-        let class = ffi::Py_TYPE(object);
-        RECYCLED.free(object);
-        if let Some(content) = content {
-            drop_content(content);
-        }
-        ffi::Py_DECREF(class.cast());
-    }
-}
-
-#[cold]
-fn drop_content(content: Content) {
-    let Content { callback, arguments, context, owner, told } = content;
-    let held = [callback, context, owner, told];
-    crate::executor::shed::shed(arguments.into_iter().chain(held).flatten());
-}
-
-/// `tp_traverse`.
-pub unsafe extern "C" fn traverse(
-    object: *mut PyObject,
-    visit: ffi::visitproc,
-    argument: *mut c_void,
-) -> c_int {
-    // SAFETY: called by the collector, with the world stopped or the GIL held, on a handle that was
-    // tracked after its tail was written.
-    unsafe {
-        let class = ffi::Py_TYPE(object).cast();
-        let held = held(HandleObject(object)).map(Ref::as_ptr);
-        std::iter::once(class)
-            .chain(held)
-            .map(|o| visit(o, argument))
-            .find(|&s| s != 0)
-            .unwrap_or(0)
-    }
-}
-
-/// What a handle holds.
-///
-/// # Safety
-/// Only from a traversal.
-unsafe fn held<'a>(handle: HandleObject) -> impl Iterator<Item = &'a Ref> {
-    // SAFETY: the caller's promise.
-    let content = unsafe { handle.content().peek() };
-    let held = [&content.callback, &content.context, &content.told, &content.owner];
-    held.into_iter().chain(&content.arguments).flatten()
-}
-
-/// Shows the collector a handle that is queued: itself, or, if the collector does not know it and
-/// nobody else holds it, what it holds.
-///
-/// # Safety
-/// Only from the traversal of the loop that holds it.
-pub unsafe fn visit_queued(handle: &Ref, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-    let object = handle.as_ptr();
-    // SAFETY: the caller's promise: the queue holds the handle.
-    unsafe {
-        match HandleObject::check(object) {
-            Some(ours) if ffi::PyObject_GC_IsTracked(object) == 0 => {
-                if ffi::Py_REFCNT(object) > 1 {
-                    return Ok(());
-                }
-                held(ours).try_for_each(|object| object.visit(visit))
-            }
-            _ => handle.visit(visit),
-        }
-    }
-}
-
-/// `tp_clear`.
-pub unsafe extern "C" fn clear(object: *mut PyObject) -> c_int {
-    // SAFETY: called by the collector on garbage, attached, outside traversal.
-    attached(|py| drop(unsafe { HandleObject::from_ptr(object) }.empty(py)));
-    0
 }

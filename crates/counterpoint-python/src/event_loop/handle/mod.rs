@@ -1,12 +1,12 @@
 //! `asyncio.Handle` and `asyncio.TimerHandle`, natively.
 
 mod attributes;
+mod ends;
 pub mod guard;
 mod layout;
 
-pub use layout::{
-    CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, SCHEDULED, make, visit_queued,
-};
+pub use ends::visit_queued;
+pub use layout::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, SCHEDULED, make};
 
 use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
 use pyo3::ffi::{self, PyTypeObject};
@@ -91,9 +91,9 @@ fn class<'py>(
         size,
         flags: ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION,
         slots: vec![
-            slot(ffi::Py_tp_dealloc, layout::dealloc as *mut c_void),
-            slot(ffi::Py_tp_traverse, layout::traverse as *mut c_void),
-            slot(ffi::Py_tp_clear, layout::clear as *mut c_void),
+            slot(ffi::Py_tp_dealloc, ends::dealloc as *mut c_void),
+            slot(ffi::Py_tp_traverse, ends::traverse as *mut c_void),
+            slot(ffi::Py_tp_clear, ends::clear as *mut c_void),
         ],
         methods,
         members: Vec::new(),
