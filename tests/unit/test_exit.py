@@ -88,8 +88,7 @@ loop.call_soon(busy)
 started(loop.run_forever)""",
     "cancel": """
 loop = aio.new_event_loop()
-handle = loop.call_later(60, print, Slow())
-started(handle.cancel)""",
+started(lambda: loop.call_later(60, print, Slow()).cancel())""",
     "foreign lock": """
 class Foreign:
     acquire = release = __enter__ = __exit__ = busy
