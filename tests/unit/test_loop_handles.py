@@ -37,18 +37,12 @@ def test_the_stdlibs_slots_may_be_meddled_with(name: str, arguments: tuple[int, 
         slot.__set__(handle, object())
 
     for meddle in (slot.__get__, replace, slot.__delete__):
-        for handle in (
-            loop.call_soon(nothing, *arguments),
-            loop.call_later(0, nothing, *arguments),
-        ):
+        for handle in handles():
             with contextlib.suppress(AttributeError):
                 meddle(handle)
             with contextlib.suppress(Exception):
                 repr(handle)
-        for handle in (
-            loop.call_soon(nothing, *arguments),
-            loop.call_later(0, nothing, *arguments),
-        ):
+        for handle in handles():
             with contextlib.suppress(AttributeError):
                 meddle(handle)
             handle.cancel()

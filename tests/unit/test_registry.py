@@ -320,9 +320,11 @@ def test_a_snapshot_from_inside_the_registry_is_refused(monkeypatch: pytest.Monk
         registry.snapshot()
 
 
-def test_many_threads_at_once() -> None:
+def lock_in_threads(count: int) -> None:
+    """Make so many locks in each of four threads at once."""
+
     def work() -> None:
-        for _ in range(500):
+        for _ in range(count):
             Lock()
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -330,22 +332,17 @@ def test_many_threads_at_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_many_threads_at_once() -> None:
+    lock_in_threads(500)
     total = sum(row.objects for row in registry.snapshot())
     assert total + registry.cost().unobserved == 2000
 
 
 def test_what_many_threads_make_unobserved_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_FREE_NS", -(10**18))
-
-    def work() -> None:
-        for _ in range(20_000):
-            Lock()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    lock_in_threads(20_000)
     assert registry.cost().unobserved == 80_000
 
 
