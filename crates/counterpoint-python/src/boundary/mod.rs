@@ -25,7 +25,7 @@ mod view;
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
 pub use behind::{Behind, Outline};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
-pub use collect::{traverse_waiters, truth};
+pub use collect::{traverse_waiters, truth, visit_each};
 pub use context::current_context;
 pub use failure::os_error;
 #[cfg(not(Py_3_14))]

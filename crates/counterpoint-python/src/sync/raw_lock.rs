@@ -2,7 +2,7 @@
 
 use crate::boundary::{
     Meter, NamedMethod, Place, Protected, Spec, TaskHandle, attached, guarded, is_observed, noargs,
-    observe, seconds, slot, traverse_identity,
+    observe, seconds, slot, traverse_identity, visit_each,
 };
 use counterpoint_sync::Arc;
 use counterpoint_sync::lock::mutex::{Contended, LockState, NOBODY};
@@ -115,7 +115,7 @@ fn visit_contended(
     let holding = contended.holder.iter().filter_map(|waiter| waiter.notify());
     let references = waiting.chain(holding).flat_map(TaskHandle::references);
     // SAFETY: the references are owned by the waiters, which the lock keeps alive.
-    references.map(|object| unsafe { visit(object, argument) }).find(|&s| s != 0).unwrap_or(0)
+    unsafe { visit_each(references, visit, argument) }
 }
 
 unsafe extern "C" fn clear<S: LockLike>(object: *mut ffi::PyObject) -> c_int {

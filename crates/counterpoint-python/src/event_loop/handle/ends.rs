@@ -1,7 +1,7 @@
 //! How a handle ends, and what collectors see of it.
 
 use super::layout::{Content, HandleObject, RECYCLED, WEAK_REFERENCES};
-use crate::boundary::attached;
+use crate::boundary::{attached, visit_each};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -49,11 +49,7 @@ pub unsafe extern "C" fn traverse(
     unsafe {
         let class = ffi::Py_TYPE(object).cast();
         let held = held(HandleObject::from_ptr(object)).map(Ref::as_ptr);
-        std::iter::once(class)
-            .chain(held)
-            .map(|o| visit(o, argument))
-            .find(|&s| s != 0)
-            .unwrap_or(0)
+        visit_each(std::iter::once(class).chain(held), visit, argument)
     }
 }
 

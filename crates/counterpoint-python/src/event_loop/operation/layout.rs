@@ -1,6 +1,6 @@
 //! The memory of an operation.
 
-use crate::boundary::{Protected, attached};
+use crate::boundary::{Protected, attached, visit_each};
 use crate::event_loop::recycled::Recycled;
 use crate::executor::reference::Ref;
 use crate::executor::shed::shed;
@@ -322,11 +322,8 @@ pub unsafe extern "C" fn traverse(
             callbacks.flat_map(|callback| [Some(&callback.function), callback.context.as_ref()]);
         let own = [inside.owner.as_ref(), inside.sock.as_ref(), inside.argument.as_ref(), outcome];
         let held = own.into_iter().chain(callbacks).flatten().map(Ref::as_ptr);
-        std::iter::once(ffi::Py_TYPE(object).cast())
-            .chain(held)
-            .map(|held| visit(held, argument))
-            .find(|&stop| stop != 0)
-            .unwrap_or(0)
+        let class = ffi::Py_TYPE(object).cast();
+        visit_each(std::iter::once(class).chain(held), visit, argument)
     }
 }
 
