@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,19 @@ def test_a_task_is_named(loop: EventLoop) -> None:
     loop.run_until_complete(loop.create_task(main(), name="the one"))
     (seen,) = stalls(loop)
     assert "name='the one'" in seen.callback
-    assert any(function.endswith("<locals>.main") for _, _, function in seen.stack)
+    assert seen.stack[0][2].endswith("<locals>.main")
+
+
+def test_the_stack_of_a_task_in_python_begins_with_its_coroutine(loop: EventLoop) -> None:
+    async def main() -> None:
+        await asyncio.sleep(0)
+        until_reported(loop)
+
+    loop.watch(THRESHOLD, log=False)
+    tasks: Any = asyncio.tasks
+    loop.run_until_complete(tasks._PyTask(main(), loop=loop))
+    (seen,) = stalls(loop)
+    assert seen.stack[0][2].endswith("<locals>.main")
 
 
 class Slow(asyncio.Protocol):

@@ -9,7 +9,8 @@ import logging
 import os
 import threading
 from asyncio import format_helpers
-from types import CodeType
+from asyncio.tasks import _PyTask  # type: ignore[attr-defined]
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .native import Operation, end_watchdog
@@ -31,6 +32,8 @@ _PATIENCE = 1.0
 _BRING = (SocketTransport, Operation)
 # Of the frame from which the loop calls: what is outside goes without saying.
 _FILE = os.path.join(os.path.dirname(__file__), "loop.py")
+# Some interpreters have no other tasks: how these take a step goes without saying, as in C.
+_STEPS = {step.__code__ for step in vars(_PyTask).values() if isinstance(step, FunctionType)}
 
 
 def name(subject: Any, owner: weakref.ref[LoopBase] | None) -> str:
@@ -85,13 +88,18 @@ def lines(frames: list[tuple[CodeType, int]]) -> list[StackLine]:
     Args:
         frames: of the loop's thread, the innermost first.
     """
-    found: list[StackLine] = []
+    found: list[tuple[CodeType, int]] = []
     for code, line in frames:
         if code.co_name == "_turn_until_stopped" and code.co_filename == _FILE:
             break
         place = line if line > 0 else code.co_firstlineno
-        found.append((_printable(code.co_filename), place, _printable(code.co_qualname)))
-    return found[::-1]
+        found.append((code, place))
+    while found and found[-1][0] in _STEPS:
+        found.pop()
+    return [
+        (_printable(code.co_filename), line, _printable(code.co_qualname))
+        for code, line in reversed(found)
+    ]
 
 
 def warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
