@@ -337,3 +337,15 @@ class TestDebug:
         (context,) = contexts
         assert isinstance(context["exception"], ZeroDivisionError)
         assert any(frame.filename == __file__ for frame in context["source_traceback"])  # type: ignore[attr-defined]
+
+
+def test_nobody_is_woken_for_a_cancelled_timer(loop: AbstractEventLoop) -> None:
+    def polls(*delays: float) -> int:
+        inside: Any = loop
+        before = inside.statistics().polls
+        for delay in delays:
+            loop.call_later(delay, int).cancel()
+        loop.run_until_complete(asyncio.sleep(0.03))
+        return int(inside.statistics().polls) - before
+
+    assert polls(0.01, 0.02) == polls()

@@ -1,6 +1,7 @@
-//! [`Poller`]: epoll, level-triggered, and which descriptors it watches for what.
+//! [`Poller`]: epoll, and which descriptors it watches for what.
 //!
-//! Level-triggered, because then one `recv` a message is enough: what is left is reported again.
+//! Level-triggered, unless it is told otherwise: what is left is reported again. That has the kernel
+//! look at each descriptor twice, once more after it was read; with [`EDGE`] it looks once.
 //! The kernel forgets a descriptor when it is closed, which nobody tells us; so a descriptor that we
 //! believe to be watched, and the kernel does not know, is added anew.
 
@@ -15,6 +16,9 @@ pub const WRITE: u32 = libc::EPOLLOUT as u32;
 
 /// Tells once, and then not before it is asked to watch again.
 pub const ONCE: u32 = libc::EPOLLONESHOT as u32;
+
+/// Tells of news alone, of urgent data and of an end too: for who reads until there is no more.
+pub const EDGE: u32 = (libc::EPOLLET | libc::EPOLLRDHUP | libc::EPOLLPRI) as u32;
 
 /// So many events at most are fetched at once.
 pub const BATCH: usize = 256;

@@ -1,8 +1,8 @@
 //! [`Timers`]: callbacks that wait for their time.
 //!
 //! A binary heap, ordered by deadline and, within one, by when they were set. Cancelling one is its
-//! owner's mark on the callback and a count here; the entry leaves the heap when its time comes or
-//! when those that are cancelled are half of all, whichever is first. So cancelling costs O(1), and
+//! owner's mark on the callback and a count here; the entry leaves the heap when it is the first that
+//! would be slept for, or when those that are cancelled are half of all, whichever is first. So cancelling costs O(1), and
 //! a heap of timeouts that never fire stays as small as the timeouts that may.
 
 use std::cmp::{Ordering, Reverse};
@@ -90,6 +90,18 @@ impl<T> Timers<T> {
         self.heap.len() >= FEW && self.cancelled * 2 >= self.heap.len()
     }
 
+    /// Takes out the first timer if it `is_cancelled`: nobody is to be woken for it.
+    #[inline(always)]
+    pub fn pop_cancelled(&mut self, is_cancelled: impl Fn(&T) -> bool) -> Option<T> {
+        if self.cancelled == 0
+            || !self.heap.peek().is_some_and(|first| is_cancelled(&first.0.callback))
+        {
+            return None;
+        }
+        self.cancelled -= 1;
+        self.heap.pop().map(|Reverse(entry)| entry.callback)
+    }
+
     /// A timer that was taken out had been cancelled.
     pub fn forget_cancelled(&mut self) {
         self.cancelled = self.cancelled.saturating_sub(1);
@@ -166,6 +178,23 @@ mod tests {
             most = most.max(timers.len());
         }
         assert!(most <= FEW, "{most} entries");
+    }
+
+    #[test]
+    fn nobody_sleeps_for_what_is_cancelled() {
+        let mut timers = Timers::default();
+        for deadline in [1, 2, 3, 4] {
+            timers.push(deadline, deadline);
+        }
+        let is_cancelled = |timer: &u64| *timer != 3;
+        assert_eq!(timers.pop_cancelled(is_cancelled), None, "none was noted");
+        for _ in 0..3 {
+            let _few = timers.note_cancelled();
+        }
+        let dropped: Vec<u64> = std::iter::from_fn(|| timers.pop_cancelled(is_cancelled)).collect();
+        assert_eq!((dropped, timers.first()), (vec![1, 2], Some(3)));
+        assert_eq!((timers.pop_due(3), timers.pop_cancelled(is_cancelled)), (Some(3), Some(4)));
+        assert!(timers.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Counting is a load and a store where the number is at hand anyway. Measuring reads the clock after
 //! each callback; whether to is one look at the loop's flags in each turn.
 
+use super::MEMORIES;
 use super::native::{Loop, State, System};
 use crate::boundary::{Counts, Meter};
 use counterpoint_reactor::clock;
@@ -91,6 +92,7 @@ impl Loop {
             now = clock::now();
             asleep = if idle { now - begun } else { 0 };
             pace.polled(now);
+            MEMORIES.iter().for_each(|memory| memory.age(py, now));
         }
         if done.is_ok() {
             let oldest = self.oldest(py, now);

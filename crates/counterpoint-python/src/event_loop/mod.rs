@@ -22,6 +22,10 @@ mod turn;
 mod watchdog;
 
 use pyo3::prelude::*;
+use recycled::Recycled;
+
+/// Where the memory of what callbacks need is kept.
+static MEMORIES: [&Recycled; 2] = [&handle::RECYCLED, &operation::RECYCLED];
 
 /// Adds the types to `counterpoint._core`; not before somebody asks for them, since they need
 /// asyncio.

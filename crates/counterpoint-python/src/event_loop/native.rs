@@ -195,6 +195,16 @@ impl Loop {
         }
     }
 
+    /// Takes out the cancelled timers that would be slept for.
+    #[inline(always)]
+    pub fn drop_cancelled(&self, py: Python<'_>) {
+        while let Some(timer) =
+            self.state.with(py, |state| state.timers.pop_cancelled(is_cancelled))
+        {
+            unschedule(&timer);
+        }
+    }
+
     /// Has `watcher` told when `fd` is readable or writable; who was told before.
     pub fn watch(
         &self,
@@ -231,6 +241,20 @@ impl Loop {
         if self.state.with(py, |state| state.registry.is_told(fd, what, object)) {
             drop(self.unwatch(py, fd, what));
         }
+    }
+
+    /// The transport that was told has left something to be read: it is told again, each time.
+    #[cold]
+    pub fn tell_again(&self, py: Python<'_>, fd: RawFd) {
+        self.state.with(py, |state| {
+            if state.renew().is_err() {
+                return;
+            }
+            let State { registry, system, .. } = state;
+            if let Some(system) = system {
+                registry.tell_again(&system.poller, fd);
+            }
+        });
     }
 
     /// Watches again for an operation that was told.

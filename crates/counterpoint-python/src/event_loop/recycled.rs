@@ -1,17 +1,32 @@
 //! The memory of objects that come and go with each callback, kept to be used again; only with a GIL,
 //! which is the lock of all this.
+//!
+//! As many are kept as are in use at once, whatever that is: who has ten thousand callbacks wait at a
+//! time has the allocator map and unmap their memory each time otherwise, and the kernel clear it, which
+//! costs as much as their calls. What was not needed for a while is given back, a little at a time,
+//! by loops that ask the kernel.
 
 #[cfg(not(Py_GIL_DISABLED))]
 use crate::boundary::Protected;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
-#[cfg(not(Py_GIL_DISABLED))]
 use pyo3::prelude::*;
 #[cfg(not(Py_GIL_DISABLED))]
-use std::ptr;
+use std::mem;
 
-/// The most that are kept: some 200 KiB of handles.
+/// The most that are kept: 9 MiB of handles.
 #[cfg(not(Py_GIL_DISABLED))]
-const MOST: usize = 1024;
+const MOST: usize = 65_536;
+
+/// So many are kept in any case.
+#[cfg(not(Py_GIL_DISABLED))]
+const FEW: usize = 1024;
+
+/// How often, in nanoseconds, it is looked whether some can be given back, and how many at most: what
+/// takes some microseconds.
+#[cfg(not(Py_GIL_DISABLED))]
+const AGE: u64 = 10_000_000;
+#[cfg(not(Py_GIL_DISABLED))]
+const AT_ONCE: usize = 512;
 
 /// The memory of objects of one size, which collectors know.
 pub struct Recycled {
@@ -21,8 +36,10 @@ pub struct Recycled {
 
 #[cfg(not(Py_GIL_DISABLED))]
 struct Kept {
-    len: usize,
-    objects: [*mut PyObject; MOST],
+    objects: Vec<*mut PyObject>,
+    /// When it was looked last, and the least that were kept since.
+    aged: u64,
+    least: usize,
 }
 
 #[cfg(not(Py_GIL_DISABLED))]
@@ -34,7 +51,7 @@ impl Recycled {
     pub const fn new() -> Self {
         Self {
             #[cfg(not(Py_GIL_DISABLED))]
-            kept: Protected::new(Kept { len: 0, objects: [ptr::null_mut(); MOST] }),
+            kept: Protected::new(Kept { objects: Vec::new(), aged: 0, least: 0 }),
         }
     }
 
@@ -50,8 +67,9 @@ impl Recycled {
             #[cfg(not(Py_GIL_DISABLED))]
             {
                 let kept = self.kept.with(Python::assume_attached(), |kept| {
-                    kept.len = kept.len.checked_sub(1)?;
-                    Some(kept.objects[kept.len])
+                    let object = kept.objects.pop()?;
+                    kept.least = kept.least.min(kept.objects.len());
+                    Some(object)
                 });
                 if let Some(object) = kept {
                     return ffi::PyObject_Init(object, class);
@@ -76,19 +94,66 @@ impl Recycled {
             #[cfg(not(Py_GIL_DISABLED))]
             {
                 let keep = ffi::PyObject_GC_IsFinalized(object) == 0
-                    && self.kept.with(Python::assume_attached(), |kept| {
-                        let room = kept.len < MOST;
-                        if room {
-                            kept.objects[kept.len] = object;
-                            kept.len += 1;
-                        }
-                        room
-                    });
+                    && self.kept.with(Python::assume_attached(), |kept| kept.keep(object));
                 if keep {
                     return;
                 }
             }
             ffi::PyObject_GC_Del(object.cast());
         }
+    }
+
+    /// Gives some back that were not needed for a while.
+    #[inline(always)]
+    pub fn age(&self, py: Python<'_>, now: u64) {
+        #[cfg(not(Py_GIL_DISABLED))]
+        if self.kept.with(py, |kept| kept.is_to_age(now)) {
+            self.give_back(py);
+        }
+        let _ = (py, now);
+    }
+
+    #[cfg(not(Py_GIL_DISABLED))]
+    #[cold]
+    fn give_back(&self, py: Python<'_>) {
+        let surplus = self.kept.with(py, |kept| {
+            let count = kept.objects.len().saturating_sub(FEW).min(AT_ONCE);
+            let surplus = kept.objects.split_off(kept.objects.len() - count);
+            kept.objects.shrink_to(kept.objects.len() * 2);
+            surplus
+        });
+        for object in surplus {
+            // SAFETY: nobody refers to it.
+            unsafe { ffi::PyObject_GC_Del(object.cast()) };
+        }
+    }
+}
+
+#[cfg(not(Py_GIL_DISABLED))]
+impl Kept {
+    /// Keeps one more, if there is room.
+    #[inline(always)]
+    fn keep(&mut self, object: *mut PyObject) -> bool {
+        let len = self.objects.len();
+        let room = len < self.objects.capacity() || (len < MOST && self.grow());
+        if room {
+            self.objects.push(object);
+        }
+        room
+    }
+
+    #[cold]
+    fn grow(&mut self) -> bool {
+        self.objects.try_reserve_exact(self.objects.len().max(FEW)).is_ok()
+    }
+
+    /// Whether it is time to give some back, which were not needed since it was so the last time.
+    #[inline(always)]
+    fn is_to_age(&mut self, now: u64) -> bool {
+        if now.saturating_sub(self.aged) < AGE {
+            return false;
+        }
+        self.aged = now;
+        mem::replace(&mut self.least, self.objects.len()) > FEW
     }
 }

@@ -2,7 +2,7 @@
 
 use super::turn::Due;
 use crate::executor::reference::Ref;
-use counterpoint_reactor::poller::{Event, ONCE, Poller, READ, WRITE};
+use counterpoint_reactor::poller::{EDGE, Event, ONCE, Poller, READ, WRITE};
 use pyo3::ffi::PyObject;
 use std::io;
 use std::mem;
@@ -67,11 +67,20 @@ pub struct Watchers {
     pub large: bool,
     /// Which transport of ours has the descriptor, and is not closing; 0: none.
     held: u64,
+    /// That transport need be told of news alone: it has always read all there was.
+    drains: bool,
 }
 
 impl Watchers {
-    /// What the kernel is to watch for: once, if only operations wait.
+    /// What the kernel is to watch for: once, if only operations wait; for news alone, if only a
+    /// transport reads that drains the socket.
     fn wanted(&self) -> u32 {
+        if self.drains
+            && self.writer.is_none()
+            && matches!(self.reader, Some(Watcher::Transport(_)))
+        {
+            return READ | EDGE;
+        }
         let wanted = |watcher: &Option<Watcher>, what| match watcher {
             Some(Watcher::Operation(_)) => (what, ONCE),
             Some(_) => (what, 0),
@@ -170,18 +179,28 @@ impl Registry {
         Ok(())
     }
 
-    /// A transport has that descriptor from now on.
-    pub fn hold(&mut self, fd: RawFd, by: u64) -> io::Result<()> {
+    /// A transport has that descriptor from now on; of a TCP socket it knows when it is drained.
+    pub fn hold(&mut self, fd: RawFd, by: u64, is_tcp: bool) -> io::Result<()> {
         let index = usize::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
         self.grow(fd, index)?;
-        self.slots[index].held = by;
+        (self.slots[index].held, self.slots[index].drains) = (by, is_tcp);
         Ok(())
+    }
+
+    /// The transport does not drain the socket, or may not have: the kernel tells it of what is there,
+    /// not of news alone, from now on.
+    pub fn tell_again(&mut self, poller: &Poller, fd: RawFd) {
+        if let Some(slot) = self.get_mut(fd).filter(|slot| slot.watched & EDGE == EDGE) {
+            slot.drains = false;
+            // That fails if it was closed, and then there is nothing to tell.
+            let _ = slot.settle(poller, fd);
+        }
     }
 
     /// A transport has it no more; whether it had.
     pub fn release(&mut self, fd: RawFd, by: u64) -> bool {
         let slot = self.get_mut(fd).filter(|slot| slot.held == by);
-        slot.map(|slot| slot.held = 0).is_some()
+        slot.map(|slot| (slot.held, slot.drains) = (0, false)).is_some()
     }
 
     /// Whether a transport has it.
@@ -275,6 +294,11 @@ impl Registry {
         if slot.watched & ONCE != 0 {
             slot.told_once(poller, event);
         }
+        // Urgent data, an end or an error: a short read is not the last then.
+        if slot.watched & EDGE == EDGE && event.what != READ {
+            self.tell_again(poller, event.fd);
+        }
+        let Some(slot) = self.get_mut(event.fd) else { return };
         if event.what & READ != 0
             && let Some(reader) = &slot.reader
         {

@@ -1,5 +1,6 @@
 //! The turns of a loop: ask the kernel, see which timers are due, run what is ready.
 
+use super::MEMORIES;
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{ADOPTED, DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
@@ -82,7 +83,9 @@ impl Loop {
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
             self.poll(py, system)?;
-            pace.polled(clock::now());
+            let now = clock::now();
+            pace.polled(now);
+            MEMORIES.iter().for_each(|memory| memory.age(py, now));
         }
         self.fire(py);
         let ran = self.run_ready(py, owner)?;
@@ -93,6 +96,7 @@ impl Loop {
     /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
     pub fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
         self.counters.polls.add(1);
+        self.drop_cancelled(py);
         let timeout = self.state.with(py, |state| self.may_sleep(state));
         let mut events = Events::new();
         let found = if timeout == Some(0) {

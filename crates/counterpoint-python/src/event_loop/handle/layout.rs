@@ -88,7 +88,7 @@ pub struct Call {
     pub owner: Option<Ref>,
 }
 
-pub(super) static RECYCLED: Recycled = Recycled::new();
+pub static RECYCLED: Recycled = Recycled::new();
 /// Where the content is, and where the tail.
 static CONTENT: AtomicUsize = AtomicUsize::new(0);
 static TAIL: AtomicUsize = AtomicUsize::new(0);

@@ -6,7 +6,7 @@ pub mod guard;
 mod layout;
 
 pub use ends::visit_queued;
-pub use layout::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, SCHEDULED, make};
+pub use layout::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, Kind, RECYCLED, SCHEDULED, make};
 
 use crate::boundary::{Spec, attribute, noargs, raw_type, slot};
 use pyo3::ffi::{self, PyTypeObject};

@@ -5,13 +5,14 @@ use super::methods::descriptor_in;
 use super::steps::gone;
 use crate::boundary::{View, none, os_error};
 use crate::event_loop::native::Loop;
-use crate::event_loop::stream::{is_cut, receive_bytes, receive_message};
+use crate::event_loop::stream::{Source, is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -52,10 +53,11 @@ impl Attempt<'_, '_> {
         if most == 0 {
             return Ok(Some(self.empty()?));
         }
-        let fd = self.fd();
-        let received = match is_cut(fd, most) {
-            true => receive_message(fd, most),
-            false => receive_bytes(self.py, native, fd, most),
+        let drained = Cell::new(false);
+        let source = Source { fd: self.fd(), drained: &drained };
+        let received = match is_cut(source.fd, most) {
+            true => receive_message(&source, most),
+            false => receive_bytes(self.py, native, &source, most),
         };
         match received {
             Ok(Some(data)) => Ok(Some(data)),

@@ -131,7 +131,7 @@ struct Memory {
 /// The size of an object.
 pub const SIZE: usize = size_of::<Memory>();
 
-static RECYCLED: Recycled = Recycled::new();
+pub static RECYCLED: Recycled = Recycled::new();
 static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 
 /// The class is made; it lives as long as the process.

@@ -18,6 +18,7 @@ mod steps;
 mod stop;
 mod streams;
 
+pub use layout::RECYCLED;
 pub use methods::methods;
 pub use steps::ready;
 pub use stop::release;

@@ -1,5 +1,6 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
+use super::receiving::is_tcp;
 use crate::boundary::{Protected, os_error};
 use crate::event_loop::context;
 use crate::event_loop::measure::Counter;
@@ -281,7 +282,8 @@ impl Connection {
         if self.is(CLOSING) || self.is_lost() {
             return Ok(());
         }
-        let hold = |state: &mut State| state.registry.hold(self.fd, self.number);
+        let is_tcp = is_tcp(self.fd);
+        let hold = |state: &mut State| state.registry.hold(self.fd, self.number, is_tcp);
         match self.native.get().state.with(py, hold) {
             Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(os_error(&error)),
             _ => Ok(()),

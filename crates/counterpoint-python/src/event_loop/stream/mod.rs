@@ -13,7 +13,7 @@ mod writing;
 
 pub use connection::Connection;
 pub use reading::{Reading, call_method, read, view_of_buffer};
-pub use receiving::{is_cut, receive_bytes, receive_message};
+pub use receiving::{Source, is_cut, receive_bytes, receive_message};
 pub use spare::Spare;
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 

@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::{BUFFERED, CLOSING, Connection, PAUSED, TLS};
-use super::receiving::{MOST, receive_bytes};
+use super::receiving::{MOST, Source, receive_bytes};
 use crate::boundary::{View, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
@@ -15,6 +15,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
+use std::cell::Cell;
 use std::ffi::c_long;
 use std::io;
 
@@ -28,6 +29,22 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
     if connection.is(CLOSING | PAUSED) || connection.is_lost() {
         return Ok(());
     }
+    let drained = Cell::new(false);
+    let done = read_from(py, native, connection, transport, &drained);
+    if !drained.get() {
+        native.tell_again(py, connection.watched());
+    }
+    done
+}
+
+#[inline(always)]
+fn read_from(
+    py: Python<'_>,
+    native: &Loop,
+    connection: &Connection,
+    transport: *mut PyObject,
+    drained: &Cell<bool>,
+) -> PyResult<()> {
     let (context, protocol, reader) = connection.inside.with(py, |inside| {
         let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
         (share(&inside.context), share(&inside.protocol), share(&inside.reader))
@@ -35,7 +52,7 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
     let Some(protocol) = protocol else { return Ok(()) };
     connection.within(py, context, |context| {
         let protocol = protocol.as_ptr();
-        let read = Reading { py, native, connection, transport, protocol, context };
+        let read = Reading { py, native, connection, transport, protocol, context, drained };
         if let Some(reader) = reader
             && read.stream(&reader)?
         {
@@ -61,6 +78,8 @@ pub struct Reading<'a, 'py> {
     transport: *mut PyObject,
     pub protocol: *mut PyObject,
     context: &'a Ref,
+    /// Whether there is no more for now.
+    drained: &'a Cell<bool>,
 }
 
 impl Reading<'_, '_> {
@@ -74,7 +93,7 @@ impl Reading<'_, '_> {
         let Some(waiting) = Waiting::of(self.native, &protocol, &reader)? else { return Ok(false) };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
-        match receive_bytes(self.py, self.native, self.connection.fd(), most) {
+        match receive_bytes(self.py, self.native, &self.source(), most) {
             Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
             Ok(None) => context::enter(self.py, self.context, || self.lacks_memory())?,
             Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
@@ -99,7 +118,7 @@ impl Reading<'_, '_> {
 
     /// For a Protocol, which gets a bytes object of just the right size.
     fn data(&self) -> PyResult<()> {
-        match receive_bytes(self.py, self.native, self.connection.fd(), MOST) {
+        match receive_bytes(self.py, self.native, &self.source(), MOST) {
             Ok(Some(data)) => {
                 // SAFETY: a bytes object.
                 let size = unsafe { ffi::Py_SIZE(data.as_ptr()) };
@@ -151,16 +170,16 @@ impl Reading<'_, '_> {
         }
     }
 
+    /// Its socket now: whatever ran Python before may have closed it.
+    fn source(&self) -> Source<'_> {
+        Source { fd: self.connection.fd(), drained: self.drained }
+    }
+
     /// What the kernel has for the socket, as far as there is room.
     pub fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
-        // SAFETY: so much room. The call does not wait, so the interpreter is kept.
-        let count =
-            unsafe { libc::recv(self.connection.fd(), place.cast(), room, libc::MSG_DONTWAIT) };
-        if count < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        self.connection.has_received(count as usize);
-        Ok(count as usize)
+        let count = self.source().receive(place, room)?;
+        self.connection.has_received(count);
+        Ok(count)
     }
 
     /// What a callback of the protocol has returned.

@@ -5,6 +5,7 @@ use crate::event_loop::native::Loop;
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::RawFd;
@@ -23,26 +24,55 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
 }
 
+/// Where bytes come from, and whether that was all of them for now.
+pub struct Source<'a> {
+    pub fd: RawFd,
+    pub drained: &'a Cell<bool>,
+}
+
+impl Source<'_> {
+    /// One system call. TCP gives less than there is room for only if it has no more, or tells of
+    /// something that is no data.
+    #[inline(always)]
+    pub fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
+        // SAFETY: so much room. The call does not wait, so the interpreter is kept.
+        let count = unsafe { libc::recv(self.fd, place.cast(), room, libc::MSG_DONTWAIT) };
+        let Ok(count) = usize::try_from(count) else {
+            let error = io::Error::last_os_error();
+            self.drained.set(error.kind() == io::ErrorKind::WouldBlock);
+            return Err(error);
+        };
+        self.drained.set(count < room);
+        Ok(count)
+    }
+}
+
 /// Receives at most so many bytes. `Ok(None)`: an exception is set.
 #[inline(always)]
 pub fn receive_bytes(
     py: Python<'_>,
     native: &Loop,
-    fd: RawFd,
+    source: &Source<'_>,
     most: usize,
 ) -> io::Result<Option<Ref>> {
-    let large = native.state.with(py, |state| state.registry.get(fd).is_some_and(|s| s.large));
-    if large { directly(py, native, fd, most) } else { by_buffer(py, native, fd, most) }
+    let large =
+        native.state.with(py, |state| state.registry.get(source.fd).is_some_and(|s| s.large));
+    if large { directly(py, native, source, most) } else { by_buffer(py, native, source, most) }
 }
 
 /// Through the loop's buffer, into an object of just the right size.
 #[inline(always)]
-fn by_buffer(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
+fn by_buffer(
+    py: Python<'_>,
+    native: &Loop,
+    source: &Source<'_>,
+    most: usize,
+) -> io::Result<Option<Ref>> {
     let mut buffer = native.take_buffer(py);
-    let received = receive(fd, buffer.as_mut_ptr(), buffer.len().min(most));
+    let received = source.receive(buffer.as_mut_ptr(), buffer.len().min(most));
     let data = received.map(|count| {
         if count >= LARGE {
-            native.state.with(py, |state| state.registry.received(fd, true));
+            native.state.with(py, |state| state.registry.received(source.fd, true));
         }
         copied(py, native, &buffer[..count])
     });
@@ -70,17 +100,22 @@ fn copied(py: Python<'_>, native: &Loop, bytes: &[u8]) -> Option<Ref> {
 
 /// Into the object, which is cut to size unless the last one came back: then it does as it is for the
 /// next time.
-fn directly(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
+fn directly(
+    py: Python<'_>,
+    native: &Loop,
+    source: &Source<'_>,
+    most: usize,
+) -> io::Result<Option<Ref>> {
     if most < DIRECT {
-        return into_object(fd, most);
+        return into_object(source, most);
     }
     let spare = native.state.with(py, |state| state.spare.take_any());
     let came_back = spare.is_some();
     let spare = spare.filter(|(_, room)| *room == DIRECT).map(|(object, _)| object);
     let Some(object) = spare.or_else(|| with_room(DIRECT)) else { return Ok(None) };
-    let count = receive(fd, place(&object), DIRECT)?;
+    let count = source.receive(place(&object), DIRECT)?;
     if count < LARGE {
-        native.state.with(py, |state| state.registry.received(fd, false));
+        native.state.with(py, |state| state.registry.received(source.fd, false));
     }
     if came_back && count >= DIRECT / 2 {
         // SAFETY: it has that much room, and nobody else has it.
@@ -98,27 +133,31 @@ fn directly(py: Python<'_>, native: &Loop, fd: RawFd, most: usize) -> io::Result
 /// Whether what is received at once is not all that was asked for, and the kernel throws the rest away:
 /// that of a message. Of a stream it keeps it.
 pub fn is_cut(fd: RawFd, most: usize) -> bool {
-    if most <= DIRECT {
-        return false;
-    }
-    let (mut kind, mut size): (c_int, libc::socklen_t) = (0, size_of::<c_int>() as _);
+    most > DIRECT && option(fd, libc::SO_TYPE).is_some_and(|kind| kind != libc::SOCK_STREAM)
+}
+
+/// Whether it is a socket of TCP's.
+pub fn is_tcp(fd: RawFd) -> bool {
+    option(fd, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+}
+
+fn option(fd: RawFd, name: c_int) -> Option<c_int> {
+    let (mut value, mut size): (c_int, libc::socklen_t) = (0, size_of::<c_int>() as _);
     // SAFETY: a place for the value, of that size.
-    let failed = unsafe {
-        let place = (&raw mut kind).cast();
-        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_TYPE, place, &mut size)
-    };
-    failed == 0 && kind != libc::SOCK_STREAM
+    let failed =
+        unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, name, (&raw mut value).cast(), &mut size) };
+    (failed == 0).then_some(value)
 }
 
 /// Receives a message of at most so many bytes, whole. `Ok(None)`: an exception is set.
-pub fn receive_message(fd: RawFd, most: usize) -> io::Result<Option<Ref>> {
-    into_object(fd, most)
+pub fn receive_message(source: &Source<'_>, most: usize) -> io::Result<Option<Ref>> {
+    into_object(source, most)
 }
 
 /// Receives into an object with so much room, which is cut to size.
-fn into_object(fd: RawFd, room: usize) -> io::Result<Option<Ref>> {
+fn into_object(source: &Source<'_>, room: usize) -> io::Result<Option<Ref>> {
     let Some(object) = with_room(room) else { return Ok(None) };
-    let count = receive(fd, place(&object), room)?;
+    let count = source.receive(place(&object), room)?;
     Ok(cut(object, count))
 }
 
@@ -136,11 +175,4 @@ fn cut(object: Ref, len: usize) -> Option<Ref> {
         _PyBytes_Resize(&mut object, len as Py_ssize_t);
         Ref::owned(object)
     }
-}
-
-#[inline(always)]
-fn receive(fd: RawFd, place: *mut u8, room: usize) -> io::Result<usize> {
-    // SAFETY: so much room. The call does not wait, so the interpreter is kept.
-    let count = unsafe { libc::recv(fd, place.cast(), room, libc::MSG_DONTWAIT) };
-    usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
