@@ -11,6 +11,7 @@ import threading
 import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
