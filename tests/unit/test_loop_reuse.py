@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import FREE_THREADED
+from tests.unit.secure import contexts
 from tests.unit.sockets import run
 
 SIZES = (1, 100, 600, 1_000, 1_100, 900, 1_000, 1_000, 5_000, 4_500, 16_000, 20_000, 100_000, 1_000)
@@ -43,19 +44,29 @@ class Receiver(asyncio.Protocol):
             await self.came.wait()
 
 
-async def receiving(use: Callable[[bytes], None]) -> None:
+async def receiving(use: Callable[[bytes], None], secure: bool) -> None:
     """Sends what is of all the sizes, one after the other, to a protocol that uses it so."""
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    transport, protocol = await loop.create_connection(lambda: Receiver(use), sock=ours)
+    context, trusting = contexts() if secure else (None, None)
+    accepting = loop.connect_accepted_socket(lambda: Receiver(use), ours, ssl=context)
+    name = "localhost" if secure else None
+    connecting = loop.create_connection(
+        asyncio.Protocol, sock=theirs, ssl=trusting, server_hostname=name
+    )
+    (transport, protocol), (writer, _) = await asyncio.gather(accepting, connecting)
     sent = 0
     for turn, size in enumerate(SIZES * 3):
-        await loop.sock_sendall(theirs, content(turn, size))
+        writer.write(content(turn, size))
         sent += size
         await protocol.until(sent)
     transport.abort()
-    theirs.close()
+    writer.abort()
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "TLS"])
+def secure(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
 
 
 WAYS: dict[str, Callable[[list[Any]], Callable[[bytes], None]]] = {
@@ -69,7 +80,9 @@ WAYS: dict[str, Callable[[list[Any]], Callable[[bytes], None]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("every", [1, 2, 3])
-def test_what_was_kept_is_as_it_was(loop: AbstractEventLoop, way: str, every: int) -> None:
+def test_what_was_kept_is_as_it_was(
+    loop: AbstractEventLoop, secure: bool, way: str, every: int
+) -> None:
     kept: list[Any] = []
     copies: list[bytes] = []
     keep, turn = WAYS[way](kept), 0
@@ -81,7 +94,7 @@ def test_what_was_kept_is_as_it_was(loop: AbstractEventLoop, way: str, every: in
             keep(data)
             copies.append(bytes(bytearray(data)))
 
-    run(loop, receiving(use))
+    run(loop, receiving(use, secure))
     for object_, copy in zip(kept, copies, strict=True):
         if isinstance(object_, dict):
             ((key, _),) = object_.items()
@@ -91,7 +104,7 @@ def test_what_was_kept_is_as_it_was(loop: AbstractEventLoop, way: str, every: in
             assert bytes(object_) == copy
 
 
-def test_it_is_whole_each_time(loop: AbstractEventLoop) -> None:
+def test_it_is_whole_each_time(loop: AbstractEventLoop, secure: bool) -> None:
     seen: list[tuple[int, int, bool]] = []
 
     def use(data: bytes) -> None:
@@ -101,15 +114,20 @@ def test_it_is_whole_each_time(loop: AbstractEventLoop) -> None:
         assert float(b"7" * 10 + b"." + b"0" * len(data)) == 7777777777.0
         assert sys.getsizeof(data) == sys.getsizeof(b"") + len(data)
 
-    run(loop, receiving(use))
+    run(loop, receiving(use, secure))
     assert sum(size for size, _, _ in seen) == 3 * sum(SIZES)
     assert all(right for _, _, right in seen)
 
 
 @counted
-def test_an_object_is_used_again(loop: AbstractEventLoop) -> None:
+def test_an_object_is_used_again(loop: AbstractEventLoop, secure: bool) -> None:
     places: list[int] = []
-    run(loop, receiving(lambda data: places.append(id(data)) if len(data) == 1_000 else None))
+
+    def use(data: bytes) -> None:
+        if len(data) == 1_000:
+            places.append(id(data))
+
+    run(loop, receiving(use, secure))
     assert any(first == second for first, second in itertools.pairwise(places))
 
 

@@ -13,8 +13,8 @@ mod writing;
 
 pub use connection::Connection;
 pub use reading::{Reading, call_method, read, view_of_buffer};
-pub use receiving::{Source, is_cut, receive_bytes, receive_message};
-pub use spare::Spare;
+pub use receiving::{Source, cut, is_cut, receive_bytes, receive_message, with_room};
+pub use spare::{Spare, place, set_len};
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
 use crate::boundary::{Behind, Outline, method, noargs, one};

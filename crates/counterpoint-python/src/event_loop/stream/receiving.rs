@@ -162,13 +162,13 @@ fn into_object(source: &Source<'_>, room: usize) -> io::Result<Option<Ref>> {
 }
 
 /// A new object of that length; `None`: an exception is set.
-fn with_room(len: usize) -> Option<Ref> {
+pub fn with_room(len: usize) -> Option<Ref> {
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(std::ptr::null(), len as Py_ssize_t)) }
 }
 
 /// The same object, cut to size, as far as memory is concerned too; `None`: an exception is set.
-fn cut(object: Ref, len: usize) -> Option<Ref> {
+pub fn cut(object: Ref, len: usize) -> Option<Ref> {
     let mut object = object.into_ptr();
     // SAFETY: nobody else knows the object. The call leaves null if it fails.
     unsafe {

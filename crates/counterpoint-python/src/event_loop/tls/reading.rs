@@ -8,18 +8,21 @@ use super::pipe::Input;
 use super::{PROTOCOL, native_of};
 use crate::boundary::{guarded, none};
 use crate::event_loop::native::Loop;
-use crate::event_loop::stream::{Reading, call_method, view_of_buffer};
+use crate::event_loop::stream::{
+    Reading, call_method, cut, place, set_len, view_of_buffer, with_room,
+};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use std::ffi::c_int;
-use std::ptr;
 
 /// The most that one record holds.
 const RECORD: usize = 16 * 1024;
+
+/// One part in so many of an object need not be used: to cut it costs more.
+const SLACK: usize = 16;
 
 /// Why there is no more.
 #[derive(Clone, Copy, PartialEq)]
@@ -218,52 +221,55 @@ fn give_data(
     let begun = unsafe { (ends.library.has_pending)(ends.ssl) } != 0;
     let come = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
     let room = come + if begun { RECORD } else { 0 };
-    let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room))??;
+    let native = fresh.as_ref().map(|fresh| fresh.native);
+    let spare = native.and_then(|native| native.state.with(py, |state| state.spare.take(room)));
+    let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room, spare))??;
     // What comes before an error is lost with it, as in asyncio.
-    if let Some(data) = data
+    if let Some((data, room)) = data
         && stop != Stop::Failed
     {
+        if let (Some(native), Some(room)) = (native, room) {
+            native.state.with(py, |state| state.spare.lend(&data, room));
+        }
         // SAFETY: live objects; the receiver is the first argument.
         let result = unsafe {
             let name = intern!(py, "data_received").as_ptr();
             Ref::owned(call_method(name, &[application.as_ptr(), data.as_ptr()]))
         };
+        if let Some(native) = native {
+            let before = native.state.with(py, |state| state.spare.give_back(data));
+            drop(before);
+        }
         result.ok_or_else(|| PyErr::fetch(py))?;
     }
     Ok(stop)
 }
 
-/// A bytes object with what can be decrypted. It is made as long as the ciphertext, and cut: the
-/// plaintext is hardly shorter, and never longer but for what is left of the record before.
+/// A bytes object with what can be decrypted, and for how much it has room, unless that is known. It is
+/// made as long as the ciphertext, and cut: the plaintext is hardly shorter, and never longer but for
+/// what is left of the record before.
 fn decrypted(
     py: Python<'_>,
     ends: &Ends,
     input: Input<'_>,
     room: usize,
-) -> PyResult<(Option<Ref>, Stop)> {
-    // SAFETY: a bytes object of our own, which nobody else knows: it may be written to, and cut.
+    spare: Option<Ref>,
+) -> PyResult<(Option<(Ref, Option<usize>)>, Stop)> {
+    let is_known = spare.is_some();
+    let data = spare.or_else(|| with_room(room)).ok_or_else(|| PyErr::fetch(py))?;
+    // SAFETY: a bytes object with that much room, which nobody else has: it may be written to, and cut.
     unsafe {
-        let mut data = ffi::PyBytes_FromStringAndSize(ptr::null(), room as ffi::Py_ssize_t);
-        if data.is_null() {
-            return Err(PyErr::fetch(py));
-        }
-        let place = ffi::PyBytes_AS_STRING(data).cast_mut().cast();
-        let (filled, stop) = decrypt(ends, input, place, room);
+        let (filled, stop) = decrypt(ends, input, place(&data), room);
         if filled == 0 {
-            drop(Ref::owned(data));
             return Ok((None, stop));
         }
-        if filled != room && resize(&mut data, filled as ffi::Py_ssize_t) != 0 {
-            return Err(PyErr::fetch(py));
+        if room - filled <= room / SLACK {
+            set_len(&data, filled);
+            return Ok((Some((data, (!is_known).then_some(room))), stop));
         }
-        Ok((Ref::owned(data), stop))
+        let data = cut(data, filled).ok_or_else(|| PyErr::fetch(py))?;
+        Ok((Some((data, Some(filled))), stop))
     }
-}
-
-unsafe extern "C" {
-    /// Of CPython's API, though pyo3 does not have it.
-    #[link_name = "_PyBytes_Resize"]
-    fn resize(bytes: *mut *mut PyObject, size: ffi::Py_ssize_t) -> c_int;
 }
 
 /// For a BufferedProtocol: decrypts into its own buffer.
