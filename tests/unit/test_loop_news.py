@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import struct
 from asyncio import AbstractEventLoop
@@ -340,3 +341,35 @@ class TestNothingIsOverlooked:
                 os._exit(1)
         assert os.waitpid(child, 0)[1] == 0
         made.transport.abort()
+
+    def test_a_child_that_goes_on_in_the_same_run_takes_nothing(
+        self, loop: AbstractEventLoop, tcp: Pair
+    ) -> None:
+        ours, theirs = tcp
+        child = 0
+
+        async def main() -> None:
+            nonlocal child
+            made = await over(ours)
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    made.transport.abort()
+                    loop.call_later(0, os.write, writer, b".")
+                    await loop.create_future()
+                finally:
+                    os._exit(1)
+            os.read(reader, 1)
+            for count in range(1, 51):
+                theirs.send(b".")
+                await eventually_async(lambda wanted=count: len(made.data) == wanted)
+            made.transport.abort()
+            os.close(reader)
+            os.close(writer)
+
+        try:
+            run(loop, main())
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

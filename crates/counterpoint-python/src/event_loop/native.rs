@@ -81,6 +81,12 @@ impl System {
         poller.watch(alarm.as_fd().as_raw_fd(), 0, READ)?;
         Ok(Arc::new(Self { poller, alarm, generation: fork::generation() }))
     }
+
+    /// Whether they are another process's, from which this one was forked.
+    #[inline(always)]
+    pub fn is_parents(&self) -> bool {
+        self.generation != fork::generation()
+    }
 }
 
 /// The native part of one event loop.
@@ -281,7 +287,7 @@ impl State {
     /// In a forked child: makes descriptors of its own, which watch what the parent's do.
     fn renew(&mut self) -> io::Result<()> {
         match &self.system {
-            Some(system) if system.generation != fork::generation() => {
+            Some(system) if system.is_parents() => {
                 let system = System::new()?;
                 self.registry.watch_again(&system.poller);
                 self.system = Some(system);

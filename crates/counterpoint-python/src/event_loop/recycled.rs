@@ -107,18 +107,17 @@ impl Recycled {
     #[inline(always)]
     pub fn age(&self, py: Python<'_>, now: u64) {
         #[cfg(not(Py_GIL_DISABLED))]
-        if self.kept.with(py, |kept| kept.is_to_age(now)) {
-            self.give_back(py);
+        if let Some(surplus @ 1..) = self.kept.with(py, |kept| kept.surplus(now)) {
+            self.give_back(py, surplus);
         }
         let _ = (py, now);
     }
 
     #[cfg(not(Py_GIL_DISABLED))]
     #[cold]
-    fn give_back(&self, py: Python<'_>) {
+    fn give_back(&self, py: Python<'_>, count: usize) {
         let surplus = self.kept.with(py, |kept| {
-            let count = kept.objects.len().saturating_sub(FEW).min(AT_ONCE);
-            let surplus = kept.objects.split_off(kept.objects.len() - count);
+            let surplus = kept.objects.split_off(kept.objects.len().saturating_sub(count));
             kept.objects.shrink_to(kept.objects.len() * 2);
             surplus
         });
@@ -135,7 +134,7 @@ impl Kept {
     #[inline(always)]
     fn keep(&mut self, object: *mut PyObject) -> bool {
         let len = self.objects.len();
-        let room = len < self.objects.capacity() || (len < MOST && self.grow());
+        let room = len < MOST && (len < self.objects.capacity() || self.grow());
         if room {
             self.objects.push(object);
         }
@@ -147,13 +146,14 @@ impl Kept {
         self.objects.try_reserve_exact(self.objects.len().max(FEW)).is_ok()
     }
 
-    /// Whether it is time to give some back, which were not needed since it was so the last time.
+    /// If it is time to look: how many are to be given back, which were not needed since the last time.
     #[inline(always)]
-    fn is_to_age(&mut self, now: u64) -> bool {
+    fn surplus(&mut self, now: u64) -> Option<usize> {
         if now.saturating_sub(self.aged) < AGE {
-            return false;
+            return None;
         }
         self.aged = now;
-        mem::replace(&mut self.least, self.objects.len()) > FEW
+        let least = mem::replace(&mut self.least, self.objects.len());
+        Some(least.saturating_sub(FEW).min(AT_ONCE))
     }
 }

@@ -200,7 +200,7 @@ impl Registry {
     /// A transport has it no more; whether it had.
     pub fn release(&mut self, fd: RawFd, by: u64) -> bool {
         let slot = self.get_mut(fd).filter(|slot| slot.held == by);
-        slot.map(|slot| (slot.held, slot.drains) = (0, false)).is_some()
+        slot.map(|slot| slot.held = 0).is_some()
     }
 
     /// Whether a transport has it.

@@ -52,11 +52,14 @@ impl Loop {
     }
 
     fn turn_until_stopped(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
-        let system = self.system(py)?;
+        let mut system = self.system(py)?;
         let mut pace = Pace::default();
         // Whatever a loop is run for, the kernel has news first.
         self.turn(py, owner, &system, &mut pace, true)?;
         while !self.is(STOPPING) {
+            if system.is_parents() {
+                system = self.system(py)?;
+            }
             self.turn(py, owner, &system, &mut pace, false)?;
         }
         Ok(())
@@ -140,6 +143,10 @@ impl Loop {
             for event in events.iter().map(Poller::read) {
                 rung |= event.fd == alarm;
                 registry.dispatch(&system.poller, event, |due| {
+                    if let Due::Read(transport) = &due {
+                        // SAFETY: a transport of ours.
+                        unsafe { super::stream::TRANSPORT.prefetch(transport.as_ptr()) };
+                    }
                     let _is_awake = ready.push(due);
                 });
             }
