@@ -245,16 +245,18 @@ fn give_data(
     Ok(stop)
 }
 
-/// A bytes object with what can be decrypted, and for how much it has room, unless that is known. It is
-/// made as long as the ciphertext, and cut: the plaintext is hardly shorter, and never longer but for
-/// what is left of the record before.
+/// A bytes object, and for how much it has room, unless that is known.
+type Roomy = (Ref, Option<usize>);
+
+/// An object with what can be decrypted. It is made as long as the ciphertext, and cut: the plaintext is
+/// hardly shorter, and never longer but for what is left of the record before.
 fn decrypted(
     py: Python<'_>,
     ends: &Ends,
     input: Input<'_>,
     room: usize,
     spare: Option<Ref>,
-) -> PyResult<(Option<(Ref, Option<usize>)>, Stop)> {
+) -> PyResult<(Option<Roomy>, Stop)> {
     let is_known = spare.is_some();
     let data = spare.or_else(|| with_room(room)).ok_or_else(|| PyErr::fetch(py))?;
     // SAFETY: a bytes object with that much room, which nobody else has: it may be written to, and cut.
