@@ -95,6 +95,51 @@ def test_what_a_callback_raises_is_reported_and_ends_the_connection(ends: Ends, 
     assert ends.contexts[0]["exception"] is error
 
 
+class FailingWriter(Plain):
+    """Writes more than goes out, and raises in the callback that is named."""
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        super().__init__()
+        self.fails = {where: error}
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        # What the socket does not take has it pause; what is written then has the writer pause.
+        for _ in range(2):
+            self.transport.write(bytes(8 << 20))
+
+    def pause_writing(self) -> None:
+        self.tell("pause_writing")
+
+    def resume_writing(self) -> None:
+        self.tell("resume_writing")
+
+    def tell(self, name: str) -> None:
+        self.events.append(name)
+        if name in self.fails:
+            raise self.fails[name]
+
+
+@pytest.mark.parametrize("where", ["pause_writing", "resume_writing"])
+def test_what_flow_control_raises_is_reported_and_ends_the_connection(
+    ends: Ends, where: str
+) -> None:
+    error = ValueError("of the application")
+
+    async def main() -> None:
+        server, client = FailingWriter(where, error), Plain()
+        await ends.connect(server, client)
+        client.transport.write(b"data")
+        assert await server.ended() is error
+        assert server.events[-1] == where
+        assert server.events.count(where) == 1
+        await client.ended()
+
+    ends.run(main())
+    assert handled(ends) == [f"protocol.{where}() failed"]
+    assert ends.contexts[0]["exception"] is error
+
+
 def test_an_exception_that_is_no_error_ends_the_connection_too(ends: Ends) -> None:
     error = asyncio.CancelledError()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .native import Tls, TlsProtocolBase, TlsTransportBase
+from .transport import tell
 
 __all__ = ["SSLProtocol", "SSLTransport", "start_tls"]
 
@@ -42,6 +43,7 @@ class SSLProtocol(TlsProtocolBase):
 
     What differs:
         A BufferedProtocol may have a bytearray for a buffer.
+        What `pause_writing()` and `resume_writing()` raise ends the connection.
     """
 
     def __init__(self, loop: Any, app_protocol: Any, context: Any, *args: Any, **kw: Any) -> None:
@@ -79,6 +81,19 @@ class SSLProtocol(TlsProtocolBase):
     def _set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         super()._set_read_buffer_limits(high, low)
         self._counterpoint_tls.set_limits(None, self._incoming_high_water > 0)
+
+    def _control_app_writing(self, context: Any = None) -> None:
+        size = self._get_write_buffer_size()
+        if size >= self._outgoing_high_water and not self._app_writing_paused:
+            self._app_writing_paused = True
+            tell(self._app_transport, "pause_writing", self._end)
+        elif size <= self._outgoing_low_water and self._app_writing_paused:
+            self._app_writing_paused = False
+            tell(self._app_transport, "resume_writing", self._end)
+
+    def _end(self, error: BaseException) -> None:
+        if self._transport is not None:
+            self._transport._force_close(error)
 
     def _advance(self) -> None:
         """Go on with what has come, in whatever state this is."""

@@ -22,6 +22,29 @@ _HIGH = 64 * 1024
 _LOW = _HIGH // 4
 
 
+def tell(transport: Any, name: str, end: Callable[[BaseException], object]) -> None:
+    """Call that method of a transport's protocol.
+
+    Args:
+        end: ends the connection, once the exception handler was told what the method has raised.
+    """
+    protocol = transport.get_protocol()
+    try:
+        getattr(protocol, name)()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        transport._loop.call_exception_handler(
+            {
+                "message": f"protocol.{name}() failed",
+                "exception": error,
+                "transport": transport,
+                "protocol": protocol,
+            }
+        )
+        end(error)
+
+
 class SocketTransport(TransportBase):
     """A stream over a socket; the same as asyncio's, whose class it is derived from.
 
@@ -129,30 +152,13 @@ class SocketTransport(TransportBase):
         if self._protocol_paused or self.get_write_buffer_size() <= self._high_water:
             return
         self._protocol_paused = True
-        self._tell("pause_writing")
+        tell(self, "pause_writing", self._force_close)
 
     def _maybe_resume_protocol(self) -> None:
         """Little may be queued: tell the protocol, once."""
         if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
             self._protocol_paused = False
-            self._tell("resume_writing")
-
-    def _tell(self, name: str) -> None:
-        protocol = self._protocol
-        try:
-            getattr(protocol, name)()
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            self._loop.call_exception_handler(
-                {
-                    "message": f"protocol.{name}() failed",
-                    "exception": error,
-                    "transport": self,
-                    "protocol": protocol,
-                }
-            )
-            self._force_close(error)
+            tell(self, "resume_writing", self._force_close)
 
     def _cannot_write(self, name: str) -> None:
         """Say why nothing can be written, in asyncio's words."""
