@@ -19,6 +19,7 @@ from tests.unit.sockets import KINDS, Pair, connected, run
 
 ROOM = 1000
 EDGE = 1 << 31  # EPOLLET
+FORKS = "ignore:.*multi-threaded.*fork:DeprecationWarning"
 
 
 class Recorder(asyncio.Protocol):
@@ -318,6 +319,7 @@ class TestNothingIsOverlooked:
 
         run(loop, main())
 
+    @pytest.mark.filterwarnings(FORKS)
     def test_a_child_that_goes_on_with_the_loop(self, loop: AbstractEventLoop, tcp: Pair) -> None:
         ours, theirs = tcp
 
@@ -342,6 +344,7 @@ class TestNothingIsOverlooked:
         assert os.waitpid(child, 0)[1] == 0
         made.transport.abort()
 
+    @pytest.mark.filterwarnings(FORKS)
     def test_a_child_that_goes_on_in_the_same_run_takes_nothing(
         self, loop: AbstractEventLoop, tcp: Pair
     ) -> None:
@@ -371,5 +374,6 @@ class TestNothingIsOverlooked:
         try:
             run(loop, main())
         finally:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            if child:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)

@@ -8,6 +8,9 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+/// Room for more than so many is given back when three quarters of it are empty.
+const MANY: usize = 4096;
+
 /// With fewer entries, cancelled ones are not worth a pass over the heap.
 const FEW: usize = 128;
 
@@ -78,7 +81,16 @@ impl<T> Timers<T> {
         if self.first()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| entry.callback)
+        self.pop()
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
+        let Reverse(entry) = self.heap.pop()?;
+        if self.heap.capacity() > MANY && self.heap.len() < self.heap.capacity() / 4 {
+            self.heap.shrink_to(self.heap.capacity() / 2);
+        }
+        Some(entry.callback)
     }
 
     /// One of the timers in here was marked as cancelled; whether it is time to
@@ -99,7 +111,7 @@ impl<T> Timers<T> {
             return None;
         }
         self.cancelled -= 1;
-        self.heap.pop().map(|Reverse(entry)| entry.callback)
+        self.pop()
     }
 
     /// A timer that was taken out had been cancelled.
@@ -145,7 +157,7 @@ impl<T> Timers<T> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{FEW, Timers};
+    use super::{FEW, MANY, Timers};
     use std::cell::Cell;
     use std::rc::Rc;
 
@@ -162,6 +174,17 @@ mod tests {
         assert_eq!(timers.pop_due(8), None);
         assert_eq!(timers.pop_due(9), Some('e'));
         assert!(timers.is_empty());
+    }
+
+    #[test]
+    fn room_that_is_not_needed_is_given_back() {
+        let mut timers = Timers::default();
+        for deadline in 0..100_000 {
+            timers.push(deadline, deadline);
+        }
+        let fired = (0..).map_while(|_| timers.pop_due(99_999)).filter(|timer| timer % 2 == 0);
+        assert_eq!(fired.count(), 50_000);
+        assert!(timers.heap.capacity() <= MANY, "room for {}", timers.heap.capacity());
     }
 
     #[test]
