@@ -137,12 +137,13 @@ impl Loop {
                 measured.depth.record(count as u64 * ONE);
             });
         }
+        let number = self.counters.callbacks.get() as u32;
         let (mut ran, mut since) = (0, 0);
         let mut took = [0; BATCH];
         let mut done = Ok(());
         while ran < count && done.is_ok() {
             let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
-            done = self.run(py, owner, &due);
+            done = self.run_numbered(py, owner, &due, number.wrapping_add(ran as u32 + 1));
             drop(due); // what that sets off is the callback's time
             let now = clock::now();
             took[ran % BATCH] = now - *before;

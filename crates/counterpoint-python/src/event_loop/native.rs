@@ -5,7 +5,7 @@ use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
 use super::measure::{Counters, Measured, Metered};
 use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
-use super::stream::Spare;
+use super::stream::{Held, Spare};
 use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
@@ -23,7 +23,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// How much a transport reads at once, at most.
 const BUFFER: usize = 256 * 1024;
@@ -40,6 +40,8 @@ pub const MEASURED: u8 = 8;
 pub const WATCHED: u8 = 16;
 /// So is the callback that runs, which has begun before.
 pub const ADOPTED: u8 = 32;
+/// The callback that runs has written something that is held back until it has ended.
+pub const HOLDING: u8 = 64;
 
 /// What a loop has to do.
 #[derive(Default)]
@@ -57,6 +59,8 @@ pub struct State {
     system: Option<Arc<System>>,
     /// What was received last, if nobody has it any more.
     pub spare: Spare,
+    /// Which transports hold something back.
+    pub held: Held,
     /// An empty context for the next transport that needs one.
     pub context: Option<Ref>,
     /// Where transports read, when none of them does.
@@ -96,6 +100,8 @@ pub struct Loop {
     flags: AtomicU8,
     /// The thread that runs it, as Python names threads; 0: none.
     thread: AtomicU64,
+    /// The number of the callback that runs; 0: none.
+    callback: AtomicU32,
     pub counters: Counters,
     pub measured: Protected<Measured>,
     pub metered: Metered,
@@ -145,6 +151,18 @@ impl Loop {
     /// The thread that runs it, as Python names threads; 0: none.
     pub fn thread(&self) -> u64 {
         self.thread.load(Ordering::Relaxed)
+    }
+
+    /// The number of the callback that runs; 0: none.
+    #[inline(always)]
+    pub fn callback(&self) -> u32 {
+        self.callback.load(Ordering::Relaxed)
+    }
+
+    /// Says which callback runs.
+    #[inline(always)]
+    pub fn runs(&self, callback: u32) {
+        self.callback.store(callback, Ordering::Relaxed);
     }
 
     /// Says which thread runs it.
@@ -323,6 +341,7 @@ impl Loop {
             state: Protected::new(state),
             flags: AtomicU8::new(0),
             thread: AtomicU64::new(0),
+            callback: AtomicU32::new(0),
             counters: Counters::default(),
             measured: Protected::default(),
             metered: Metered::new(),

@@ -3,7 +3,9 @@
 use super::MEMORIES;
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
-use super::native::{ADOPTED, DEBUG, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule};
+use super::native::{
+    ADOPTED, DEBUG, HOLDING, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule,
+};
 use super::operation;
 use crate::boundary::{halts_at_exit, os_error, still_halts_at_exit};
 use crate::executor::reference::Ref;
@@ -184,9 +186,12 @@ impl Loop {
     #[inline(always)]
     fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
         let count = self.state.with(py, |state| state.ready.len());
+        let before = self.counters.callbacks.get() as u32;
         for ran in 0..count {
             let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
-            if let Err(error) = self.run(py, owner, &due) {
+            if let Err(error) =
+                self.run_numbered(py, owner, &due, before.wrapping_add(ran as u32 + 1))
+            {
                 self.counters.callbacks.add(ran as u64 + 1);
                 return Err(error);
             }
@@ -195,8 +200,23 @@ impl Loop {
         Ok(count)
     }
 
+    /// Runs the callback of that number, and sends what it has held back.
     #[inline(always)]
-    pub fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
+    pub fn run_numbered(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        due: &Due,
+        number: u32,
+    ) -> PyResult<()> {
+        self.runs(number);
+        let done = self.run(py, owner, due);
+        self.runs(0);
+        if self.is(HOLDING) { self.send_all_held(py, owner, done) } else { done }
+    }
+
+    #[inline(always)]
+    fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, due: &Due) -> PyResult<()> {
         if self.is(DEBUG | WATCHED) {
             return self.run_closely(py, owner, due);
         }
@@ -265,7 +285,7 @@ impl Loop {
 /// What a transport did not deal with itself goes to the exception handler, unless it is to end the
 /// program.
 #[cold]
-fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr) -> PyResult<()> {
+pub fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr) -> PyResult<()> {
     let py = owner.py();
     if is_fatal(py, &error) {
         return Err(error);

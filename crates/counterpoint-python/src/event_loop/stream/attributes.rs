@@ -1,7 +1,8 @@
 //! What asyncio's own code reads and sets of a transport, kept in its connection.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, CLOSING, Connection, EOF, PAUSED};
+use super::connection::{AWAITED, CLOSING, Connection, EOF, HELD, PAUSED};
+use super::holding::end_holding;
 use crate::boundary::{attribute, boolean, guarded, none};
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
@@ -54,6 +55,10 @@ unsafe extern "C" fn set(
     guarded(|py| {
         let given = value(py, given)?.is_truthy()?;
         let (connection, flag) = (receiver(py, transport)?, flag as usize as u8);
+        if given && flag != PAUSED {
+            // SAFETY: the receiver of an attribute.
+            end_holding(py, connection, &unsafe { Bound::from_borrowed_ptr(py, transport) })?;
+        }
         connection.flag(flag, given);
         if flag == CLOSING && given {
             connection.release(py);
@@ -115,6 +120,8 @@ unsafe extern "C" fn set_empty_waiter(
 ) -> c_int {
     guarded(|py| {
         let (connection, given) = (receiver(py, transport)?, value(py, given)?);
+        // SAFETY: the receiver of an attribute.
+        end_holding(py, connection, &unsafe { Bound::from_borrowed_ptr(py, transport) })?;
         connection.flag(AWAITED, !given.is_none());
         let given = (!given.is_none()).then(|| Ref::from(given));
         let swap = |inside: &mut super::connection::Inside| {
@@ -138,8 +145,11 @@ unsafe extern "C" fn buffer(transport: *mut PyObject, _: *mut c_void) -> *mut Py
 /// `get_write_buffer_size()`.
 pub unsafe extern "C" fn unsent(transport: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     guarded(|py| {
-        let inside = &receiver(py, transport)?.inside;
-        let len = inside.with(py, |inside| inside.outgoing.len());
+        let connection = receiver(py, transport)?;
+        let len = match connection.is(HELD) {
+            true => 0,
+            false => connection.inside.with(py, |inside| inside.outgoing.len()),
+        };
         Ok(len.into_pyobject(py)?.into_any().into_ptr())
     })
 }

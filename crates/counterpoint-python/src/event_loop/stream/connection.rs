@@ -1,6 +1,8 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
+use super::holding::Habit;
 use super::receiving::is_tcp;
+use super::writing::flush;
 use crate::boundary::{Protected, os_error};
 use crate::event_loop::context;
 use crate::event_loop::measure::Counter;
@@ -29,6 +31,8 @@ pub const EOF: u8 = 4;
 pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
+/// What is queued is held back until the callback that runs has ended.
+pub const HELD: u8 = 32;
 /// The protocol is our own, for TLS.
 pub const TLS: u8 = 64;
 /// It is at its end, and not counted any more.
@@ -85,6 +89,7 @@ pub struct Connection {
     /// How often something was written in vain, as asyncio counts; not 0: it is lost.
     pub lost: AtomicU32,
     flags: AtomicU8,
+    pub habit: Habit,
     received: Counter,
     sent: Counter,
 }
@@ -249,6 +254,7 @@ impl Connection {
             inside: Protected::new(Inside { context, ..Inside::default() }),
             lost: AtomicU32::new(0),
             flags: AtomicU8::new(0),
+            habit: Habit::default(),
             received: Counter::default(),
             sent: Counter::default(),
         })
@@ -259,8 +265,13 @@ impl Connection {
         self.inside.with(py, |inside| inside.outgoing.len())
     }
 
-    /// Drops what is not sent.
+    /// Drops what is not sent; what is held back is as good as sent.
     fn clear(&self, py: Python<'_>) {
+        if self.is(HELD) {
+            self.flag(HELD, false);
+            // If that fails, the connection is at its end anyhow.
+            let _ = flush(py, self);
+        }
         drop(self.inside.with(py, |inside| inside.outgoing.clear()));
     }
 

@@ -1,7 +1,8 @@
 //! Writing: at once if nothing is queued, the rest when the socket has room.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
+use super::connection::{AWAITED, Bytes, Connection, EOF, HELD, Inside};
+use super::holding::{MOST, hold, is_to_hold, send_held};
 use crate::boundary::{View, guarded, none, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
@@ -39,8 +40,8 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         if size == 0 {
             return none();
         }
-        let mut sent = 0;
-        if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+        let (mut sent, is_to_hold) = (0, is_to_hold(connection, size));
+        if !is_to_hold && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
             match send(connection, place.cast(), size) {
                 Ok(count) if count == size => return none(),
                 Ok(count) => sent = count,
@@ -49,7 +50,7 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         }
         guarded(|py| {
             let piece = snapshot(&Bound::from_borrowed_ptr(py, data))?;
-            queue(py, connection, transport, piece, sent).map(|()| none())
+            queue(py, connection, transport, piece, sent, is_to_hold).map(|()| none())
         })
     }
 }
@@ -74,21 +75,25 @@ pub fn send_copied(
         object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
         return Ok(());
     }
-    let kept = send_or_keep(py, connection, bytes);
-    kept.map_or_else(
-        |error| fatal(&object, error),
-        |rest| rest.map_or(Ok(()), |rest| queue(py, connection, transport, rest, 0)),
-    )
+    let is_to_hold = is_to_hold(connection, bytes.len());
+    match send_or_keep(py, connection, bytes, is_to_hold) {
+        Ok(Some(rest)) => queue(py, connection, transport, rest, 0, is_to_hold),
+        Ok(None) => Ok(()),
+        Err(error) => fatal(&object, error),
+    }
 }
 
-/// Sends what the kernel takes at once, if nothing is queued; a copy of the rest.
+/// Sends what the kernel takes at once, if nothing is queued and it is not to be held back; a copy of
+/// the rest.
 fn send_or_keep(
     py: Python<'_>,
     connection: &Connection,
     bytes: &[u8],
+    is_to_hold: bool,
 ) -> io::Result<Option<Bytes>> {
     let mut sent = 0;
-    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) && !bytes.is_empty() {
+    let is_empty = connection.inside.with(py, |inside| inside.outgoing.is_empty());
+    if is_empty && !is_to_hold && !bytes.is_empty() {
         // SAFETY: so many bytes.
         sent = unsafe { send(connection, bytes.as_ptr(), bytes.len()) }?;
     }
@@ -134,26 +139,44 @@ fn nothing_yet(error: io::Error) -> io::Result<()> {
 }
 
 /// Keeps what was not sent, has the loop tell when there is room, and pauses the protocol if it is
-/// too much.
-#[cold]
+/// too much; unless it is to be held back.
 fn queue(
     py: Python<'_>,
     connection: &Connection,
     transport: *mut PyObject,
     piece: Bytes,
     sent: usize,
+    is_to_hold: bool,
 ) -> PyResult<()> {
     // SAFETY: the receiver of a method.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    if connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+    let was_empty = connection.inside.with(py, |inside| inside.outgoing.is_empty());
+    if was_empty && !is_to_hold {
         watch(py, connection, &object)?;
     }
     connection.inside.with(py, |inside| inside.outgoing.push(piece, sent));
-    object.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+    if was_empty && is_to_hold {
+        hold(py, connection, &object);
+        return Ok(());
+    }
+    queued(py, connection, &object)
+}
+
+/// There is more than before.
+fn queued(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+    if connection.is(HELD) {
+        let len = connection.inside.with(py, |inside| inside.outgoing.len());
+        return if len > MOST { send_held(py, connection, transport) } else { Ok(()) };
+    }
+    transport.call_method0(intern!(py, "_maybe_pause_protocol"))?;
     Ok(())
 }
 
-fn watch(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+pub fn watch(
+    py: Python<'_>,
+    connection: &Connection,
+    transport: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     let watcher = Watcher::Transport(transport.clone().into());
     drop(connection.native.get().watch(py, connection.watched(), WRITE, watcher)?);
     Ok(())
@@ -175,12 +198,12 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
         }
         // The view is let go before the protocol is called.
         let kept = match View::readable(py, &Ref::from(data.clone())) {
-            Ok(view) => send_or_keep(py, connection, view.bytes()),
+            Ok(view) => send_or_keep(py, connection, view.bytes(), false),
             // What lies in memory here and there is put together.
-            Err(_) => send_or_keep(py, connection, snapshot(&data)?.bytes()),
+            Err(_) => send_or_keep(py, connection, snapshot(&data)?.bytes(), false),
         };
         match kept {
-            Ok(Some(rest)) => queue(py, connection, transport, rest, 0)?,
+            Ok(Some(rest)) => queue(py, connection, transport, rest, 0, false)?,
             Ok(None) => {}
             Err(error) => fatal(&object, error)?,
         }
@@ -262,11 +285,17 @@ pub unsafe extern "C" fn writelines(
         if pieces.is_empty() || !may_write(connection, &object, "writelines")? {
             return Ok(none());
         }
+        let size = pieces.iter().map(|piece| piece.bytes().len()).sum();
+        let is_to_hold = is_to_hold(connection, size);
         let first = connection.inside.with(py, |inside| {
             let first = inside.outgoing.is_empty();
             pieces.into_iter().for_each(|piece| inside.outgoing.push(piece, 0));
             first
         });
+        if first && is_to_hold {
+            hold(py, connection, &object);
+            return Ok(none());
+        }
         if first {
             match flush(py, connection) {
                 Ok(true) => return Ok(none()),
@@ -277,13 +306,13 @@ pub unsafe extern "C" fn writelines(
                 }
             }
         }
-        object.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+        queued(py, connection, &object)?;
         Ok(none())
     })
 }
 
 /// Sends what is queued, as far as the kernel takes it; whether that was all.
-fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
+pub fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
     let mut done = Vec::new();
     let result =
         connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
