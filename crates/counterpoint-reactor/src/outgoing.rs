@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 /// So many pieces at most go into one system call: what Linux takes (`IOV_MAX`).
-const PIECES: usize = 1024;
+pub const PIECES: usize = 1024;
 
 /// A piece of data that does not change while it is held.
 pub trait Piece {

@@ -22,6 +22,28 @@ _HIGH = 64 * 1024
 _LOW = _HIGH // 4
 
 
+class _Socket(trsock.TransportSocket):
+    """A transport's socket: what it does comes after what was written."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, sock: socket.socket, connection: Connection) -> None:
+        super().__init__(sock)
+        self._connection = connection
+
+    def fileno(self) -> int:
+        self._connection.holds_nothing_back()
+        return super().fileno()
+
+    def dup(self) -> socket.socket:
+        self._connection.holds_nothing_back()
+        return super().dup()
+
+    def shutdown(self, how: int) -> None:
+        self._connection.try_to_send_held()
+        super().shutdown(how)
+
+
 def tell(transport: Any, name: str, end: Callable[[BaseException], object]) -> None:
     """Call that method of a transport's protocol.
 
@@ -92,6 +114,7 @@ class SocketTransport(TransportBase):
         self._server = server
         if server is not None:
             attach(server, self)
+            self._counterpoint_connection.may_hold_back()
         self._counterpoint_connection.hold()
         base_events._set_nodelay(sock)  # type: ignore[attr-defined]
         loop.call_soon(self._begin, waiter, context=context)
@@ -109,12 +132,26 @@ class SocketTransport(TransportBase):
             sock = self._sock
             if sock is None and self._known is not None:
                 return self._known  # it has ended meanwhile, in another thread
-            known = self._known = _known(self._given, sock)
+            known = self._known = _known(self._given, sock, self._counterpoint_connection)
         return known
 
     @_extra.setter
     def _extra(self, extra: dict[str, Any]) -> None:
         self._known = extra
+
+    def close(self) -> None:
+        """Close it when all is sent."""
+        self._counterpoint_connection.send_held(self)
+        super().close()
+
+    def write_eof(self) -> None:
+        """End what is written when all is sent."""
+        self._counterpoint_connection.send_held(self)
+        super().write_eof()
+
+    def _make_empty_waiter(self) -> Any:
+        self._counterpoint_connection.send_held(self)
+        return super()._make_empty_waiter()  # type: ignore[misc]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What asyncio's has; and `statistics`, a `ConnectionStatistics` of now."""
@@ -209,9 +246,9 @@ def _compact(extra: dict[str, Any] | None, sock: socket.socket) -> tuple[Any] | 
     return known
 
 
-def _known(given: tuple[Any] | dict[str, Any], sock: Any) -> dict[str, Any]:
+def _known(given: tuple[Any] | dict[str, Any], sock: Any, connection: Connection) -> dict[str, Any]:
     known = {"peername": given[0]} if isinstance(given, tuple) else dict(given)
-    known["socket"] = trsock.TransportSocket(sock)
+    known["socket"] = _Socket(sock, connection)
     if "sockname" not in known:
         known["sockname"] = _name(sock.getsockname)
     return known

@@ -5,7 +5,7 @@ use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
 use super::measure::{Counters, Measured, Metered};
 use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
-use super::stream::{Held, Spare};
+use super::stream::Spare;
 use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
@@ -59,8 +59,8 @@ pub struct State {
     system: Option<Arc<System>>,
     /// What was received last, if nobody has it any more.
     pub spare: Spare,
-    /// Which transports hold something back.
-    pub held: Held,
+    /// The transports that hold something back.
+    pub held: Vec<Ref>,
     /// An empty context for the next transport that needs one.
     pub context: Option<Ref>,
     /// Where transports read, when none of them does.

@@ -1,8 +1,7 @@
 //! What asyncio's own code reads and sets of a transport, kept in its connection.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, CLOSING, Connection, EOF, HELD, PAUSED};
-use super::holding::end_holding;
+use super::connection::{AWAITED, CLOSING, Connection, EOF, PAUSED};
 use crate::boundary::{attribute, boolean, guarded, none};
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
@@ -55,10 +54,6 @@ unsafe extern "C" fn set(
     guarded(|py| {
         let given = value(py, given)?.is_truthy()?;
         let (connection, flag) = (receiver(py, transport)?, flag as usize as u8);
-        if given && flag != PAUSED {
-            // SAFETY: the receiver of an attribute.
-            end_holding(py, connection, &unsafe { Bound::from_borrowed_ptr(py, transport) })?;
-        }
         connection.flag(flag, given);
         if flag == CLOSING && given {
             connection.release(py);
@@ -120,8 +115,6 @@ unsafe extern "C" fn set_empty_waiter(
 ) -> c_int {
     guarded(|py| {
         let (connection, given) = (receiver(py, transport)?, value(py, given)?);
-        // SAFETY: the receiver of an attribute.
-        end_holding(py, connection, &unsafe { Bound::from_borrowed_ptr(py, transport) })?;
         connection.flag(AWAITED, !given.is_none());
         let given = (!given.is_none()).then(|| Ref::from(given));
         let swap = |inside: &mut super::connection::Inside| {
@@ -146,10 +139,10 @@ unsafe extern "C" fn buffer(transport: *mut PyObject, _: *mut c_void) -> *mut Py
 pub unsafe extern "C" fn unsent(transport: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     guarded(|py| {
         let connection = receiver(py, transport)?;
-        let len = match connection.is(HELD) {
-            true => 0,
-            false => connection.inside.with(py, |inside| inside.outgoing.len()),
-        };
+        let len = connection.inside.with(py, |inside| match inside.held {
+            Some(_) => 0, // as good as sent
+            None => inside.outgoing.len(),
+        });
         Ok(len.into_pyobject(py)?.into_any().into_ptr())
     })
 }

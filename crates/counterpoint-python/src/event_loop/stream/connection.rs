@@ -1,6 +1,6 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
-use super::holding::Habit;
+use super::holding::{Habit, send_held, try_to_send_held};
 use super::receiving::is_tcp;
 use super::writing::flush;
 use crate::boundary::{Protected, os_error};
@@ -31,8 +31,8 @@ pub const EOF: u8 = 4;
 pub const AWAITED: u8 = 8;
 /// The protocol is a BufferedProtocol.
 pub const BUFFERED: u8 = 16;
-/// What is queued is held back until the callback that runs has ended.
-pub const HELD: u8 = 32;
+/// What is written in pieces may be held back until the callback that runs has ended.
+pub const HOLDS: u8 = 32;
 /// The protocol is our own, for TLS.
 pub const TLS: u8 = 64;
 /// It is at its end, and not counted any more.
@@ -71,6 +71,8 @@ pub struct Inside {
     /// In which the protocol is called; none while it is empty.
     pub context: Option<Ref>,
     pub outgoing: Outgoing<Bytes>,
+    /// That is held back, in the process of that generation.
+    pub held: Option<u32>,
     /// A weak reference to the StreamReader that may be fed natively, past the protocol.
     pub reader: Option<Ref>,
 }
@@ -267,8 +269,9 @@ impl Connection {
 
     /// Drops what is not sent; what is held back is as good as sent.
     fn clear(&self, py: Python<'_>) {
-        if self.is(HELD) {
-            self.flag(HELD, false);
+        let (was_held, dropped) = self.inside.with(py, Inside::end_holding);
+        drop(dropped);
+        if was_held {
             // If that fails, the connection is at its end anyhow.
             let _ = flush(py, self);
         }
@@ -304,6 +307,31 @@ impl Connection {
     /// Its descriptor is free for others; whether it was not.
     pub fn release(&self, py: Python<'_>) -> bool {
         self.native.get().state.with(py, |state| state.registry.release(self.fd, self.number))
+    }
+
+    /// What is written in pieces may be held back.
+    fn may_hold_back(&self) {
+        self.flag(HOLDS, true);
+    }
+
+    /// It may be no more: the program has the descriptor.
+    fn holds_nothing_back(&self, py: Python<'_>) {
+        self.flag(HOLDS, false);
+        try_to_send_held(py, self);
+    }
+
+    /// Sends what is held back, as far as that goes.
+    fn try_to_send_held(&self, py: Python<'_>) {
+        try_to_send_held(py, self);
+    }
+
+    /// Sends what is held back, and sees to what comes of that.
+    fn send_held(&self, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = transport.py();
+        if self.inside.with(py, |inside| inside.held.is_some()) {
+            send_held(py, self, transport)?;
+        }
+        Ok(())
     }
 
     /// Bytes received and sent so far.

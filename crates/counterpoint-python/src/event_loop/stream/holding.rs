@@ -3,21 +3,23 @@
 //! Who has written several pieces in each of the last few callbacks, as a server does that writes a
 //! head and a body, is expected to do so again: the first piece is kept then until the callback has
 //! ended, or there is much. Everybody else's is sent at once. To the program it is as good as sent,
-//! and the buffer empty.
+//! and the buffer empty. That is done for connections that a server of the loop has accepted: of others
+//! the program may have the socket itself.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, CLOSING, Connection, EOF, HELD};
+use super::connection::{Bytes, Connection, HOLDS, Inside};
 use super::writing::{flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
 use crate::event_loop::native::{HOLDING, Loop};
 use crate::event_loop::turn::transport_failed;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::io;
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -60,92 +62,85 @@ impl Habit {
     }
 }
 
-/// The transports that hold something back.
-#[derive(Default)]
-pub struct Held {
-    transports: Vec<Ref>,
-    /// Of which process they are.
-    generation: u32,
-}
-
-/// Whether so many bytes are to be held back, with nothing queued before them: more are expected, and
+/// Whether so many bytes are to be held back, if nothing is queued before them: more are expected, and
 /// the callback that writes them is the one that the loop runs.
 #[inline(always)]
-pub fn is_to_hold(connection: &Connection, size: usize) -> bool {
+pub fn is_to_hold(
+    py: Python<'_>,
+    connection: &Connection,
+    transport: *mut PyObject,
+    size: usize,
+) -> bool {
     let native = connection.native.get();
-    connection.habit.expects_more(native.callback())
-        && size <= MOST
+    connection.is(HOLDS)
+        && connection.habit.expects_more(native.callback())
+        && (1..=MOST).contains(&size)
         && native.thread() == thread_owner() as u64
+        && !is_watched(py, connection, transport)
+}
+
+/// Whether the loop is to tell when there is room, or has just told.
+#[cold]
+fn is_watched(py: Python<'_>, connection: &Connection, transport: *mut PyObject) -> bool {
+    let state = &connection.native.get().state;
+    state.with(py, |state| state.registry.is_told(connection.watched(), WRITE, transport))
 }
 
 /// What was queued is held back until the callback has ended.
 #[cold]
 pub fn hold(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) {
     let native = connection.native.get();
-    connection.flag(HELD, true);
-    native.state.with(py, |state| {
-        state.held.transports.push(transport.clone().into());
-        state.held.generation = fork::generation();
-    });
+    native.state.with(py, |state| state.held.push(transport.clone().into()));
     native.flag(HOLDING, true);
 }
 
-/// Sends what is held back.
+impl Inside {
+    /// Nothing is held back any more; whether something was. In a child that was forked meanwhile it is
+    /// its parent's, and is taken out, to be dropped outside the lock.
+    pub fn end_holding(&mut self) -> (bool, VecDeque<Bytes>) {
+        match self.held.take() {
+            None => (false, VecDeque::new()),
+            Some(generation) if generation == fork::generation() => (true, VecDeque::new()),
+            Some(_) => (false, self.outgoing.clear()),
+        }
+    }
+}
+
+/// Sends what is held back, and sees to what comes of that, in the context that is entered.
 pub fn send_held(
     py: Python<'_>,
     connection: &Connection,
     transport: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    connection.flag(HELD, false);
-    let sent = flush(py, connection);
-    if matches!(sent, Ok(true)) && !connection.is(CLOSING | EOF | AWAITED) {
+    let (was_held, dropped) = connection.inside.with(py, Inside::end_holding);
+    drop(dropped);
+    if !was_held {
         return Ok(());
     }
-    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
-    connection.within(py, context, |context| {
-        context::enter(py, context, || has_sent(py, connection, transport, sent))
-    })
-}
-
-/// Nothing more may be written, or somebody waits for all to be sent: what is held back is sent before
-/// that is noted. If the kernel does not take it, it is queued.
-#[inline(always)]
-pub fn end_holding(
-    py: Python<'_>,
-    connection: &Connection,
-    transport: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    if !connection.is(HELD) {
-        return Ok(());
-    }
-    connection.flag(HELD, false);
-    // An error is met again, and told of, when the loop tries.
-    if matches!(flush(py, connection), Ok(true)) {
-        return Ok(());
-    }
-    watch(py, connection, transport)
-}
-
-#[cold]
-fn has_sent(
-    py: Python<'_>,
-    connection: &Connection,
-    transport: &Bound<'_, PyAny>,
-    sent: io::Result<bool>,
-) -> PyResult<()> {
-    match sent {
-        Ok(true) => transport.call_method0(intern!(py, "_all_sent"))?,
-        Ok(false) => {
-            watch(py, connection, transport)?;
-            transport.call_method0(intern!(py, "_maybe_pause_protocol"))?
-        }
-        Err(error) => {
-            drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
-            let error = os_error(&error).into_value(py);
-            transport.call_method1(intern!(py, "_write_failed"), (error,))?
-        }
+    let error = match flush(py, connection) {
+        Ok(true) => return Ok(()),
+        Ok(false) => match watch(py, connection, transport) {
+            Ok(()) => {
+                transport.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+                return Ok(());
+            }
+            Err(error) => error,
+        },
+        Err(error) => os_error(&error),
     };
+    let unsent = connection.inside.with(py, |inside| inside.outgoing.clear());
+    drop(unsent);
+    transport.call_method1(intern!(py, "_write_failed"), (error.into_value(py),))?;
     Ok(())
+}
+
+/// Sends what is held back, as far as that goes. What the kernel does not take is sent, or is the
+/// error that is told of, when the callback has ended.
+pub fn try_to_send_held(py: Python<'_>, connection: &Connection) {
+    let generation = fork::generation();
+    if connection.inside.with(py, |inside| inside.held == Some(generation)) {
+        let _later = flush(py, connection);
+    }
 }
 
 impl Loop {
@@ -158,31 +153,24 @@ impl Loop {
         mut done: PyResult<()>,
     ) -> PyResult<()> {
         self.flag(HOLDING, false);
-        let held = self.state.with(py, |state| mem::take(&mut state.held));
-        // A child that was forked meanwhile leaves it to its parent.
-        let is_ours = held.generation == fork::generation();
-        for transport in &held.transports {
-            let sent = leave_or_send(py, transport.as_ptr(), is_ours);
-            let sent = sent.or_else(|error| transport_failed(owner, transport, error));
+        for transport in self.state.with(py, |state| mem::take(&mut state.held)) {
+            let sent = send_in_context(py, &transport.bind(py));
+            let sent = sent.or_else(|error| transport_failed(owner, &transport, error));
             done = done.and(sent);
         }
         done
     }
 }
 
-fn leave_or_send(py: Python<'_>, transport: *mut PyObject, is_ours: bool) -> PyResult<()> {
+fn send_in_context(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
     // SAFETY: a transport of ours, which the caller holds.
-    let connection = unsafe { TRANSPORT.get(py, transport) };
-    let Some(connection) = connection.filter(|connection| connection.is(HELD)) else {
+    let Some(connection) = (unsafe { TRANSPORT.get(py, transport.as_ptr()) }) else {
         return Ok(());
     };
-    if !is_ours {
-        connection.flag(HELD, false);
-        drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
-        return Ok(());
-    }
-    // SAFETY: as above.
-    send_held(py, connection, &unsafe { Bound::from_borrowed_ptr(py, transport) })
+    let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
+    connection.within(py, context, |context| {
+        context::enter(py, context, || send_held(py, connection, transport))
+    })
 }
 
 #[cfg(test)]

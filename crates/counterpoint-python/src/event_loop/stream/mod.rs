@@ -13,7 +13,6 @@ mod spare;
 mod writing;
 
 pub use connection::Connection;
-pub use holding::Held;
 pub use reading::{Reading, call_method, read, view_of_buffer};
 pub use receiving::{Source, cut, is_cut, receive_bytes, receive_message, with_room};
 pub use spare::{Spare, place, set_len};

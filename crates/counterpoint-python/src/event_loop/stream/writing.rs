@@ -1,15 +1,16 @@
 //! Writing: at once if nothing is queued, the rest when the socket has room.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, Bytes, Connection, EOF, HELD, Inside};
+use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
 use super::holding::{MOST, hold, is_to_hold, send_held};
 use crate::boundary::{View, guarded, none, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
-use counterpoint_reactor::outgoing::Piece;
+use counterpoint_reactor::outgoing::{PIECES, Piece};
 use counterpoint_reactor::poller::WRITE;
+use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -40,8 +41,8 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         if size == 0 {
             return none();
         }
-        let (mut sent, is_to_hold) = (0, is_to_hold(connection, size));
-        if !is_to_hold && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
+        let (mut sent, is_to_hold) = (0, is_to_hold(py, connection, transport, size));
+        if is_free(py, connection) && !is_to_hold {
             match send(connection, place.cast(), size) {
                 Ok(count) if count == size => return none(),
                 Ok(count) => sent = count,
@@ -75,7 +76,7 @@ pub fn send_copied(
         object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
         return Ok(());
     }
-    let is_to_hold = is_to_hold(connection, bytes.len());
+    let is_to_hold = is_to_hold(py, connection, transport, bytes.len());
     match send_or_keep(py, connection, bytes, is_to_hold) {
         Ok(Some(rest)) => queue(py, connection, transport, rest, 0, is_to_hold),
         Ok(None) => Ok(()),
@@ -92,8 +93,7 @@ fn send_or_keep(
     is_to_hold: bool,
 ) -> io::Result<Option<Bytes>> {
     let mut sent = 0;
-    let is_empty = connection.inside.with(py, |inside| inside.outgoing.is_empty());
-    if is_empty && !is_to_hold && !bytes.is_empty() {
+    if is_free(py, connection) && !is_to_hold && !bytes.is_empty() {
         // SAFETY: so many bytes.
         sent = unsafe { send(connection, bytes.as_ptr(), bytes.len()) }?;
     }
@@ -150,25 +150,75 @@ fn queue(
 ) -> PyResult<()> {
     // SAFETY: the receiver of a method.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    let was_empty = connection.inside.with(py, |inside| inside.outgoing.is_empty());
-    if was_empty && !is_to_hold {
+    let is_first = connection.inside.with(py, |inside| inside.outgoing.is_empty());
+    if is_first && !is_to_hold {
         watch(py, connection, &object)?;
     }
-    connection.inside.with(py, |inside| inside.outgoing.push(piece, sent));
-    if was_empty && is_to_hold {
-        hold(py, connection, &object);
-        return Ok(());
+    let (was_first, next) = connection.inside.with(py, |inside| {
+        let was_empty = inside.outgoing.is_empty();
+        inside.outgoing.push(piece, sent);
+        (was_empty, inside.queued(was_empty, is_to_hold))
+    });
+    if was_first && !is_first && matches!(next, Next::Pause) {
+        watch(py, connection, &object)?; // what was before has been sent meanwhile, by another thread
     }
-    queued(py, connection, &object)
+    go_on(py, connection, &object, next)
 }
 
-/// There is more than before.
-fn queued(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-    if connection.is(HELD) {
-        let len = connection.inside.with(py, |inside| inside.outgoing.len());
-        return if len > MOST { send_held(py, connection, transport) } else { Ok(()) };
+/// What there is to do after something was queued.
+enum Next {
+    /// It is held back from now on.
+    Hold,
+    /// More of it is held back.
+    Nothing,
+    /// There is much.
+    Send,
+    /// It is not held back, and may be too much for the protocol.
+    Pause,
+}
+
+impl Inside {
+    fn queued(&mut self, was_empty: bool, is_to_hold: bool) -> Next {
+        if self.held.is_some() {
+            return if self.outgoing.len() > MOST { Next::Send } else { Next::Nothing };
+        }
+        if !was_empty || !is_to_hold {
+            return Next::Pause;
+        }
+        self.held = Some(fork::generation());
+        Next::Hold
     }
-    transport.call_method0(intern!(py, "_maybe_pause_protocol"))?;
+}
+
+/// Whether nothing is queued.
+#[inline(always)]
+fn is_free(py: Python<'_>, connection: &Connection) -> bool {
+    connection.inside.with(py, |inside| inside.outgoing.is_empty()) || leave_parents(py, connection)
+}
+
+/// In a child that was forked meanwhile, what its parent holds back is not its own; whether that was
+/// all.
+#[cold]
+fn leave_parents(py: Python<'_>, connection: &Connection) -> bool {
+    let left = connection.inside.with(py, |inside| match inside.held {
+        Some(generation) if generation != fork::generation() => Some(inside.end_holding()),
+        _ => None,
+    });
+    left.is_some()
+}
+
+fn go_on(
+    py: Python<'_>,
+    connection: &Connection,
+    transport: &Bound<'_, PyAny>,
+    next: Next,
+) -> PyResult<()> {
+    match next {
+        Next::Hold => hold(py, connection, transport),
+        Next::Nothing => {}
+        Next::Send => send_held(py, connection, transport)?,
+        Next::Pause => drop(transport.call_method0(intern!(py, "_maybe_pause_protocol"))?),
+    }
     Ok(())
 }
 
@@ -286,17 +336,14 @@ pub unsafe extern "C" fn writelines(
             return Ok(none());
         }
         let size = pieces.iter().map(|piece| piece.bytes().len()).sum();
-        let is_to_hold = is_to_hold(connection, size);
-        let first = connection.inside.with(py, |inside| {
+        let is_to_hold = is_to_hold(py, connection, transport, size);
+        is_free(py, connection);
+        let (first, next) = connection.inside.with(py, |inside| {
             let first = inside.outgoing.is_empty();
             pieces.into_iter().for_each(|piece| inside.outgoing.push(piece, 0));
-            first
+            (first, inside.queued(first, is_to_hold))
         });
-        if first && is_to_hold {
-            hold(py, connection, &object);
-            return Ok(none());
-        }
-        if first {
+        if first && matches!(next, Next::Pause) {
             match flush(py, connection) {
                 Ok(true) => return Ok(none()),
                 Ok(false) => watch(py, connection, &object)?,
@@ -306,23 +353,29 @@ pub unsafe extern "C" fn writelines(
                 }
             }
         }
-        queued(py, connection, &object)?;
+        go_on(py, connection, &object, next)?;
         Ok(none())
     })
 }
 
 /// Sends what is queued, as far as the kernel takes it; whether that was all.
 pub fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
-    let mut done = Vec::new();
-    let result =
-        connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
-    drop(done);
-    let count = match result {
-        Ok(count) => count,
-        Err(error) => nothing_yet(error).map(|()| 0)?,
-    };
-    connection.has_sent(count);
-    Ok(connection.inside.with(py, |inside| inside.outgoing.is_empty()))
+    loop {
+        let mut done = Vec::new();
+        let result =
+            connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
+        let all_offered = done.len() == PIECES;
+        drop(done);
+        let count = match result {
+            Ok(count) => count,
+            Err(error) => nothing_yet(error).map(|()| 0)?,
+        };
+        connection.has_sent(count);
+        let is_empty = connection.inside.with(py, |inside| inside.outgoing.is_empty());
+        if is_empty || !all_offered {
+            return Ok(is_empty);
+        }
+    }
 }
 
 fn send_queued(inside: &mut Inside, fd: RawFd, done: &mut Vec<Bytes>) -> io::Result<usize> {
@@ -341,6 +394,7 @@ pub fn write_more(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> Py
     // SAFETY: as above.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
     if connection.is_lost() {
+        native.forget(py, connection.watched(), WRITE, transport);
         return Ok(());
     }
     let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
@@ -355,7 +409,9 @@ fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny
         Ok(done) => {
             transport.call_method0(intern!(py, "_maybe_resume_protocol"))?; // it may write more
             if connection.is_lost() {
-                return Ok(()); // what that raised has closed it, and is told as the reason
+                // What that raised has closed it, and is told as the reason.
+                native.forget(py, connection.watched(), WRITE, transport.as_ptr());
+                return Ok(());
             }
             if done && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
                 drop(native.unwatch(py, connection.watched(), WRITE));
