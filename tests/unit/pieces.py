@@ -1,0 +1,114 @@
+"""Connections that a server has accepted and to which it writes in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tests.support import eventually_async
+
+# So many callbacks, and it is known.
+LEARNT = 4
+# No more bytes are held back.
+MOST = 16 * 1024
+
+# To be closed.
+PEERS: list[socket.socket] = []
+
+
+class Recorder(asyncio.Protocol):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.data = b""
+        self.told: list[str] = []
+        self.lost: list[BaseException | None] = []
+        self.then: Callable[[], object] = int
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self.then()
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.lost.append(exc)
+
+
+class Writer:
+    """A transport, of which it is known that it is written to in pieces, and its peer."""
+
+    def __init__(self, transport: Any, peer: socket.socket) -> None:
+        self.transport, self.peer = transport, peer
+        self.loop = asyncio.get_running_loop()
+
+    async def call(self, function: Callable[[], object]) -> None:
+        """In a callback of its own."""
+        done = self.loop.create_future()
+
+        def call() -> None:
+            try:
+                function()
+            finally:
+                done.set_result(None)
+
+        self.loop.call_soon(call)
+        await done
+
+    def arrived(self) -> bytes:
+        """What is there for the peer now."""
+        data = b""
+        try:
+            while more := self.peer.recv(1 << 20):
+                data += more
+        except BlockingIOError:
+            pass
+        return data
+
+    async def learn(self) -> None:
+        for _ in range(LEARNT):
+            await self.call(lambda: [self.transport.write(b"piece") for _ in range(2)])
+            await eventually_async(lambda: self.arrived()[-5:] == b"piece")
+
+
+async def accepted(
+    kind: str, factory: Callable[[], Recorder] = Recorder, **more: Any
+) -> tuple[Recorder, socket.socket]:
+    """The protocol of a connection that a server has accepted, and its peer."""
+    loop = asyncio.get_running_loop()
+    made: list[Recorder] = []
+
+    def make() -> Recorder:
+        made.append(factory())
+        return made[-1]
+
+    if kind == "inet":
+        server = await loop.create_server(make, "127.0.0.1", 0, **more)
+        peer = socket.socket()
+    else:
+        server = await loop.create_unix_server(make, f"\0{__name__}-{os.getpid()}", **more)
+        peer = socket.socket(socket.AF_UNIX)
+    PEERS.append(peer)
+    peer.setblocking(False)
+    await loop.sock_connect(peer, server.sockets[0].getsockname())
+    await eventually_async(lambda: made and hasattr(made[0], "transport"))
+    server.close()
+    return made[0], peer
+
+
+async def writer(kind: str, factory: Callable[[], Recorder] = Recorder) -> tuple[Writer, Recorder]:
+    """Over a connection that was accepted."""
+    protocol, peer = await accepted(kind, factory)
+    made = Writer(protocol.transport, peer)
+    await made.learn()
+    return made, protocol
