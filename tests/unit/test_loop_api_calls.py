@@ -349,4 +349,4 @@ def test_nobody_is_woken_for_a_cancelled_timer(loop: AbstractEventLoop) -> None:
         loop.run_until_complete(asyncio.sleep(0.03))
         return int(inside.statistics().polls) - before
 
-    assert polls(0.01, 0.02) == polls()
+    assert polls(*(number / 1000 for number in range(1, 26))) < polls() + 10

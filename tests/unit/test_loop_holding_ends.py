@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 import struct
-from asyncio import AbstractEventLoop
+import weakref
+from asyncio import AbstractEventLoop, selector_events
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.support import eventually_async
+from tests.support import eventually_async, is_collected
 from tests.unit.pieces import LEARNT, MOST, PEERS, Recorder, Writer, writer
 from tests.unit.sockets import KINDS, run
 
@@ -273,3 +274,79 @@ def test_nobody_is_told_of_a_connection_that_ended_while_it_resumed(
         assert fd not in inside._selector.get_map()
 
     run(loop, main())
+
+
+@pytest.mark.parametrize("how", ["abort", "raise"])
+def test_sendfile_of_a_connection_that_is_ended_meanwhile(
+    loop: AbstractEventLoop, kind: str, tmp_path: Any, how: str
+) -> None:
+    loop.set_exception_handler(lambda *_: None)
+    path = tmp_path / "file"
+    path.write_bytes(b"contents")
+
+    class Ending(Recorder):
+        def pause_writing(self) -> None:
+            if how == "raise":
+                raise ValueError
+            self.transport.abort()
+
+    async def main() -> None:
+        made, protocol = await writer(kind, Ending)
+        made.transport.set_write_buffer_limits(high=0)
+        fd = made.transport._sock_fd
+
+        async def send() -> None:
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.write(fd, bytes(1_000))
+            made.transport.write(b"head")
+            with open(path, "rb") as file:
+                await loop.sendfile(made.transport, file)
+
+        tasks = []
+        await made.call(lambda: tasks.append(loop.create_task(send())))
+        with pytest.raises(RuntimeError, match="closing"):
+            await tasks[0]
+        await eventually_async(lambda: protocol.lost)
+
+    run(loop, main())
+
+
+@pytest.mark.parametrize("end", ["close", "write_eof"])
+def test_somebody_writes_while_the_connection_is_ended(
+    loop: AbstractEventLoop, kind: str, end: str
+) -> None:
+    async def main() -> None:
+        made, protocol = await writer(kind)
+        transport = made.transport
+
+        def end_it() -> None:
+            # As a signal's handler could, between the two steps of the method.
+            transport.write(b"the ")
+            transport.write(b"last")
+            getattr(selector_events._SelectorSocketTransport, end)(transport)
+
+        await made.call(end_it)
+        assert made.arrived() == b"the last"
+        assert made.peer.recv(1) == b""
+        if end == "write_eof":
+            transport.abort()
+        await eventually_async(lambda: protocol.lost)
+        assert protocol.lost == [None]
+
+    run(loop, main())
+
+
+def test_a_socket_that_is_kept_keeps_no_transport(loop: AbstractEventLoop, kind: str) -> None:
+    async def main() -> weakref.ref[Any]:
+        made, protocol = await writer(kind)
+        kept.append(made.transport.get_extra_info("socket"))
+        made.transport.abort()
+        await eventually_async(lambda: protocol.lost)
+        return weakref.ref(made.transport)
+
+    kept: list[Any] = []
+    reference = run(loop, main())
+    assert is_collected(reference)
+    assert kept[0].fileno() == -1
+    assert "TransportSocket" in repr(kept[0])

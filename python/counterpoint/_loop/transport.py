@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import socket
 import warnings
+import weakref
 from asyncio import base_events, constants, futures, trsock
 from asyncio.log import logger
 from collections.abc import Callable
@@ -25,23 +26,31 @@ _LOW = _HIGH // 4
 class _Socket(trsock.TransportSocket):
     """A transport's socket: what it does comes after what was written."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_transport",)
 
-    def __init__(self, sock: socket.socket, connection: Connection) -> None:
+    def __init__(self, sock: socket.socket, transport: SocketTransport) -> None:
         super().__init__(sock)
-        self._connection = connection
+        self._transport = weakref.ref(transport)
+
+    def _give(self) -> None:
+        if transport := self._transport():
+            transport._counterpoint_connection.holds_nothing_back()
 
     def fileno(self) -> int:
-        self._connection.holds_nothing_back()
+        self._give()
         return super().fileno()
 
     def dup(self) -> socket.socket:
-        self._connection.holds_nothing_back()
+        self._give()
         return super().dup()
 
     def shutdown(self, how: int) -> None:
-        self._connection.try_to_send_held()
+        if transport := self._transport():
+            transport._counterpoint_connection.try_to_send_held()
         super().shutdown(how)
+
+    def __repr__(self) -> str:
+        return repr(trsock.TransportSocket(self._sock))  # type: ignore[attr-defined]
 
 
 def tell(transport: Any, name: str, end: Callable[[BaseException], object]) -> None:
@@ -132,7 +141,7 @@ class SocketTransport(TransportBase):
             sock = self._sock
             if sock is None and self._known is not None:
                 return self._known  # it has ended meanwhile, in another thread
-            known = self._known = _known(self._given, sock, self._counterpoint_connection)
+            known = self._known = _known(self._given, sock, self)
         return known
 
     @_extra.setter
@@ -151,13 +160,15 @@ class SocketTransport(TransportBase):
 
     def _make_empty_waiter(self) -> Any:
         self._counterpoint_connection.send_held(self)
+        if self.is_closing():
+            raise RuntimeError("Transport is closing")  # by what that has called
         return super()._make_empty_waiter()  # type: ignore[misc]
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """What asyncio's has; and `statistics`, a `ConnectionStatistics` of now."""
         if name == "statistics":
             connection = self._counterpoint_connection
-            return ConnectionStatistics(*connection.counts(), len(connection))
+            return ConnectionStatistics(*connection.counts(), self.get_write_buffer_size())
         return super().get_extra_info(name, default)
 
     def set_protocol(self, protocol: Any) -> None:
@@ -246,9 +257,12 @@ def _compact(extra: dict[str, Any] | None, sock: socket.socket) -> tuple[Any] | 
     return known
 
 
-def _known(given: tuple[Any] | dict[str, Any], sock: Any, connection: Connection) -> dict[str, Any]:
+def _known(
+    given: tuple[Any] | dict[str, Any], sock: Any, transport: SocketTransport
+) -> dict[str, Any]:
     known = {"peername": given[0]} if isinstance(given, tuple) else dict(given)
-    known["socket"] = _Socket(sock, connection)
+    holds = transport._server is not None
+    known["socket"] = _Socket(sock, transport) if holds else trsock.TransportSocket(sock)
     if "sockname" not in known:
         known["sockname"] = _name(sock.getsockname)
     return known

@@ -7,7 +7,7 @@
 //! the program may have the socket itself.
 
 use super::TRANSPORT;
-use super::connection::{Bytes, Connection, HOLDS, Inside};
+use super::connection::{AWAITED, Bytes, CLOSING, Connection, EOF, HOLDS, Inside};
 use super::writing::{flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
@@ -81,7 +81,7 @@ pub fn is_to_hold(
 
 /// Whether the loop is to tell when there is room, or has just told.
 #[cold]
-fn is_watched(py: Python<'_>, connection: &Connection, transport: *mut PyObject) -> bool {
+pub fn is_watched(py: Python<'_>, connection: &Connection, transport: *mut PyObject) -> bool {
     let state = &connection.native.get().state;
     state.with(py, |state| state.registry.is_told(connection.watched(), WRITE, transport))
 }
@@ -118,7 +118,7 @@ pub fn send_held(
         return Ok(());
     }
     let error = match flush(py, connection) {
-        Ok(true) => return Ok(()),
+        Ok(true) => return all_sent(connection, transport),
         Ok(false) => match watch(py, connection, transport) {
             Ok(()) => {
                 transport.call_method0(intern!(py, "_maybe_pause_protocol"))?;
@@ -128,9 +128,21 @@ pub fn send_held(
         },
         Err(error) => os_error(&error),
     };
+    let native = connection.native.get();
+    native.forget(py, connection.watched(), WRITE, transport.as_ptr());
     let unsent = connection.inside.with(py, |inside| inside.outgoing.clear());
     drop(unsent);
     transport.call_method1(intern!(py, "_write_failed"), (error.into_value(py),))?;
+    Ok(())
+}
+
+/// Nothing is left: whoever has waited for that goes on. Most have not, since what is held back is sent
+/// before anybody begins to wait; but another thread, or a signal's handler, may write in between.
+#[inline(always)]
+fn all_sent(connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+    if connection.is(CLOSING | EOF | AWAITED) && !connection.is_lost() {
+        transport.call_method0(intern!(transport.py(), "_all_sent"))?;
+    }
     Ok(())
 }
 
@@ -139,7 +151,10 @@ pub fn send_held(
 pub fn try_to_send_held(py: Python<'_>, connection: &Connection) {
     let generation = fork::generation();
     if connection.inside.with(py, |inside| inside.held == Some(generation)) {
-        let _later = flush(py, connection);
+        let sent = flush(py, connection);
+        if matches!(sent, Ok(true)) {
+            connection.inside.with(py, |inside| inside.held = None);
+        }
     }
 }
 

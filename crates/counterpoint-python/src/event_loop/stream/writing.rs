@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
-use super::holding::{MOST, hold, is_to_hold, send_held};
+use super::holding::{MOST, hold, is_to_hold, is_watched, send_held};
 use crate::boundary::{View, guarded, none, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
@@ -150,8 +150,7 @@ fn queue(
 ) -> PyResult<()> {
     // SAFETY: the receiver of a method.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    let is_first = connection.inside.with(py, |inside| inside.outgoing.is_empty());
-    if is_first && !is_to_hold {
+    if !is_to_hold && connection.inside.with(py, |inside| inside.outgoing.is_empty()) {
         watch(py, connection, &object)?;
     }
     let (was_first, next) = connection.inside.with(py, |inside| {
@@ -159,8 +158,10 @@ fn queue(
         inside.outgoing.push(piece, sent);
         (was_empty, inside.queued(was_empty, is_to_hold))
     });
-    if was_first && !is_first && matches!(next, Next::Pause) {
-        watch(py, connection, &object)?; // what was before has been sent meanwhile, by another thread
+    // What was before may have been sent meanwhile, by another thread.
+    let is_first = was_first && matches!(next, Next::Pause);
+    if is_first && !is_watched(py, connection, transport) {
+        watch(py, connection, &object)?;
     }
     go_on(py, connection, &object, next)
 }
@@ -193,7 +194,8 @@ impl Inside {
 /// Whether nothing is queued.
 #[inline(always)]
 fn is_free(py: Python<'_>, connection: &Connection) -> bool {
-    connection.inside.with(py, |inside| inside.outgoing.is_empty()) || leave_parents(py, connection)
+    let is_free = |inside: &mut Inside| inside.outgoing.is_empty() && inside.held.is_none();
+    connection.inside.with(py, is_free) || leave_parents(py, connection)
 }
 
 /// In a child that was forked meanwhile, what its parent holds back is not its own; whether that was
