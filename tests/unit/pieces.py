@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -43,6 +44,15 @@ class Recorder(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.lost.append(exc)
+
+
+def fill(fd: int) -> int:
+    """Write until the kernel takes no more; how much that was."""
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += os.write(fd, bytes(1_000))
+    return filled
 
 
 class Writer:

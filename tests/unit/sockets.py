@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 import socket
 from asyncio import AbstractEventLoop
 from collections.abc import Coroutine, Iterator
@@ -13,6 +16,7 @@ from tests.support import DEADLINE
 Pair = tuple[socket.socket, socket.socket]
 
 KINDS = ("inet", "unix")
+FORKS = "ignore:.*multi-threaded.*fork:DeprecationWarning"
 BIG = 8 << 20
 
 
@@ -35,6 +39,18 @@ def _inet() -> Pair:
 def run(loop: AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The coroutine's result, within the deadline."""
     return loop.run_until_complete(asyncio.wait_for(coroutine, DEADLINE))
+
+
+@contextlib.contextmanager
+def children() -> Iterator[list[int]]:
+    """Where a test notes whom it has forked; they are killed in the end."""
+    forked: list[int] = []
+    try:
+        yield forked
+    finally:
+        for child in forked:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
 
 
 def is_watched(loop: AbstractEventLoop, sock: socket.socket) -> bool:

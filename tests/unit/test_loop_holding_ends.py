@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import struct
 import weakref
@@ -16,10 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support import eventually_async, is_collected
-from tests.unit.pieces import LEARNT, MOST, PEERS, Recorder, Writer, writer
-from tests.unit.sockets import KINDS, run
-
-FORKS = "ignore:.*multi-threaded.*fork:DeprecationWarning"
+from tests.unit.pieces import LEARNT, MOST, PEERS, Recorder, Writer, fill, writer
+from tests.unit.sockets import FORKS, KINDS, children, run
 
 
 @pytest.fixture(params=KINDS)
@@ -121,11 +117,10 @@ IN_CHILD: dict[str, tuple[Callable[[Writer], object], bytes]] = {
 @pytest.mark.filterwarnings(FORKS)
 @pytest.mark.parametrize("what", IN_CHILD)
 def test_a_child_leaves_it_to_its_parent(loop: AbstractEventLoop, kind: str, what: str) -> None:
-    child = 0
     act, of_child = IN_CHILD[what]
 
     async def main() -> None:
-        nonlocal child
+        child = 0
         made, _ = await writer(kind)
         reader, told = os.pipe()
 
@@ -133,7 +128,9 @@ def test_a_child_leaves_it_to_its_parent(loop: AbstractEventLoop, kind: str, wha
             nonlocal child
             made.transport.write(b"once")
             child = os.fork()
-            if child == 0:
+            if child:
+                forked.append(child)
+            else:
                 act(made)
                 loop.call_later(0, os.write, told, b".")
 
@@ -149,12 +146,8 @@ def test_a_child_leaves_it_to_its_parent(loop: AbstractEventLoop, kind: str, wha
         os.close(reader)
         os.close(told)
 
-    try:
+    with children() as forked:
         run(loop, main())
-    finally:
-        if child:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
 
 
 def test_the_programs_own_use_of_the_socket_comes_after_it(
@@ -217,9 +210,7 @@ def test_the_kernel_is_full_when_the_connection_is_ended(
 
         def write() -> None:
             nonlocal filled
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    filled += os.write(fd, bytes(1_000))
+            filled = fill(fd)
             made.transport.write(b"the ")
             made.transport.write(b"last")
             getattr(made.transport, end)()
@@ -296,9 +287,7 @@ def test_sendfile_of_a_connection_that_is_ended_meanwhile(
         fd = made.transport._sock_fd
 
         async def send() -> None:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    os.write(fd, bytes(1_000))
+            fill(fd)
             made.transport.write(b"head")
             with open(path, "rb") as file:
                 await loop.sendfile(made.transport, file)

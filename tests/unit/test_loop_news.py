@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import struct
 from asyncio import AbstractEventLoop
@@ -15,37 +14,21 @@ from typing import Any
 import pytest
 
 from tests.support import eventually_async
-from tests.unit.sockets import KINDS, Pair, connected, run
+from tests.unit import pieces
+from tests.unit.sockets import FORKS, KINDS, Pair, children, connected, run
 
 ROOM = 1000
 EDGE = 1 << 31  # EPOLLET
-FORKS = "ignore:.*multi-threaded.*fork:DeprecationWarning"
 
 
-class Recorder(asyncio.Protocol):
-    """Keeps what it is told."""
+class Recorder(pieces.Recorder):
+    """Goes on when the peer has ended."""
 
-    def __init__(self) -> None:
-        self.data = b""
-        self.times = 0
-        self.ended = False
-        self.lost: list[BaseException | None] = []
-        self.then: Callable[[], object] = int
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        self.times += 1
-        self.then()
+    ended = False
 
     def eof_received(self) -> bool:
         self.ended = True
         return True
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost.append(exc)
 
 
 class Buffered(Recorder, asyncio.BufferedProtocol):
@@ -349,14 +332,14 @@ class TestNothingIsOverlooked:
         self, loop: AbstractEventLoop, tcp: Pair
     ) -> None:
         ours, theirs = tcp
-        child = 0
 
         async def main() -> None:
-            nonlocal child
             made = await over(ours)
             reader, writer = os.pipe()
             child = os.fork()
-            if child == 0:
+            if child:
+                forked.append(child)
+            else:
                 try:
                     made.transport.abort()
                     loop.call_later(0, os.write, writer, b".")
@@ -371,9 +354,5 @@ class TestNothingIsOverlooked:
             os.close(reader)
             os.close(writer)
 
-        try:
+        with children() as forked:
             run(loop, main())
-        finally:
-            if child:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)

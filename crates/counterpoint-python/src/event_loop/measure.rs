@@ -3,8 +3,8 @@
 //! Counting is a load and a store where the number is at hand anyway. Measuring reads the clock after
 //! each callback; whether to is one look at the loop's flags in each turn.
 
-use super::MEMORIES;
 use super::native::{Loop, State, System};
+use super::turn::polled;
 use crate::boundary::{Counts, Meter};
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
@@ -91,8 +91,7 @@ impl Loop {
             done = self.poll(py, system);
             now = clock::now();
             asleep = if idle { now - begun } else { 0 };
-            pace.polled(now);
-            MEMORIES.iter().for_each(|memory| memory.age(py, now));
+            polled(py, pace, now);
         }
         if done.is_ok() {
             let oldest = self.oldest(py, now);
@@ -137,13 +136,12 @@ impl Loop {
                 measured.depth.record(count as u64 * ONE);
             });
         }
-        let number = self.counters.callbacks.get() as u32;
         let (mut ran, mut since) = (0, 0);
         let mut took = [0; BATCH];
         let mut done = Ok(());
         while ran < count && done.is_ok() {
             let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
-            done = self.run_numbered(py, owner, &due, number.wrapping_add(ran as u32 + 1));
+            done = self.run_numbered(py, owner, &due, ran);
             drop(due); // what that sets off is the callback's time
             let now = clock::now();
             took[ran % BATCH] = now - *before;

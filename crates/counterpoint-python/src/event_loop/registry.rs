@@ -108,6 +108,21 @@ impl Watchers {
         (self.in_vain, self.large) = (0, false);
     }
 
+    /// The transport does not drain the socket, or may not have: the kernel tells it of what is there,
+    /// not of news alone, from now on.
+    #[cold]
+    fn tell_again(&mut self, poller: &Poller, fd: RawFd) {
+        self.drains = false;
+        // That fails if it was closed, and then there is nothing to tell.
+        let _ = self.settle(poller, fd);
+    }
+
+    /// The kernel tells of news alone.
+    #[inline(always)]
+    fn is_edge(&self) -> bool {
+        self.watched & EDGE == EDGE
+    }
+
     /// The kernel tells nothing more of the descriptor; whoever was not told now is to be told yet.
     fn told_once(&mut self, poller: &Poller, event: Event) {
         self.watched = ONCE;
@@ -187,13 +202,10 @@ impl Registry {
         Ok(())
     }
 
-    /// The transport does not drain the socket, or may not have: the kernel tells it of what is there,
-    /// not of news alone, from now on.
+    /// A transport that is told of news alone is told of what is there from now on.
     pub fn tell_again(&mut self, poller: &Poller, fd: RawFd) {
-        if let Some(slot) = self.get_mut(fd).filter(|slot| slot.watched & EDGE == EDGE) {
-            slot.drains = false;
-            // That fails if it was closed, and then there is nothing to tell.
-            let _ = slot.settle(poller, fd);
+        if let Some(slot) = self.get_mut(fd).filter(|slot| slot.is_edge()) {
+            slot.tell_again(poller, fd);
         }
     }
 
@@ -295,10 +307,9 @@ impl Registry {
             slot.told_once(poller, event);
         }
         // Urgent data, an end or an error: a short read is not the last then.
-        if slot.watched & EDGE == EDGE && event.what != READ {
-            self.tell_again(poller, event.fd);
+        if slot.is_edge() && event.what != READ {
+            slot.tell_again(poller, event.fd);
         }
-        let Some(slot) = self.get_mut(event.fd) else { return };
         if event.what & READ != 0
             && let Some(reader) = &slot.reader
         {

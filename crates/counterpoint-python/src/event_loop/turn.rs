@@ -88,9 +88,7 @@ impl Loop {
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
             self.poll(py, system)?;
-            let now = clock::now();
-            pace.polled(now);
-            MEMORIES.iter().for_each(|memory| memory.age(py, now));
+            polled(py, pace, clock::now());
         }
         self.fire(py);
         let ran = self.run_ready(py, owner)?;
@@ -186,12 +184,9 @@ impl Loop {
     #[inline(always)]
     fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
         let count = self.state.with(py, |state| state.ready.len());
-        let before = self.counters.callbacks.get() as u32;
         for ran in 0..count {
             let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
-            if let Err(error) =
-                self.run_numbered(py, owner, &due, before.wrapping_add(ran as u32 + 1))
-            {
+            if let Err(error) = self.run_numbered(py, owner, &due, ran) {
                 self.counters.callbacks.add(ran as u64 + 1);
                 return Err(error);
             }
@@ -200,16 +195,17 @@ impl Loop {
         Ok(count)
     }
 
-    /// Runs the callback of that number, and sends what it has held back.
+    /// Runs a callback of this turn, in which so many ran before, and sends what it has held back.
     #[inline(always)]
     pub fn run_numbered(
         &self,
         py: Python<'_>,
         owner: &Bound<'_, PyAny>,
         due: &Due,
-        number: u32,
+        ran: usize,
     ) -> PyResult<()> {
-        self.runs(number);
+        let before = self.counters.callbacks.get() + ran as u64;
+        self.runs((before + 1) as u32);
         let done = self.run(py, owner, due);
         self.runs(0);
         if self.is(HOLDING) { self.send_all_held(py, owner, done) } else { done }
@@ -280,6 +276,13 @@ impl Loop {
         let before = self.state.with(py, |state| std::mem::replace(&mut state.current, handle));
         drop(before);
     }
+}
+
+/// The kernel was asked just now.
+#[inline(always)]
+pub fn polled(py: Python<'_>, pace: &mut Pace, now: u64) {
+    pace.polled(now);
+    MEMORIES.iter().for_each(|memory| memory.age(py, now));
 }
 
 /// What a transport did not deal with itself goes to the exception handler, unless it is to end the

@@ -1,6 +1,6 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
-use super::holding::{Habit, send_held, try_to_send_held};
+use super::holding::{Habit, end_holding, send_held, try_to_send_held};
 use super::receiving::is_tcp;
 use super::writing::flush;
 use crate::boundary::{Protected, os_error};
@@ -269,9 +269,7 @@ impl Connection {
 
     /// Drops what is not sent; what is held back is as good as sent.
     fn clear(&self, py: Python<'_>) {
-        let (was_held, dropped) = self.inside.with(py, Inside::end_holding);
-        drop(dropped);
-        if was_held {
+        if end_holding(py, self) {
             // If that fails, the connection is at its end anyhow.
             let _ = flush(py, self);
         }
@@ -317,7 +315,7 @@ impl Connection {
     /// It may be no more: the program has the descriptor.
     fn holds_nothing_back(&self, py: Python<'_>) {
         self.flag(HOLDS, false);
-        try_to_send_held(py, self);
+        self.try_to_send_held(py);
     }
 
     /// Sends what is held back, as far as that goes.
@@ -327,11 +325,7 @@ impl Connection {
 
     /// Sends what is held back, and sees to what comes of that.
     fn send_held(&self, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = transport.py();
-        if self.inside.with(py, |inside| inside.held.is_some()) {
-            send_held(py, self, transport)?;
-        }
-        Ok(())
+        send_held(transport.py(), self, transport)
     }
 
     /// Bytes received and sent so far.

@@ -7,8 +7,8 @@
 //! the program may have the socket itself.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, Bytes, CLOSING, Connection, EOF, HOLDS, Inside};
-use super::writing::{flush, watch};
+use super::connection::{AWAITED, CLOSING, Connection, EOF, HOLDS};
+use super::writing::{failed, flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
 use crate::event_loop::native::{HOLDING, Loop};
@@ -19,7 +19,6 @@ use counterpoint_sync::waiter::fork;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
-use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
@@ -94,16 +93,17 @@ pub fn hold(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny
     native.flag(HOLDING, true);
 }
 
-impl Inside {
-    /// Nothing is held back any more; whether something was. In a child that was forked meanwhile it is
-    /// its parent's, and is taken out, to be dropped outside the lock.
-    pub fn end_holding(&mut self) -> (bool, VecDeque<Bytes>) {
-        match self.held.take() {
-            None => (false, VecDeque::new()),
-            Some(generation) if generation == fork::generation() => (true, VecDeque::new()),
-            Some(_) => (false, self.outgoing.clear()),
+/// Nothing is held back any more; whether something was, which is to be sent. In a child that was
+/// forked meanwhile it is its parent's, and is dropped.
+pub fn end_holding(py: Python<'_>, connection: &Connection) -> bool {
+    let (was_held, parents) = connection.inside.with(py, |inside| match inside.held.take() {
+        Some(generation) if generation != fork::generation() => {
+            (false, Some(inside.outgoing.clear()))
         }
-    }
+        held => (held.is_some(), None),
+    });
+    drop(parents);
+    was_held
 }
 
 /// Sends what is held back, and sees to what comes of that, in the context that is entered.
@@ -112,9 +112,7 @@ pub fn send_held(
     connection: &Connection,
     transport: &Bound<'_, PyAny>,
 ) -> PyResult<()> {
-    let (was_held, dropped) = connection.inside.with(py, Inside::end_holding);
-    drop(dropped);
-    if !was_held {
+    if !end_holding(py, connection) {
         return Ok(());
     }
     let error = match flush(py, connection) {
@@ -128,12 +126,7 @@ pub fn send_held(
         },
         Err(error) => os_error(&error),
     };
-    let native = connection.native.get();
-    native.forget(py, connection.watched(), WRITE, transport.as_ptr());
-    let unsent = connection.inside.with(py, |inside| inside.outgoing.clear());
-    drop(unsent);
-    transport.call_method1(intern!(py, "_write_failed"), (error.into_value(py),))?;
-    Ok(())
+    failed(connection, transport, error)
 }
 
 /// Nothing is left: whoever has waited for that goes on. Most have not, since what is held back is sent

@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
-use super::holding::{MOST, hold, is_to_hold, is_watched, send_held};
+use super::holding::{MOST, end_holding, hold, is_to_hold, is_watched, send_held};
 use crate::boundary::{View, guarded, none, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
@@ -202,11 +202,12 @@ fn is_free(py: Python<'_>, connection: &Connection) -> bool {
 /// all.
 #[cold]
 fn leave_parents(py: Python<'_>, connection: &Connection) -> bool {
-    let left = connection.inside.with(py, |inside| match inside.held {
-        Some(generation) if generation != fork::generation() => Some(inside.end_holding()),
-        _ => None,
-    });
-    left.is_some()
+    let others = |generation| generation != fork::generation();
+    let is_parents = connection.inside.with(py, |inside| inside.held.is_some_and(others));
+    if is_parents {
+        end_holding(py, connection);
+    }
+    is_parents
 }
 
 fn go_on(
@@ -339,7 +340,7 @@ pub unsafe extern "C" fn writelines(
         }
         let size = pieces.iter().map(|piece| piece.bytes().len()).sum();
         let is_to_hold = is_to_hold(py, connection, transport, size);
-        is_free(py, connection);
+        leave_parents(py, connection);
         let (first, next) = connection.inside.with(py, |inside| {
             let first = inside.outgoing.is_empty();
             pieces.into_iter().for_each(|piece| inside.outgoing.push(piece, 0));
@@ -421,11 +422,18 @@ fn send_more(native: &Loop, connection: &Connection, transport: &Bound<'_, PyAny
             }
         }
         Err(error) => {
-            drop(native.unwatch(py, connection.watched(), WRITE));
-            drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
-            let error = os_error(&error).into_value(py);
-            transport.call_method1(intern!(py, "_write_failed"), (error,))?;
+            failed(connection, transport, os_error(&error))?;
         }
     }
+    Ok(())
+}
+
+/// What is queued cannot be sent: the connection is at its end.
+#[cold]
+pub fn failed(connection: &Connection, transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    let py = transport.py();
+    connection.native.get().forget(py, connection.watched(), WRITE, transport.as_ptr());
+    drop(connection.inside.with(py, |inside| inside.outgoing.clear()));
+    transport.call_method1(intern!(py, "_write_failed"), (error.into_value(py),))?;
     Ok(())
 }
