@@ -29,7 +29,7 @@ FULL = Effort(rounds=15, cpu_ms=20, wall_ms=60)
 QUICK_PROCESSES = Effort(rounds=2, cpu_ms=5, wall_ms=20)
 FULL_PROCESSES = Effort(rounds=9, cpu_ms=20, wall_ms=60)
 QUICK_SERVERS = Effort(rounds=2, cpu_ms=40, wall_ms=40)
-FULL_SERVERS = Effort(rounds=7, cpu_ms=150, wall_ms=150)
+FULL_SERVERS = Effort(rounds=15, cpu_ms=120, wall_ms=120)
 QUICK_LOOPS = Effort(rounds=2, cpu_ms=10, wall_ms=10)
 FULL_LOOPS = Effort(rounds=9, cpu_ms=60, wall_ms=60)
 

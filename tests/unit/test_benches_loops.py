@@ -74,7 +74,7 @@ class TestServers:
     def test_many_connections(self) -> None:
         extent = growth.Extent(20, 20, (2, 20), 1, 50, 1)
         rows, (series,) = growth.measure_all(EVERYONE, extent, str.isprintable, str)
-        names = ["loop-latency", "loop-memory", "loop-growth"]
+        names = ["loop-latency", "loop-memory", "loop-crowded", "loop-growth"]
         assert [row.name for row in rows] == names
         assert series.xs() == [2, 20]
         assert not series.notes
@@ -170,7 +170,8 @@ def test_growth_is_that_of_the_cost() -> None:
     for x, cost in ((10, 100.0), (1000, 150.0)):
         series.add(STDLIB, x, cost)
     series.add("peer", 10, 1.0)
-    (row,) = growth.growth_row(series)
-    assert row.columns == {STDLIB: Column(n=1, samples=[1.5])}
-    assert quantity(row.columns[STDLIB].median, row.unit) == "1.50×"
-    assert not list(growth.growth_row(Series("", "", "", "")))
+    crowded, grown = growth.growth_rows(series)
+    assert crowded.columns == {STDLIB: Column(n=1, samples=[150.0])}
+    assert grown.columns == {STDLIB: Column(n=1, samples=[1.5])}
+    assert quantity(grown.columns[STDLIB].median, grown.unit) == "1.50×"
+    assert not list(growth.growth_rows(Series("", "", "", "")))

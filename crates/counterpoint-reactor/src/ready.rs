@@ -18,6 +18,9 @@
 
 use std::collections::VecDeque;
 
+/// For so many callbacks room is kept, though a loop is idle.
+const ROOM: usize = 65_536;
+
 /// The callbacks that are due, in order.
 #[derive(Debug)]
 pub struct Ready<T> {
@@ -46,6 +49,12 @@ impl<T> Ready<T> {
         self.queue.pop_front()
     }
 
+    /// The one that is so far behind the next.
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.queue.get(index)
+    }
+
     /// How many there are.
     #[inline(always)]
     pub fn len(&self) -> usize {
@@ -62,6 +71,9 @@ impl<T> Ready<T> {
     #[must_use]
     pub fn park(&mut self) -> bool {
         self.parked = self.queue.is_empty();
+        if self.parked && self.queue.capacity() > ROOM {
+            self.queue.shrink_to(ROOM);
+        }
         self.parked
     }
 
@@ -103,6 +115,19 @@ mod tests {
         assert!(!ready.push(2));
         assert!(!ready.park(), "there is something to do");
         assert!(!ready.push(3));
+    }
+
+    #[test]
+    fn an_idle_loop_gives_room_back() {
+        let mut ready = Ready::default();
+        for callback in 0..10 * super::ROOM {
+            let _ = ready.push(callback);
+        }
+        assert_eq!(ready.get(3), Some(&3));
+        while ready.pop().is_some() {}
+        assert!(ready.queue.capacity() >= 10 * super::ROOM, "it is not idle yet");
+        assert!(ready.park());
+        assert!(ready.queue.capacity() < 2 * super::ROOM);
     }
 
     #[test]

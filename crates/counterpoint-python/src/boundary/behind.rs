@@ -15,6 +15,22 @@ use std::marker::PhantomData;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What a processor fetches at once.
+const LINE: usize = 64;
+
+/// Has the processor fetch what is there, which is needed soon. That does no harm wherever it points.
+#[inline(always)]
+pub fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: as above.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Where the field of one such class is, and what it holds.
 pub struct Behind<T> {
     /// The attribute by which Python puts the native object into its place.
@@ -91,17 +107,21 @@ impl<T: PyClass<Frozen = True> + Sync> Behind<T> {
     /// A live instance of the class.
     #[inline(always)]
     pub unsafe fn prefetch(&self, object: *mut PyObject) {
-        // SAFETY: the caller's promise; to prefetch does no harm wherever it points.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            let native = *self.place(object);
-            for line in 0..size_of::<T>().div_ceil(64) + 1 {
-                _mm_prefetch::<_MM_HINT_T0>(native.wrapping_byte_add(64 * line).cast());
-            }
+        // SAFETY: the caller's promise.
+        let native = unsafe { *self.place(object) };
+        for line in 0..size_of::<T>().div_ceil(LINE) + 1 {
+            prefetch(native.wrapping_byte_add(LINE * line));
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = object;
+    }
+
+    /// Has the processor fetch the field, which is needed before that.
+    ///
+    /// # Safety
+    /// As [`prefetch`](Self::prefetch).
+    #[inline(always)]
+    pub unsafe fn prefetch_field(&self, object: *mut PyObject) {
+        // SAFETY: the caller's promise.
+        prefetch(unsafe { self.place(object) });
     }
 
     /// The native object; `None` if `__init__` did not run.

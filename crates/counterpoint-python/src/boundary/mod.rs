@@ -23,7 +23,7 @@ mod ticket;
 mod view;
 
 pub use arguments::{Timeout, bind, lock_arguments, lock_timeout, number, optional_timeout};
-pub use behind::{Behind, Outline};
+pub use behind::{Behind, Outline, prefetch};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth, visit_each};
 pub use context::current_context;

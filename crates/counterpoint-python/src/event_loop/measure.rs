@@ -140,7 +140,7 @@ impl Loop {
         let mut took = [0; BATCH];
         let mut done = Ok(());
         while ran < count && done.is_ok() {
-            let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
+            let Some(due) = self.next_due(py, count) else { break };
             done = self.run_numbered(py, owner, &due, ran);
             drop(due); // what that sets off is the callback's time
             let now = clock::now();

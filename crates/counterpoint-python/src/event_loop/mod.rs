@@ -4,6 +4,7 @@
 //! subprocess or signal is asyncio's own code, on top of what is done per callback and packet,
 //! which is ours: scheduling, timers, the poll, and reading and writing on sockets.
 
+mod ahead;
 mod attributes;
 mod base;
 mod context;

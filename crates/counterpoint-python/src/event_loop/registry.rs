@@ -1,6 +1,7 @@
 //! Which descriptors a loop watches, and for whom.
 
 use super::turn::Due;
+use crate::boundary::prefetch;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::poller::{EDGE, Event, ONCE, Poller, READ, WRITE};
 use pyo3::ffi::PyObject;
@@ -152,6 +153,12 @@ impl Registry {
     /// The watchers of `fd`, if it has or had some.
     pub fn get(&self, fd: RawFd) -> Option<&Watchers> {
         self.slots.get(usize::try_from(fd).ok()?)
+    }
+
+    /// Has the processor fetch what is known of `fd`.
+    #[inline(always)]
+    pub fn prefetch(&self, fd: RawFd) {
+        prefetch(self.slots.as_ptr().wrapping_offset(fd as isize));
     }
 
     #[inline(always)]

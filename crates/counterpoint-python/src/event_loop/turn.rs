@@ -143,10 +143,6 @@ impl Loop {
             for event in events.iter().map(Poller::read) {
                 rung |= event.fd == alarm;
                 registry.dispatch(&system.poller, event, |due| {
-                    if let Due::Read(transport) = &due {
-                        // SAFETY: a transport of ours.
-                        unsafe { super::stream::TRANSPORT.prefetch(transport.as_ptr()) };
-                    }
                     let _is_awake = ready.push(due);
                 });
             }
@@ -185,7 +181,7 @@ impl Loop {
     fn run_ready(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<usize> {
         let count = self.state.with(py, |state| state.ready.len());
         for ran in 0..count {
-            let Some(due) = self.state.with(py, |state| state.ready.pop()) else { break };
+            let Some(due) = self.next_due(py, count) else { break };
             if let Err(error) = self.run_numbered(py, owner, &due, ran) {
                 self.counters.callbacks.add(ran as u64 + 1);
                 return Err(error);

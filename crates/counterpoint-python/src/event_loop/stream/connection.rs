@@ -3,7 +3,7 @@
 use super::holding::{Habit, end_holding, send_held, try_to_send_held};
 use super::receiving::is_tcp;
 use super::writing::flush;
-use crate::boundary::{Protected, os_error};
+use crate::boundary::{Protected, os_error, prefetch};
 use crate::event_loop::context;
 use crate::event_loop::measure::Counter;
 use crate::event_loop::native::{Loop, State};
@@ -37,6 +37,9 @@ pub const HOLDS: u8 = 32;
 pub const TLS: u8 = 64;
 /// It is at its end, and not counted any more.
 const ENDED: u8 = 128;
+
+/// In bytes.
+const AROUND: usize = 32;
 
 /// The number of the next one.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -118,6 +121,17 @@ impl Connection {
         match unsafe { self.place.as_ref() } {
             Some(place) if place.load(Ordering::Relaxed) != self.fd => -1,
             _ => self.fd,
+        }
+    }
+
+    /// Has the processor fetch what it points to, and what reading begins with.
+    pub fn prefetch(&self, py: Python<'_>) {
+        prefetch(self.place);
+        let protocol = self.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::as_ptr));
+        if let Some(protocol) = protocol {
+            // Its attributes lie before or behind its head.
+            prefetch(protocol.wrapping_byte_sub(AROUND));
+            prefetch(protocol.wrapping_byte_add(AROUND));
         }
     }
 
