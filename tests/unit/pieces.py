@@ -46,12 +46,12 @@ class Recorder(asyncio.Protocol):
         self.lost.append(exc)
 
 
-def fill(fd: int) -> int:
-    """Write until the kernel takes no more; how much that was."""
+def fill(fd: int, size: int = 1_000) -> int:
+    """Write pieces of that size until the kernel takes no more; how much that was."""
     filled = 0
     with contextlib.suppress(BlockingIOError):
         while True:
-            filled += os.write(fd, bytes(1_000))
+            filled += os.write(fd, bytes(size))
     return filled
 
 

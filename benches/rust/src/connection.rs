@@ -1,15 +1,56 @@
 //! One connection of the load generator.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use crate::answer::{Answer, Framing};
+use crate::options::Options;
+
+/// What carries it.
+enum Carrier {
+    Stream(TcpStream),
+    Datagrams(UdpSocket),
+}
+
+impl Carrier {
+    fn open(to: SocketAddr, in_datagrams: bool) -> io::Result<Self> {
+        if in_datagrams {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.connect(to)?;
+            return Ok(Self::Datagrams(socket));
+        }
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        Ok(Self::Stream(stream))
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.write(data),
+            Self::Datagrams(socket) => socket.send(data),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.read(buffer),
+            Self::Datagrams(socket) => socket.recv(buffer),
+        }
+    }
+
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Stream(stream) => stream.set_nonblocking(true),
+            Self::Datagrams(socket) => socket.set_nonblocking(true),
+        }
+    }
+}
 
 /// Sends a request whole, then waits for the whole answer.
 pub struct Connection {
-    stream: TcpStream,
+    carrier: Carrier,
     sent: usize,
     answer: Answer,
     /// When the request that is in flight was begun.
@@ -20,12 +61,14 @@ pub struct Connection {
 
 impl Connection {
     /// Connects and sends a request, whose answer [`Self::greet`] waits for.
-    pub fn open(to: SocketAddr, framing: Framing, request: &[u8]) -> io::Result<Self> {
-        let mut stream = TcpStream::connect(to)?;
-        stream.set_nodelay(true)?;
-        stream.write_all(request)?;
-        let (answer, started) = (Answer::new(framing), Instant::now());
-        Ok(Self { stream, sent: 0, answer, started, is_blocked: false })
+    pub fn open(options: &Options, request: &[u8]) -> io::Result<Self> {
+        let mut carrier = Carrier::open(options.to, options.in_datagrams)?;
+        let mut rest = request;
+        while !rest.is_empty() {
+            rest = &rest[carrier.write(rest)?..];
+        }
+        let (answer, started) = (Answer::new(options.framing), Instant::now());
+        Ok(Self { carrier, sent: 0, answer, started, is_blocked: false })
     }
 
     /// Waits for the first answer, and checks that an echo is one.
@@ -42,7 +85,7 @@ impl Connection {
             seen += chunk;
             if self.answer.feed(&buffer[..chunk])? {
                 self.answer.reset();
-                return self.stream.set_nonblocking(true);
+                return self.carrier.set_nonblocking();
             }
         }
     }
@@ -56,7 +99,7 @@ impl Connection {
 
     /// Sends what there is room for.
     pub fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        match self.stream.write(&request[self.sent..]) {
+        match self.carrier.write(&request[self.sent..]) {
             Ok(count) => self.sent += count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -79,7 +122,7 @@ impl Connection {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.stream.read(buffer)? {
+        match self.carrier.read(buffer)? {
             0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the server closed a connection")),
             count => Ok(count),
         }
@@ -88,6 +131,9 @@ impl Connection {
 
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
+        match &self.carrier {
+            Carrier::Stream(stream) => stream.as_fd(),
+            Carrier::Datagrams(socket) => socket.as_fd(),
+        }
     }
 }

@@ -125,7 +125,7 @@ fn open(
     while opened.len() < count {
         let first = opened.len();
         for _ in first..count.min(first + AT_ONCE) {
-            opened.push(Connection::open(options.to, options.framing, request)?);
+            opened.push(Connection::open(options, request)?);
         }
         for connection in &mut opened[first..] {
             connection.greet(options.framing, request, buffer)?;

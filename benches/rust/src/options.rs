@@ -7,10 +7,11 @@ use crate::answer::Framing;
 
 /// How it is used.
 pub const USAGE: &str = "\
-usage: load HOST:PORT [--connections N] [--size BYTES | --http] [--idle N] [--seconds S | --count N]
+usage: load HOST:PORT [--connections N] [--size BYTES | --http] [--datagrams] [--idle N]
+                      [--seconds S | --count N]
 
 Each connection sends a message of BYTES and reads it back whole, again and again; with --http it
-asks for / and reads the response. --idle connections have one exchange and stay open. Prints a line
+asks for / and reads the response. With --datagrams a message is one datagram. --idle connections have one exchange and stay open. Prints a line
 of JSON. Without --seconds or --count it prints `ready`, then runs once for each line of its standard
 input, `seconds S` or `count N`.";
 
@@ -34,6 +35,8 @@ pub struct Options {
     pub idle: usize,
     /// What is asked and answered.
     pub framing: Framing,
+    /// A message is a datagram, and not part of a stream.
+    pub in_datagrams: bool,
     /// One run, or one for each line of the standard input.
     pub goal: Option<Goal>,
 }
@@ -45,10 +48,15 @@ impl Options {
         let to = rest.next().ok_or(USAGE)?;
         let to = to.parse().map_err(|_| format!("{to} is no HOST:PORT"))?;
         let framing = Framing::Fixed(1024);
-        let mut options = Self { to, connections: 10, idle: 0, framing, goal: None };
+        let mut options =
+            Self { to, connections: 10, idle: 0, framing, in_datagrams: false, goal: None };
         while let Some(name) = rest.next() {
             if name == "--http" {
                 options.framing = Framing::Http;
+                continue;
+            }
+            if name == "--datagrams" {
+                options.in_datagrams = true;
                 continue;
             }
             let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -107,6 +115,7 @@ mod tests {
         assert_eq!(made.goal, Some(Goal::Time(Duration::from_millis(500))));
         assert_eq!(made.request(), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(parse("127.0.0.1:80 --http").unwrap().framing, Framing::Http);
+        assert!(parse("127.0.0.1:80 --datagrams --size 7").unwrap().in_datagrams);
     }
 
     #[test]

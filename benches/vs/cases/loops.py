@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from benches.vs.case import Case, Demand
 from benches.vs.libraries import BEST_OTHER, STDLIB
 from benches.vs.loops.names import BARE
-from benches.vs.loops.sessions import HTTP, Setup, in_session
-from benches.vs.loops.works import BURST, MANY, TIMERS
+from benches.vs.loops.sessions import DATAGRAMS, HTTP, Setup, in_session
+from benches.vs.loops.works import BURST, KIB, MANY, TIMERS
 
-KIB = 1024
 NEVER_BELOW = Demand(1, BEST_OTHER)
 WITH_BARE = {BARE: (STDLIB, "BareServer")}
 # Titles, and the share of the bare server that is demanded for small messages.
@@ -42,6 +41,19 @@ def echo_cases() -> Iterator[Case]:
                 also=WITH_BARE,
                 unit="/s",
             )
+
+
+def datagram_cases() -> Iterator[Case]:
+    yield Case(
+        "loop-datagrams-1k",
+        "echo of datagrams of 1 KiB to 10 sockets",
+        "Loop",
+        in_session(Setup(DATAGRAMS, KIB)),
+        (NEVER_BELOW,),
+        clock="host",
+        also=WITH_BARE,
+        unit="/s",
+    )
 
 
 def tls_cases() -> Iterator[Case]:
@@ -81,7 +93,7 @@ def alone(
     return Case(f"loop-{name}", title, "Loop", run, demands, clock, step=step, base=base)
 
 
-SERVERS = (*echo_cases(), *tls_cases(), *web_cases())
+SERVERS = (*echo_cases(), *datagram_cases(), *tls_cases(), *web_cases())
 ALONE = (
     alone("chain", "call_soon, a callback that schedules itself", (Demand(1.2, BEST_OTHER),)),
     alone("burst", f"call_soon, {BURST:,} callbacks at once", (Demand(1.2, BEST_OTHER),), BURST),
@@ -98,6 +110,7 @@ ALONE = (
         (Demand(1, "rloop"), NEVER_BELOW),
         wall=True,
     ),
+    alone("pipe", "1 KiB through a pipe, once round", (NEVER_BELOW,)),
     alone("gather", f"gather of {MANY:,} tasks", (Demand(1.1, BEST_OTHER),), MANY),
     alone("switches", "sleep(0), switches of two tasks", (Demand(1.1, BEST_OTHER),), 2),
     alone("tasks", "create_task + await", (NEVER_BELOW,)),

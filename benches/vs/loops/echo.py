@@ -64,6 +64,22 @@ async def with_streams(listener: socket) -> object:
     return await asyncio.start_server(echo, sock=listener, limit=CHUNK)
 
 
+class Datagrams(asyncio.DatagramProtocol):
+    """Sends each back to where it came from."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self.transport.sendto(data, addr)
+
+
+async def with_datagrams(listener: socket) -> object:
+    """On the port of the same number."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_datagram_endpoint(Datagrams, local_addr=listener.getsockname())
+
+
 async def with_sockets(listener: socket) -> object:
     loop = asyncio.get_running_loop()
     running: set[asyncio.Task[None]] = set()
@@ -87,5 +103,6 @@ STARTS: dict[str, Start] = {
     "buffered": functools.partial(with_protocol, BufferedEcho),
     "streams": with_streams,
     "sock": with_sockets,
+    "datagrams": with_datagrams,
     "tls": with_tls,
 }

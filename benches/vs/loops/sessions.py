@@ -18,6 +18,7 @@ from benches.vs.loops.programs import Program, in_python, in_rust
 from benches.vs.loops.tls import make_certificate
 
 HTTP = "http"
+DATAGRAMS = "datagrams"
 
 
 class Setup(NamedTuple):
@@ -56,7 +57,9 @@ class Served:
     def new_load(self, setup: Setup) -> Program:
         if setup.kind == "tls":
             return Program(*in_python("tls", self.port, setup.connections, setup.asked))
-        asked = ("--http",) if setup.asked == HTTP else ("--size", setup.asked)
+        asked: tuple[object, ...] = ("--http",) if setup.asked == HTTP else ("--size", setup.asked)
+        if setup.kind == DATAGRAMS:
+            asked = (*asked, "--datagrams")
         many = ("--connections", setup.connections)
         return Program(in_rust("load"), f"127.0.0.1:{self.port}", *many, *asked)
 
@@ -93,7 +96,7 @@ class Served:
 
 def serve(kind: str, loop: str, directory: Path) -> Program:
     if loop == BARE:
-        return Program(in_rust("echo-server"))
+        return Program(in_rust("echo-server"), *(["--datagrams"] if kind == DATAGRAMS else []))
     more: Mapping[str, str] = {}
     if kind == "tls":
         more = {CERTIFICATE: str(make_certificate(directory))}

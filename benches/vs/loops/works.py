@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from itertools import repeat
@@ -12,6 +13,7 @@ from benches.vs.case import Clock, Sample, quiet_gc
 MANY = 50_000
 BURST = 10_000
 TIMERS = 1000
+KIB = 1024
 FAR_SECONDS = 60.0
 # So little that none has to wait for the next: of loops that sleep, one that wakes up late for many
 # at once would need the least CPU.
@@ -128,6 +130,35 @@ def threadsafe(loop: Loop, n: int) -> Sample:
     return sample
 
 
+class _Round(asyncio.Protocol):
+    """Has what it reads from a pipe written into it again, so many times."""
+
+    def __init__(self, turns: int, stop: Callable[[], None]) -> None:
+        self.turns, self.stop = turns, stop
+
+    def data_received(self, data: bytes) -> None:
+        self.turns -= 1
+        if self.turns:
+            self.writer.write(data)
+        else:
+            self.stop()
+
+
+def pipe(loop: Loop, n: int) -> Sample:
+    """A message goes round through a pipe."""
+    reader, writer = (os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+
+    async def connect() -> _Round:
+        _, protocol = await loop.connect_read_pipe(lambda: _Round(n, loop.stop), reader)
+        protocol.writer, _ = await loop.connect_write_pipe(asyncio.Protocol, writer)
+        return protocol
+
+    with reader, writer:
+        protocol = loop.run_until_complete(connect())
+        loop.call_soon(protocol.writer.write, bytes(KIB))
+        return until_stopped(loop)
+
+
 def gather(loop: Loop, n: int) -> Sample:
     """Many tasks at once."""
 
@@ -174,6 +205,7 @@ WORKS: dict[str, Work] = {
     "set-and-cancel": set_and_cancel,
     "timers": timers,
     "threadsafe": threadsafe,
+    "pipe": pipe,
     "gather": gather,
     "switches": switches,
     "tasks": tasks,

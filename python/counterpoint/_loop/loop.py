@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from counterpoint import _install
 
 from . import names, servers, stalls, tls
+from .datagram import DatagramTransport
 from .native import Loop, LoopBase
+from .pipes import ReadPipeTransport, WritePipeTransport
 from .selector import Selector
 from .statistics import LoopStatistics, collect
 from .transport import SocketTransport
@@ -144,6 +146,18 @@ class EventLoop(LoopBase):
     ) -> SocketTransport:
         self._ensure_fd_no_transport(sock)
         return SocketTransport(self, sock, protocol, waiter, **more)
+
+    def _make_datagram_transport(self, sock: socket.socket, *arguments: Any, **more: Any) -> Any:
+        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return super()._make_datagram_transport(sock, *arguments, **more)
+        self._ensure_fd_no_transport(sock)
+        return DatagramTransport(self, sock, *arguments, **more)
+
+    def _make_read_pipe_transport(self, *arguments: Any, **more: Any) -> Any:
+        return ReadPipeTransport(self, *arguments, **more)
+
+    def _make_write_pipe_transport(self, *arguments: Any, **more: Any) -> Any:
+        return WritePipeTransport(self, *arguments, **more)
 
     def _ensure_fd_no_transport(self, fd: Any) -> None:
         super()._ensure_fd_no_transport(fd)  # other transports, and what is no descriptor

@@ -6,15 +6,20 @@ from counterpoint import _core
 
 __all__ = [
     "Connection",
+    "Datagram",
+    "DatagramBase",
     "Handle",
     "Loop",
     "LoopBase",
     "Operation",
+    "Pipe",
+    "ReadPipeBase",
     "TimerHandle",
     "Tls",
     "TlsProtocolBase",
     "TlsTransportBase",
     "TransportBase",
+    "WritePipeBase",
     "end_watchdog",
     "quicken",
 ]
@@ -28,6 +33,11 @@ LoopBase = _classes.LoopBase
 Operation = _classes.Operation
 Connection = _classes.Connection
 TransportBase = _classes.TransportBase
+Datagram = _classes.Datagram
+DatagramBase = _classes.DatagramBase
+Pipe = _classes.Pipe
+ReadPipeBase = _classes.ReadPipeBase
+WritePipeBase = _classes.WritePipeBase
 end_watchdog = _classes.end_watchdog
 quicken = _classes.quicken
 Tls = _classes.Tls

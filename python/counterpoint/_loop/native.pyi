@@ -10,15 +10,20 @@ from counterpoint._core import Meter
 
 __all__ = [
     "Connection",
+    "Datagram",
+    "DatagramBase",
     "Handle",
     "Loop",
     "LoopBase",
     "Operation",
+    "Pipe",
+    "ReadPipeBase",
     "TimerHandle",
     "Tls",
     "TlsProtocolBase",
     "TlsTransportBase",
     "TransportBase",
+    "WritePipeBase",
     "end_watchdog",
     "quicken",
 ]
@@ -121,6 +126,42 @@ class TransportBase(asyncio.Transport):
     def _add_reader(self, fd: int, callback: object) -> None: ...
     def _fatal_error(self, exc: BaseException, message: str = ...) -> None: ...
     def _call_connection_lost(self, exc: BaseException | None) -> None: ...
+
+@final
+class Datagram:
+    def __new__(cls, native: Loop, sock: object) -> Datagram: ...
+    def connect(self) -> None: ...
+    def queue(self, is_queued: bool) -> None: ...
+    def counts(self) -> tuple[int, int]: ...
+    def has_sent(self, bytes: int) -> None: ...
+
+class DatagramBase(asyncio.DatagramTransport):
+    _counterpoint_datagram: Datagram
+    _extra: dict[str, Any]
+    def __init__(
+        self, loop: Any, sock: object, protocol: Any, address: Any, waiter: Any, extra: Any
+    ) -> None: ...
+    def sendto(self, data: Any, addr: Any = None) -> None: ...
+
+@final
+class Pipe:
+    def __new__(cls, native: Loop) -> Pipe: ...
+    def begin(self, fd: int) -> None: ...
+
+class ReadPipeBase(asyncio.ReadTransport):
+    _counterpoint_pipe: Pipe
+    _fileno: int
+    def __init__(
+        self, loop: Any, pipe: object, protocol: Any, waiter: Any, extra: Any
+    ) -> None: ...
+    def _read_ready(self) -> None: ...
+
+class WritePipeBase(asyncio.WriteTransport):
+    _counterpoint_pipe: Pipe
+    _fileno: int
+    def __init__(
+        self, loop: Any, pipe: object, protocol: Any, waiter: Any, extra: Any
+    ) -> None: ...
 
 @final
 class Tls:

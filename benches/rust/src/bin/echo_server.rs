@@ -1,10 +1,12 @@
 //! The bare echo server, which event loops are compared with.
 //!
-//! Prints its port, and exits at the end of its standard input. A connection that has something left
-//! to send is not read from meanwhile, so a slow reader costs one message of memory.
+//! Prints its port, and exits at the end of its standard input. With `--datagrams` it echoes those. A
+//! connection that has something left to send is not read from meanwhile, so a slow reader costs one message
+//! of memory.
 
+use std::env;
 use std::io::{self, ErrorKind, Read, Write, stdin};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use counterpoint_bench::limits::raise_file_limit;
@@ -28,11 +30,33 @@ struct Server {
 
 fn main() -> io::Result<()> {
     raise_file_limit()?;
+    if env::args().nth(1).as_deref() == Some("--datagrams") {
+        return serve_datagrams();
+    }
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?.port());
     let buffer = vec![0; BUFFER_BYTES];
     Server { poller: Poller::new()?, listener, clients: Vec::new(), buffer }.serve()
+}
+
+fn serve_datagrams() -> io::Result<()> {
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.set_nonblocking(true)?;
+    println!("{}", socket.local_addr()?.port());
+    let (poller, mut buffer, mut ready) = (Poller::new()?, vec![0; BUFFER_BYTES], no_events());
+    let stdin = stdin().as_raw_fd() as usize;
+    poller.add(&socket, socket.as_raw_fd() as usize, READ)?;
+    poller.add(&io::stdin(), stdin, READ)?;
+    loop {
+        for event in poller.wait(&mut ready)? {
+            if event.u64 as usize == stdin {
+                return Ok(());
+            }
+            let (count, from) = socket.recv_from(&mut buffer)?;
+            sent(socket.send_to(&buffer[..count], from))?;
+        }
+    }
 }
 
 impl Server {

@@ -36,7 +36,7 @@ pub use per_process::PerProcess;
 pub use protected::Protected;
 pub use raw::{
     NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,
-    none, one, raw_type, slot,
+    none, one, raw_type, slot, value,
 };
 pub use spin::{PATIENCE, await_claim, await_interpreter, detached, look_for, nothing_else};
 pub use summary::{Buckets, Waits, buckets, seconds};

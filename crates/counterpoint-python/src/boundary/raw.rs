@@ -5,6 +5,7 @@
 //! or a `PyErr` into a Python exception.
 
 use super::halts_at_exit;
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -144,6 +145,13 @@ pub fn attribute(name: &'static CStr, get: ffi::getter, set: ffi::setter) -> ffi
         doc: ptr::null(),
         closure: ptr::null_mut(),
     }
+}
+
+/// An attribute's new value.
+pub fn value<'py>(py: Python<'py>, value: *mut ffi::PyObject) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: null (a deletion) or a live object.
+    let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, value) };
+    value.ok_or_else(|| PyTypeError::new_err("it cannot be deleted"))
 }
 
 /// What a raw function returns when it failed.

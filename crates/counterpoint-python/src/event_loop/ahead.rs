@@ -17,7 +17,11 @@ const MANY: usize = 32;
 
 /// The transport that has something to do.
 fn transport(due: Option<&Due>) -> Option<&Ref> {
-    if let Some(Due::Read(transport) | Due::Write(transport)) = due { Some(transport) } else { None }
+    if let Some(Due::Read(transport) | Due::Write(transport)) = due {
+        Some(transport)
+    } else {
+        None
+    }
 }
 
 impl Loop {

@@ -8,10 +8,14 @@ mod ahead;
 mod attributes;
 mod base;
 mod context;
+mod datagram;
+mod descriptor;
 mod handle;
+mod kept;
 mod measure;
 mod native;
 mod operation;
+mod pipe;
 mod recycled;
 mod registry;
 mod schedule;
@@ -43,9 +47,15 @@ fn make(py: Python<'_>) -> PyResult<Py<PyModule>> {
     operation::register(&module)?;
     module.add_class::<native::Loop>()?;
     module.add_class::<stream::Connection>()?;
+    module.add_class::<datagram::Datagram>()?;
     module.add_function(wrap_pyfunction!(watchdog::end_watchdog, &module)?)?;
     module.add("LoopBase", base::make(py)?)?;
     module.add("TransportBase", stream::make(py)?)?;
+    module.add("DatagramBase", datagram::make(py)?)?;
+    module.add_class::<pipe::Pipe>()?;
+    let [reader, writer] = pipe::make(py)?;
+    module.add("ReadPipeBase", reader)?;
+    module.add("WritePipeBase", writer)?;
     tls::register(&module)?;
     Ok(module.unbind())
 }

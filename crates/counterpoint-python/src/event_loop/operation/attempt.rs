@@ -54,7 +54,7 @@ impl Attempt<'_, '_> {
             return Ok(Some(self.empty()?));
         }
         let drained = Cell::new(false);
-        let source = Source { fd: self.fd(), drained: &drained };
+        let source = Source { fd: self.fd(), drained: &drained, is_pipe: false };
         let received = match is_cut(source.fd, most) {
             true => receive_message(&source, most),
             false => receive_bytes(self.py, native, &source, most),

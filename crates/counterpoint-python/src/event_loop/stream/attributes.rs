@@ -2,11 +2,10 @@
 
 use super::TRANSPORT;
 use super::connection::{AWAITED, CLOSING, Connection, EOF, PAUSED};
-use crate::boundary::{attribute, boolean, guarded, none};
+use crate::boundary::{attribute, boolean, guarded, none, value};
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::poller::READ;
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use std::ffi::{CStr, c_int, c_void};
@@ -33,13 +32,6 @@ fn flag(name: &'static CStr, flag: u8) -> ffi::PyGetSetDef {
 fn receiver<'a>(py: Python<'a>, transport: *mut PyObject) -> PyResult<&'a Connection> {
     // SAFETY: CPython passes an instance of the class.
     unsafe { TRANSPORT.demand(py, transport) }
-}
-
-/// An attribute's new value.
-fn value<'py>(py: Python<'py>, value: *mut PyObject) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: null (a deletion) or a live object.
-    let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, value) };
-    value.ok_or_else(|| PyTypeError::new_err("it cannot be deleted"))
 }
 
 unsafe extern "C" fn get(transport: *mut PyObject, flag: *mut c_void) -> *mut PyObject {

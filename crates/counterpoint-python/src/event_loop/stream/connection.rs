@@ -5,6 +5,7 @@ use super::receiving::is_tcp;
 use super::writing::flush;
 use crate::boundary::{Protected, os_error, prefetch};
 use crate::event_loop::context;
+use crate::event_loop::descriptor::Descriptor;
 use crate::event_loop::measure::Counter;
 use crate::event_loop::native::{Loop, State};
 use crate::event_loop::tls;
@@ -12,14 +13,12 @@ use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
-use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `close()` was called, or the connection failed.
 pub const CLOSING: u8 = 1;
@@ -84,10 +83,7 @@ pub struct Inside {
 #[pyclass(frozen, module = "counterpoint._core.event_loop")]
 pub struct Connection {
     pub native: Py<Loop>,
-    /// The socket, and where in it its descriptor is; null: unknown.
-    sock: Py<PyAny>,
-    place: *const AtomicI32,
-    fd: RawFd,
+    descriptor: Descriptor,
     /// Tells it from others that had or will have the same descriptor.
     number: u64,
     pub inside: Protected<Inside>,
@@ -107,26 +103,17 @@ impl Drop for Connection {
     }
 }
 
-// SAFETY: the place lies in the socket object, which is kept, and is read atomically.
-unsafe impl Send for Connection {}
-// SAFETY: as above.
-unsafe impl Sync for Connection {}
-
 impl Connection {
     /// The descriptor for a system call; -1 if somebody has closed the socket: its number may be
     /// another file's by now.
     #[inline(always)]
     pub fn fd(&self) -> RawFd {
-        // SAFETY: null, or a field of the socket object, which lives as long as `self`.
-        match unsafe { self.place.as_ref() } {
-            Some(place) if place.load(Ordering::Relaxed) != self.fd => -1,
-            _ => self.fd,
-        }
+        self.descriptor.now()
     }
 
     /// Has the processor fetch what it points to, and what reading begins with.
     pub fn prefetch(&self, py: Python<'_>) {
-        prefetch(self.place);
+        self.descriptor.prefetch();
         let protocol = self.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::as_ptr));
         if let Some(protocol) = protocol {
             // Its attributes lie before or behind its head.
@@ -138,7 +125,7 @@ impl Connection {
     /// The descriptor under which it is watched.
     #[inline(always)]
     pub fn watched(&self) -> RawFd {
-        self.fd
+        self.descriptor.known()
     }
 
     /// Whether it has one of these flags.
@@ -227,21 +214,6 @@ impl Connection {
     }
 }
 
-/// Where a socket object has its descriptor: in the first field behind the head, as every CPython has
-/// had it; null if this one is no such object.
-fn descriptor_of(sock: &Bound<'_, PyAny>, fd: RawFd) -> PyResult<*const AtomicI32> {
-    let class = sock.py().import("_socket")?.getattr("socket")?;
-    if !sock.is_instance(&class)? {
-        return Ok(ptr::null());
-    }
-    // SAFETY: an instance of that class is longer than its head.
-    let place: *const AtomicI32 =
-        unsafe { sock.as_ptr().byte_add(size_of::<ffi::PyObject>()) }.cast_const().cast();
-    // SAFETY: as above; the interpreter writes it whole.
-    let known = unsafe { &*place }.load(Ordering::Relaxed) == fd;
-    Ok(if known { place } else { ptr::null() })
-}
-
 #[pymethods]
 impl Connection {
     #[new]
@@ -252,8 +224,7 @@ impl Connection {
         context: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let py = sock.py();
-        let fd = sock.call_method0(intern!(py, "fileno"))?.extract()?;
-        let place = descriptor_of(sock, fd)?;
+        let descriptor = Descriptor::of(sock)?;
         let context = match context {
             Some(context) => Some(context.into()),
             None => context::copy_current(py).map_err(|()| PyErr::fetch(py))?,
@@ -263,9 +234,7 @@ impl Connection {
         counters.open.add(1);
         Ok(Self {
             native,
-            place,
-            sock: sock.clone().unbind(),
-            fd,
+            descriptor,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             inside: Protected::new(Inside { context, ..Inside::default() }),
             lost: AtomicU32::new(0),
@@ -308,8 +277,9 @@ impl Connection {
         if self.is(CLOSING) || self.is_lost() {
             return Ok(());
         }
-        let is_tcp = is_tcp(self.fd);
-        let hold = |state: &mut State| state.registry.hold(self.fd, self.number, is_tcp);
+        let fd = self.watched();
+        let is_tcp = is_tcp(fd);
+        let hold = |state: &mut State| state.registry.hold(fd, self.number, is_tcp);
         match self.native.get().state.with(py, hold) {
             Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(os_error(&error)),
             _ => Ok(()),
@@ -318,7 +288,8 @@ impl Connection {
 
     /// Its descriptor is free for others; whether it was not.
     pub fn release(&self, py: Python<'_>) -> bool {
-        self.native.get().state.with(py, |state| state.registry.release(self.fd, self.number))
+        let native = self.native.get();
+        native.state.with(py, |state| state.registry.release(self.watched(), self.number))
     }
 
     /// What is written in pieces may be held back.
@@ -349,7 +320,7 @@ impl Connection {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.native)?;
-        visit.call(&self.sock)?;
+        self.descriptor.visit(&visit)?;
         // SAFETY: only the collector calls this.
         let inside = unsafe { self.inside.peek() };
         let held = [&inside.protocol, &inside.empty_waiter, &inside.context, &inside.reader];

@@ -172,7 +172,7 @@ impl Reading<'_, '_> {
 
     /// Its socket now: whatever ran Python before may have closed it.
     fn source(&self) -> Source<'_> {
-        Source { fd: self.connection.fd(), drained: self.drained }
+        Source { fd: self.connection.fd(), drained: self.drained, is_pipe: false }
     }
 
     /// What the kernel has for the socket, as far as there is room.

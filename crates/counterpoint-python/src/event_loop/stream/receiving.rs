@@ -28,6 +28,8 @@ unsafe extern "C" {
 pub struct Source<'a> {
     pub fd: RawFd,
     pub drained: &'a Cell<bool>,
+    /// It is a pipe, or another file that does not make wait.
+    pub is_pipe: bool,
 }
 
 impl Source<'_> {
@@ -36,7 +38,12 @@ impl Source<'_> {
     #[inline(always)]
     pub fn receive(&self, place: *mut u8, room: usize) -> io::Result<usize> {
         // SAFETY: so much room. The call does not wait, so the interpreter is kept.
-        let count = unsafe { libc::recv(self.fd, place.cast(), room, libc::MSG_DONTWAIT) };
+        let count = unsafe {
+            match self.is_pipe {
+                false => libc::recv(self.fd, place.cast(), room, libc::MSG_DONTWAIT),
+                true => libc::read(self.fd, place.cast(), room),
+            }
+        };
         let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
             self.drained.set(error.kind() == io::ErrorKind::WouldBlock);
@@ -139,6 +146,11 @@ pub fn is_cut(fd: RawFd, most: usize) -> bool {
 /// Whether it is a socket of TCP's.
 pub fn is_tcp(fd: RawFd) -> bool {
     option(fd, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+}
+
+/// Of which family a socket is; -1 if it is none.
+pub fn domain(fd: RawFd) -> c_int {
+    option(fd, libc::SO_DOMAIN).unwrap_or(-1)
 }
 
 fn option(fd: RawFd, name: c_int) -> Option<c_int> {

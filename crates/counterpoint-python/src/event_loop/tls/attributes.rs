@@ -5,9 +5,8 @@ use super::engine::{
     APP_READING_PAUSED, APP_WRITING_PAUSED, BUFFERED, Inside, SSL_READING_PAUSED,
     SSL_WRITING_PAUSED, Tls,
 };
-use crate::boundary::{attribute, boolean, guarded, none};
+use crate::boundary::{attribute, boolean, guarded, none, value};
 use crate::executor::reference::Ref;
-use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use std::ffi::{CStr, c_int, c_void};
@@ -34,13 +33,6 @@ fn flag(name: &'static CStr, flag: u16) -> ffi::PyGetSetDef {
 fn receiver<'a>(py: Python<'a>, object: *mut PyObject) -> PyResult<&'a Tls> {
     // SAFETY: CPython passes an instance of the class.
     unsafe { PROTOCOL.demand(py, object) }
-}
-
-/// An attribute's new value.
-fn value<'py>(py: Python<'py>, value: *mut PyObject) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: null (a deletion) or a live object.
-    let value = unsafe { Bound::from_borrowed_ptr_or_opt(py, value) };
-    value.ok_or_else(|| PyTypeError::new_err("it cannot be deleted"))
 }
 
 unsafe extern "C" fn get(object: *mut PyObject, flag: *mut c_void) -> *mut PyObject {
