@@ -48,7 +48,7 @@ def test_options_end_where_the_program_begins(
         (["--summary-file=-", "x"], "does not begin with '-', not '-'"),
         (["--summary", "-m", "x"], "--summary needs a value that does not begin with '-'"),
         (["--no-locks", "x"], "no option '--no-locks'"),
-        (["--no-queue=1", "x"], "no option '--no-queue'"),
+        (["--no-queue=1", "x"], "--no-queue takes no value, not '1'"),
         (["-m"], "-m needs a value"),
         (["-X", "dev", "x"], "Python's own go before"),
     ],
@@ -123,3 +123,9 @@ def test_flags_reach_the_program(tmp_path: Path) -> None:
     show = "import sys; print(sys.flags.dev_mode, sys.flags.optimize, sys.stdout.write_through)"
     line = [sys.executable, "-X", "dev", "-OOu", *programs.QUIET[1:], "-c", show]
     assert programs.run(line, tmp_path) == (0, "True 2 True\n", "")
+
+
+@pytest.mark.parametrize("line", [["--help"], ["run", "--help"]])
+def test_help_can_be_shown_anywhere(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line) == 0
+    assert capsys.readouterr().out.isascii()

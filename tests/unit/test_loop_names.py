@@ -131,3 +131,10 @@ def test_no_thread_is_asked_for_names_that_are_numbers(loop: EventLoop) -> None:
     assert found == ("127.0.0.1", "80")
     assert not has_asked_a_thread(loop)
     asyncio.set_event_loop(None)
+
+
+@pytest.mark.parametrize("selector", [5, "epoll"])
+def test_what_is_no_selector_is_refused(selector: Any) -> None:
+    with pytest.raises(TypeError, match=f"selector must be a selector or None, not {selector!r}"):
+        EventLoop(selector)
+    gc.collect()  # and what was not made has nothing to close

@@ -311,7 +311,32 @@ def test_it_can_be_ended_and_begun_again(loop: EventLoop) -> None:
     assert len(stalls(loop)) == 1
 
 
-@pytest.mark.parametrize("threshold", [0, -1.0, float("nan")])
+def test_a_line_that_is_repeated_is_shown_a_few_times(
+    loop: EventLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    def deep(depth: int) -> None:
+        if depth:
+            deep(depth - 1)
+        else:
+            eventually(lambda: caplog.records)
+
+    loop.watch(THRESHOLD)
+    with caplog.at_level(logging.WARNING, "counterpoint"):
+        loop.call_soon(deep, 100)
+        run_once(loop)
+    text = caplog.records[0].getMessage()
+    assert len(text.splitlines()) < 20
+    assert "\n  [Previous line repeated 97 more times]\n" in text
+    assert len(stalls(loop)[0].stack) > 100
+
+
+@pytest.mark.parametrize("threshold", ["0.1", b"", True, 1j])
+def test_a_threshold_is_a_number(loop: EventLoop, threshold: Any) -> None:
+    with pytest.raises(TypeError, match=f"threshold must be a number .*, not {threshold!r}$"):
+        loop.watch(threshold)
+
+
+@pytest.mark.parametrize("threshold", [0, -1.0, float("nan"), float("inf"), 10**400])
 def test_a_threshold_is_positive(loop: EventLoop, threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold must be positive"):
         loop.watch(threshold)

@@ -459,3 +459,20 @@ def test_keys_may_change_between_data(ends: Ends, version: str, command: str) ->
         await server.ended()
 
     ends.run(main())
+
+
+def test_what_was_counted_is_told_after_the_end(ends: Ends) -> None:
+    theirs, ours = Plain(), Plain()
+
+    async def main() -> None:
+        await ends.connect(theirs, ours)
+        ours.transport.write(b"data")
+        assert await theirs.got(4) == b"data"
+        ours.transport.close()
+        for each in (ours, theirs):
+            await each.ended()
+        mine, others = (each.transport.get_extra_info("statistics") for each in (ours, theirs))
+        assert mine.bytes_sent == others.bytes_received > 4
+        assert mine.unsent == 0
+
+    ends.run(main())

@@ -316,3 +316,14 @@ def test_time_goes_on_while_others_hold_on() -> None:
         assert next(results) == 0
         assert time.monotonic() - begun < DEADLINE
         results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("how", ["with", "dropped"])
+def test_a_pool_leaves_nothing_behind(how: str) -> None:
+    pool = ThreadPoolExecutor(2)
+    pool.submit(pool.submit(int).result).result()  # in a worker of its own, if need be
+    if how == "with":
+        pool.shutdown()
+    references = [weakref.ref(pool._counterpoint_pool), *map(weakref.ref, pool._threads)]
+    del pool
+    eventually(lambda: all(is_collected(reference) for reference in references))

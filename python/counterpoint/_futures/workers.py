@@ -166,16 +166,18 @@ def _join(thread: threading.Thread) -> None:
 
 
 def _work(pool: Pool, starter: Starter, extra: bool, number: int) -> None:
-    starter.register(threading.current_thread(), pool, extra)
-    if starter.initializer is not None and not _initialize(pool, starter, number):
-        return
+    thread = threading.current_thread()
+    starter.register(thread, pool, extra)
     try:
-        pool.work(number)
+        if starter.initializer is None or _initialize(pool, starter, number):
+            pool.work(number)
     except BaseException:
         _base.LOGGER.critical("Exception in worker", exc_info=True)
     finally:
         if extra:
-            starter.forget(threading.current_thread())
+            starter.forget(thread)
+        # The pool's starter knows the thread, which would keep this entry.
+        _pools.pop(thread, None)
 
 
 def _initialize(pool: Pool, starter: Starter, number: int) -> bool:

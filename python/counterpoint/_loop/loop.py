@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import math
 import numbers
 import selectors
 import signal
@@ -66,10 +65,18 @@ class EventLoop(LoopBase):
         Args:
             selector: taken because asyncio's class takes one, and closed: the native loop polls by
                 itself, with epoll.
+
+        Raises:
+            TypeError: the selector is none.
         """
         if selector is not None:
-            selector.close()
+            close = getattr(selector, "close", None)
+            if not callable(close):
+                raise TypeError(f"selector must be a selector or None, not {selector!r}")
+            close()
         self._counterpoint_loop = Loop()
+        if type(self).time is not LoopBase.time:
+            self._counterpoint_loop.has_own_clock()
         super().__init__(Selector(self._counterpoint_loop))
         if sys.version_info < (3, 13):
             self._unix_server_sockets: dict[socket.socket, int] = {}
@@ -328,9 +335,9 @@ class EventLoop(LoopBase):
         if threshold is not None:
             given: Any = threshold
             if isinstance(given, bool) or not isinstance(given, numbers.Real):
-                kind = type(threshold).__name__
-                raise TypeError(f"threshold must be a number of seconds or None, not {kind}")
-            if not 0 < threshold < math.inf:
+                text = f"threshold must be a number of seconds or None, not {threshold!r}"
+                raise TypeError(text)
+            if not 0 < threshold <= sys.float_info.max:
                 raise ValueError(f"threshold must be positive and finite, not {threshold!r}")
         self._counterpoint_loop.watch_stalls(threshold, bool(log), stalls, weakref.ref(self))
         if threshold is not None and self._thread_id == threading.get_ident():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import itertools
 import logging
 import os
 import threading
 from asyncio import format_helpers
 from asyncio.tasks import _PyTask  # type: ignore[attr-defined]
+from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ _logger = logging.getLogger("counterpoint")
 # Where the latest is logged, and for how many seconds that is waited for in the end.
 _latest: threading.Thread | None = None
 _PATIENCE = 1.0
+# As often a line of a stack is shown, as in a traceback.
+_REPEATED = 3
 # What brings a task on at once: bytes that it waits for.
 _BRING = (SocketTransport, Operation)
 # Of the frame from which the loop calls: what is outside goes without saying.
@@ -125,10 +129,24 @@ def _warn(callback: str, seconds: float, stack: list[StackLine] | None) -> None:
             callback or "a callback",
         )
         return
-    where = "".join(f'\n  File "{file}", line {line}, in {what}' for file, line, what in stack)
+    where = "".join(f"\n  {line}" for line in _told(stack))
     _logger.warning(
-        "The event loop has been blocked for %.3f seconds by %s:%s", seconds, callback, where
+        "The event loop has been blocked for %.3f seconds by %s%s",
+        seconds,
+        callback,
+        where and f":{where}",
     )
+
+
+def _told(stack: list[StackLine]) -> Iterator[str]:
+    """The stack as a traceback shows it: of a line that is repeated only the first few."""
+    for (file, line, what), same in itertools.groupby(stack):
+        count = len(list(same))
+        for _ in range(min(count, _REPEATED)):
+            yield f'File "{file}", line {line}, in {what}'
+        if count > _REPEATED:
+            more = count - _REPEATED
+            yield f"[Previous line repeated {more} more time{'s' if more > 1 else ''}]"
 
 
 def _end() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .native import Tls, TlsProtocolBase, TlsTransportBase
-from .transport import tell
+from .transport import SocketTransport, tell
 
 __all__ = ["SSLProtocol", "SSLTransport", "start_tls"]
 
@@ -90,6 +90,12 @@ class SSLProtocol(TlsProtocolBase):
         elif size <= self._outgoing_low_water and self._app_writing_paused:
             self._app_writing_paused = False
             tell(self._app_transport, "resume_writing", self._end)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport below has ended; what it has counted can be asked for still."""
+        if isinstance(self._transport, SocketTransport):
+            self._extra["statistics"] = self._transport.get_extra_info("statistics")
+        super().connection_lost(exc)
 
     def _end(self, error: BaseException) -> None:
         if self._transport is not None:

@@ -11,7 +11,7 @@ GROUPS = ("threading", "queue", "futures", "asyncio")
 """What a run puts in place, unless it is told not to."""
 
 _HELP = """\
-usage: counterpoint run [options] PROGRAM [ARGS…]
+usage: counterpoint run [options] PROGRAM [ARGS...]
        counterpoint --version | --help
 
 commands:

@@ -37,16 +37,16 @@ PREFIX = "COUNTERPOINT_RUN_"
 """What the names of the variables begin with that carry the options over `execve`."""
 
 _HELP = """\
-usage: counterpoint run [options] PROGRAM [ARGS…]
-       counterpoint run [options] -m MODULE [ARGS…]
+usage: counterpoint run [options] PROGRAM [ARGS...]
+       counterpoint run [options] -m MODULE [ARGS...]
 
-Run a program on Counterpoint's classes, as `python PROGRAM ARGS…` would, and say on stderr at its
+Run a program on Counterpoint's classes, as `python PROGRAM ARGS...` would, and say on stderr at its
 end what its executors, event loops, queues and locks did. PROGRAM may also be a directory or zip
 file with a __main__.py, `-` for standard input, or `-c CODE`.
 
 options:
-  --no-threading        leave threading.Lock, Condition, Event, … as they are
-  --no-queue            leave queue.Queue, SimpleQueue, … as they are
+  --no-threading        leave threading.Lock, Condition, Event, ... as they are
+  --no-queue            leave queue.Queue, SimpleQueue, ... as they are
   --no-futures          leave concurrent.futures as it is
   --no-asyncio          leave asyncio's event loop as it is
   --summary=FORM        text (default), json (one document, one line) or off
@@ -121,6 +121,8 @@ def parse(arguments: Sequence[str]) -> Options:
                 file = _file(value)
         elif option.startswith("--no-") and option[5:] in GROUPS and not given:
             groups = [group for group in groups if group != option[5:]]
+        elif option.startswith("--no-") and option[5:] in GROUPS:
+            raise UsageError(f"{option} takes no value, not {value!r}")
         else:
             raise UsageError(f"no option {option!r}")
     return Options(tuple(groups), summary, file, _command(rest))
@@ -214,6 +216,7 @@ def environment(options: Options, base: dict[str, str], flags: int = 0) -> dict[
 
 def _become(options: Options, flags: Sequence[str]) -> NoReturn:
     command = [sys.executable, *flags, *options.command]
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # as they are where the descriptor is closed
+            stream.flush()
     os.execve(sys.executable, command, environment(options, dict(os.environ), len(flags)))

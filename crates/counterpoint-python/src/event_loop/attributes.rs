@@ -71,9 +71,11 @@ pub unsafe extern "C" fn get_debug(owner: *mut PyObject, _: *mut PyObject) -> *m
     flag(owner, DEBUG)
 }
 
-/// `is_closed()`.
+/// `is_closed()`: so is one whose constructor has failed.
 pub unsafe extern "C" fn is_closed(owner: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    flag(owner, CLOSED)
+    // SAFETY: the receiver of a method, called attached.
+    let native = unsafe { Loop::of(Python::assume_attached(), owner) };
+    boolean(native.is_none_or(|native| native.is(CLOSED)))
 }
 
 /// `is_running()`.

@@ -3,7 +3,7 @@
 //! Counting is a load and a store where the number is at hand anyway. Measuring reads the clock after
 //! each callback; whether to is one look at the loop's flags in each turn.
 
-use super::native::{Loop, State, System};
+use super::native::{Loop, OWN_CLOCK, State, System};
 use super::turn::polled;
 use crate::boundary::{Counts, Meter};
 use counterpoint_reactor::clock;
@@ -88,14 +88,14 @@ impl Loop {
         let idle = self.state.with(py, |state| state.ready.is_empty());
         let (mut now, mut asleep, mut done) = (begun, 0, Ok(()));
         if poll || idle || pace.must_poll(clock::now) {
-            done = self.poll(py, system);
+            done = self.poll(py, owner, system);
             now = clock::now();
             asleep = if idle { now - begun } else { 0 };
             polled(py, pace, now);
         }
+        let oldest = self.oldest(py, now);
+        done = done.and_then(|()| self.fire(py, owner));
         if done.is_ok() {
-            let oldest = self.oldest(py, now);
-            self.fire(py);
             let ran = self.run_ready_measured(py, owner, oldest, &mut now);
             pace.ran(ran.0);
             done = ran.1;
@@ -109,7 +109,9 @@ impl Loop {
 
     /// When the first of what is ready now, timers that are due included, became ready.
     fn oldest(&self, py: Python<'_>, now: u64) -> u64 {
-        let due = |state: &mut State| state.timers.first().filter(|deadline| *deadline <= now);
+        let is_ours = !self.is(OWN_CLOCK);
+        let due =
+            |state: &mut State| state.timers.first().filter(|deadline| is_ours && *deadline <= now);
         let deadline = self.state.with(py, due);
         self.measured.with(py, |measured| {
             let queued = std::mem::take(&mut measured.since);

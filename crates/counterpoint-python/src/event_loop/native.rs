@@ -42,6 +42,8 @@ pub const WATCHED: u8 = 16;
 pub const ADOPTED: u8 = 32;
 /// The callback that runs has written something that is held back until it has ended.
 pub const HOLDING: u8 = 64;
+/// Its class has a `time()` of its own, which the times of its timers are compared with.
+pub const OWN_CLOCK: u8 = 128;
 
 /// What a loop has to do.
 #[derive(Default)]
@@ -357,6 +359,11 @@ impl Loop {
         }
         observe(event_loop)?;
         Ok(is_observed())
+    }
+
+    /// Its class has a clock of its own.
+    fn has_own_clock(&self) {
+        self.flag(OWN_CLOCK, true);
     }
 
     /// Whether its turns are measured from now on.

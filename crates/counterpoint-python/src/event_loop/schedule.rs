@@ -2,8 +2,8 @@
 
 use super::context;
 use super::handle::{HandleObject, KEEPS, Kind, SCHEDULED, make};
-use super::native::{CLOSED, DEBUG, Loop};
-use super::turn::Due;
+use super::native::{CLOSED, DEBUG, Loop, OWN_CLOCK};
+use super::turn::{Due, own_time};
 use crate::boundary::guarded;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
@@ -285,13 +285,29 @@ unsafe fn number(object: *mut PyObject, name: &str) -> Option<f64> {
         }
         let value = ffi::PyFloat_AsDouble(object);
         if value == -1.0 && !ffi::PyErr_Occurred().is_null() {
-            return None;
+            return refuse_number(object, name);
         }
         if value.is_nan() {
             return refuse_time(format!("{name} must be a number, not nan"));
         }
         Some(value)
     }
+}
+
+/// An exception is set; if it is that this is no number, it says which.
+#[cold]
+fn refuse_number(object: *mut PyObject, name: &str) -> Option<f64> {
+    let _: *mut PyObject = guarded(|py| {
+        let error = PyErr::fetch(py);
+        if !error.is_instance_of::<PyTypeError>(py) {
+            return Err(error);
+        }
+        // SAFETY: the caller's live object.
+        let object = unsafe { Bound::from_borrowed_ptr(py, object) };
+        let text = format!("{name} must be a number of seconds, not {}", object.repr()?);
+        Err(PyTypeError::new_err(text))
+    });
+    None
 }
 
 #[cold]
@@ -310,7 +326,7 @@ unsafe fn at(
     owner: *mut PyObject,
     arguments: Arguments,
     name: &str,
-    when: impl FnOnce(f64) -> f64,
+    when: impl FnOnce(&Loop, f64) -> Option<f64>,
 ) -> *mut PyObject {
     // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
     unsafe {
@@ -325,10 +341,11 @@ unsafe fn at(
             return ptr::null_mut();
         }
         let Some(native) = native else { return ptr::null_mut() };
+        let Some(when) = when(native, given) else { return ptr::null_mut() };
         let Some(timer) = handle(native, owner, arguments, 1, Kind::Timer) else {
             return ptr::null_mut();
         };
-        set(native, &timer, when(given));
+        set(native, &timer, when);
         timer.into_ptr()
     }
 }
@@ -353,8 +370,26 @@ pub unsafe extern "C" fn call_later(
     names: *mut PyObject,
 ) -> *mut PyObject {
     let arguments = Arguments { place, count: count as usize, names };
+    let from_now = |native: &Loop, delay: f64| {
+        let is_own = native.is(OWN_CLOCK);
+        let now = if is_own { own(owner)? } else { clock::seconds(clock::now()) };
+        Some(now + delay)
+    };
     // SAFETY: as above.
-    unsafe { at(owner, arguments, "call_later", |delay| clock::seconds(clock::now()) + delay) }
+    unsafe { at(owner, arguments, "call_later", from_now) }
+}
+
+/// What the loop's own clock says; `None`: an exception is set.
+#[cold]
+fn own(owner: *mut PyObject) -> Option<f64> {
+    let mut now = None;
+    let _: *mut PyObject = guarded(|py| {
+        // SAFETY: the receiver of a method.
+        let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
+        now = Some(own_time(&owner)?.0);
+        Ok(ptr::null_mut())
+    });
+    now
 }
 
 /// `call_at(when, callback, *args, context=None)`.
@@ -366,7 +401,7 @@ pub unsafe extern "C" fn call_at(
 ) -> *mut PyObject {
     let arguments = Arguments { place, count: count as usize, names };
     // SAFETY: as above.
-    unsafe { at(owner, arguments, "call_at", |when| when) }
+    unsafe { at(owner, arguments, "call_at", |_, when| Some(when)) }
 }
 
 /// `time()`.

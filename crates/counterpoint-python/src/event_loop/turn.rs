@@ -4,7 +4,8 @@ use super::MEMORIES;
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{
-    ADOPTED, DEBUG, HOLDING, Loop, MEASURED, STOPPING, State, System, WATCHED, unschedule,
+    ADOPTED, DEBUG, HOLDING, Loop, MEASURED, OWN_CLOCK, STOPPING, State, System, WATCHED,
+    unschedule,
 };
 use super::operation;
 use crate::boundary::{halts_at_exit, os_error, still_halts_at_exit};
@@ -87,20 +88,21 @@ impl Loop {
         }
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
-            self.poll(py, system)?;
+            self.poll(py, owner, system)?;
             polled(py, pace, clock::now());
         }
-        self.fire(py);
+        self.fire(py, owner)?;
         let ran = self.run_ready(py, owner)?;
         pace.ran(ran);
         Ok(())
     }
 
     /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
-    pub fn poll(&self, py: Python<'_>, system: &System) -> PyResult<()> {
+    pub fn poll(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, system: &System) -> PyResult<()> {
         self.counters.polls.add(1);
         self.drop_cancelled(py);
-        let timeout = self.state.with(py, |state| self.may_sleep(state));
+        let own = if self.is(OWN_CLOCK) { Some(own_time(owner)?.1) } else { None };
+        let timeout = self.state.with(py, |state| self.may_sleep(state, own));
         let mut events = Events::new();
         let found = if timeout == Some(0) {
             system.poller.wait(&mut events, timeout)
@@ -120,11 +122,11 @@ impl Loop {
     }
 
     /// How long to sleep, in nanoseconds; `None`: until something happens.
-    fn may_sleep(&self, state: &mut State) -> Option<u64> {
+    fn may_sleep(&self, state: &mut State, own: Option<u64>) -> Option<u64> {
         if self.is(STOPPING) || !state.ready.park() {
             return Some(0);
         }
-        let timeout = state.timers.first()?.saturating_sub(clock::now());
+        let timeout = state.timers.first()?.saturating_sub(own.unwrap_or_else(clock::now));
         if timeout == 0 {
             state.ready.unpark();
         }
@@ -155,11 +157,11 @@ impl Loop {
 
     /// Queues the timers that are due.
     #[inline(always)]
-    pub fn fire(&self, py: Python<'_>) {
+    pub fn fire(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.state.with(py, |state| state.timers.is_empty()) {
-            return;
+            return Ok(());
         }
-        let now = clock::now();
+        let now = if self.is(OWN_CLOCK) { own_time(owner)?.1 } else { clock::now() };
         while let Some(timer) = self.state.with(py, |state| state.timers.pop_due(now)) {
             unschedule(&timer);
             self.state.with(py, |state| {
@@ -174,6 +176,7 @@ impl Loop {
                 None
             });
         }
+        Ok(())
     }
 
     /// Runs what is ready now, and not what becomes ready meanwhile; how many that were.
@@ -272,6 +275,13 @@ impl Loop {
         let before = self.state.with(py, |state| std::mem::replace(&mut state.current, handle));
         drop(before);
     }
+}
+
+/// What the `time()` of the loop's class says, and the same as timers have it.
+#[cold]
+pub fn own_time(owner: &Bound<'_, PyAny>) -> PyResult<(f64, u64)> {
+    let now = owner.call_method0(intern!(owner.py(), "time"))?.extract()?;
+    Ok((now, clock::deadline(now)))
 }
 
 /// The kernel was asked just now.
