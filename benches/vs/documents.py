@@ -50,8 +50,8 @@ same arrays within one process, to memory that is in use and in no cache.
 
 Event loops serve in a process of their own, and what counts is that process's CPU time: `/s` are
 requests for a second of it, and beside them stand those in a second of the wall clock. The client
-is compiled and has one request in flight on each connection; for TLS it is in Python, the same for
-all. The *bare* server is an epoll in Rust that receives and sends, and nothing else.
+is compiled and has one request in flight on each connection. The *bare* server is an epoll in Rust
+that receives and sends, and nothing else.
 
 The verdict compares with what the project demands of itself: *pass*; *close*, missed by less than
 the ratios scatter and by a tenth at most; or *FAIL*. What is close or fails is listed among the

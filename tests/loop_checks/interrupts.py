@@ -140,6 +140,41 @@ def in_protocols(arena: Arena) -> None:
     server.close()
 
 
+class InterruptingAtFirst(Echo):
+    """Raises as soon as it is connected, once."""
+
+    raised = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if not InterruptingAtFirst.raised:
+            InterruptingAtFirst.raised = True
+            raise KeyboardInterrupt
+
+
+def in_connection_made(arena: Arena) -> None:
+    """KeyboardInterrupt in connection_made() comes out of the loop; the connection goes on then"""
+    InterruptingAtFirst.raised = False
+    made = Made(InterruptingAtFirst)
+    server = arena.serve(made)
+    peer = arena.peer(server)
+    assert _is_interrupted(lambda: arena.run(asyncio.sleep(LONG)))
+    peer.sendall(b"hello")
+    assert arena.read(peer, 5) == b"hello"
+
+    InterruptingAtFirst.raised = False
+    others = arena.serve(Made(Echo))
+    connecting = arena.loop.create_task(
+        arena.loop.create_connection(InterruptingAtFirst, *address(others))
+    )
+    assert _is_interrupted(lambda: arena.run(asyncio.sleep(LONG)))
+    transport, _ = arena.run(connecting)
+    transport.close()
+    _is_usable(arena)
+    server.close()
+    others.close()
+
+
 def while_idle(arena: Arena) -> None:
     """Ctrl-C wakes a loop that waits for nothing but it, at once"""
     with interruptible():
@@ -253,6 +288,7 @@ ALL = {
     "interrupt_in_callbacks": in_callbacks,
     "interrupt_in_tasks": in_tasks,
     "interrupt_in_protocols": in_protocols,
+    "interrupt_in_connection_made": in_connection_made,
     "interrupt_while_idle": while_idle,
     "interrupt_from_thread": from_thread,
     "interrupt_at_random": at_random,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from benches.vs.cases.loops import ALONE, SERVERS
 from benches.vs.libraries import BEST_OTHER, LOOPS, OURS, STDLIB, loop_peer, named
 from benches.vs.loops import growth, programs, sessions
 from benches.vs.loops.names import BARE, Looped, new_loop_of
-from benches.vs.loops.sessions import Served, Setup
+from benches.vs.loops.sessions import TLS, Served, Setup
 from benches.vs.measure import Column, Effort, Row, measure, rounded
 from benches.vs.results import load
 from benches.vs.series import Series
@@ -70,6 +71,19 @@ class TestServers:
         assert answer["max_ns"] <= answer["elapsed_ns"] * 1.01
         assert cpu > 0
         assert json.loads(timed)["elapsed_ns"] >= 20e6
+
+    # Less than a record, two, and more than is read at once.
+    @pytest.mark.parametrize("size", [1000, 20_000, 5_000_000])
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+    def test_the_load_speaks_tls(self, size: int) -> None:
+        served = Served(Setup(TLS, size, 3), ASYNCIO)
+        try:
+            answer, cpu = served.ask(10)
+            served.hold(2)
+        finally:
+            served.end()
+        assert answer["count"] == 10
+        assert cpu > 0
 
     def test_many_connections(self) -> None:
         extent = growth.Extent(20, 20, (2, 20), 1, 50, 1)

@@ -31,3 +31,4 @@ def test_it_says_the_same_on_either_loop() -> None:
     ]
     ours = run_example("-m", "counterpoint", "run")
     assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
+    assert "\nEventLoop " in ours.stderr  # a row of the summary

@@ -227,6 +227,14 @@ class TestSignals:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
         assert signal.set_wakeup_fd(-1) == -1
 
+    def test_who_is_woken_by_signals_stays_so(self, loop: AbstractEventLoop) -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            loop.call_soon(signal.set_wakeup_fd, ours.fileno())
+            loop.run_until_complete(asyncio.sleep(0))
+            assert signal.set_wakeup_fd(-1) == ours.fileno()
+
     @pytest.mark.parametrize("number", [0, 9, 1_000])
     def test_what_cannot_be_handled(self, loop: AbstractEventLoop, number: int) -> None:
         with pytest.raises((ValueError, RuntimeError)):

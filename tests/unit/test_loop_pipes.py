@@ -174,7 +174,33 @@ def test_what_a_callback_does_takes_effect_at_once(loop: AbstractEventLoop, end:
     run(loop, main())
 
 
-def test_an_exception_reaches_the_handler(loop: AbstractEventLoop) -> None:
+@pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
+def test_what_flow_control_raises_closes_it(loop: AbstractEventLoop, method: str) -> None:
+    reported: list[Any] = []
+
+    class Failing(Recorder):
+        pass
+
+    def fail(_: object) -> None:
+        raise LookupError
+
+    setattr(Failing, method, fail)
+
+    async def main() -> None:
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        ours, theirs = os.pipe()
+        reading = await reader(ours)
+        made = os.fdopen(theirs, "wb", 0)
+        _, writing = await loop.connect_write_pipe(Failing, made)
+        writing.transport.write(bytes(BIG // 8))
+        await eventually_async(lambda: writing.lost and reading.lost)
+        assert reported == writing.lost
+        assert [type(error) for error in reported] == [LookupError]
+
+    run(loop, main())
+
+
+def test_an_exception_reaches_the_handler_and_closes_it(loop: AbstractEventLoop) -> None:
     reported: list[Any] = []
 
     def fail() -> None:
@@ -185,10 +211,10 @@ def test_an_exception_reaches_the_handler(loop: AbstractEventLoop) -> None:
         ends = await pipe()
         ends.reading.then = fail
         ends.writing.transport.write(b"data")
-        await eventually_async(lambda: reported)
+        await eventually_async(lambda: ends.reading.lost)
+        assert reported == ends.reading.lost
         assert [type(error) for error in reported] == [LookupError]
-        ends.reading.then = int
-        await ends.end()
+        await eventually_async(lambda: ends.writing.lost)
 
     run(loop, main())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import os
 import re
 import socket
@@ -17,12 +16,9 @@ from typing import Any
 
 import pytest
 
-from counterpoint._loop.statistics import Stall
 from counterpoint.aio import EventLoop, new_event_loop
 from tests.support import DEADLINE, eventually, is_collected, python
-
-# Short, for short tests; what is no stall takes microseconds.
-THRESHOLD = 0.02
+from tests.unit.blocking import THRESHOLD, has_ended, run_once, stalls, until_reported
 
 
 @pytest.fixture
@@ -30,24 +26,6 @@ def loop() -> Iterator[EventLoop]:
     loop = new_event_loop()
     yield loop
     loop.close()
-
-
-def stalls(loop: EventLoop) -> tuple[Stall, ...]:
-    return loop.statistics().recent_stalls
-
-
-def until_reported(loop: EventLoop, number: int = 1) -> None:
-    """Block until the watchdog has seen it."""
-    eventually(lambda: loop.statistics().stalls >= number)
-
-
-def run_once(loop: EventLoop) -> None:
-    loop.call_soon(loop.stop)
-    loop.run_forever()
-
-
-def has_ended(loop: EventLoop) -> bool:
-    return stalls(loop)[-1].ended
 
 
 def test_a_blocked_loop_is_reported_while_it_is_blocked(loop: EventLoop) -> None:
@@ -233,25 +211,6 @@ def test_a_protocol_is_named(loop: EventLoop) -> None:
     assert seen.stack[0][2] == "Slow.data_received"
 
 
-def test_it_is_logged_once(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
-    def blocks() -> None:
-        eventually(lambda: caplog.records)
-        threading.Event().wait(5 * THRESHOLD)  # in which a second report must not come
-
-    loop.watch(THRESHOLD)
-    with caplog.at_level(logging.WARNING, "counterpoint"):
-        loop.call_soon(blocks)
-        run_once(loop)
-        eventually(lambda: has_ended(loop))
-    (record,) = caplog.records
-    assert record.name == "counterpoint"
-    assert record.levelno == logging.WARNING
-    text = record.getMessage()
-    assert text.startswith("The event loop has been blocked for 0.")
-    assert f'  File "{__file__}", line ' in text
-    assert loop.statistics().stalls == 1
-
-
 def test_callbacks_that_are_quick_are_no_stall(loop: EventLoop) -> None:
     loop.watch(1.0, log=False)
     end = loop.time() + 0.1
@@ -309,25 +268,6 @@ def test_it_can_be_ended_and_begun_again(loop: EventLoop) -> None:
     loop.call_soon(until_reported, loop)
     run_once(loop)
     assert len(stalls(loop)) == 1
-
-
-def test_a_line_that_is_repeated_is_shown_a_few_times(
-    loop: EventLoop, caplog: pytest.LogCaptureFixture
-) -> None:
-    def deep(depth: int) -> None:
-        if depth:
-            deep(depth - 1)
-        else:
-            eventually(lambda: caplog.records)
-
-    loop.watch(THRESHOLD)
-    with caplog.at_level(logging.WARNING, "counterpoint"):
-        loop.call_soon(deep, 100)
-        run_once(loop)
-    text = caplog.records[0].getMessage()
-    assert len(text.splitlines()) < 20
-    assert "\n  [Previous line repeated 97 more times]\n" in text
-    assert len(stalls(loop)[0].stack) > 100
 
 
 @pytest.mark.parametrize("threshold", ["0.1", b"", True, 1j])

@@ -7,6 +7,7 @@ import socket
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -252,3 +253,28 @@ def test_a_subclass_whose_turns_are_its_own_is_measured_too() -> None:
     run_turns(loop, 5)
     assert loop.statistics().lag.count == loop.statistics().turns == 5
     loop.close()
+
+
+def test_a_file_that_is_sent_is_counted(loop: EventLoop, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100_000))
+
+    async def main() -> None:
+        served: list[asyncio.BaseTransport] = []
+
+        class Sending(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                served.append(transport)
+
+        server = await loop.create_server(Sending, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with path.open("rb") as file:
+            await loop.sendfile(served[0], file)  # type: ignore[arg-type]
+        assert served[0].get_extra_info("statistics").bytes_sent == 100_000
+        assert await reader.readexactly(100_000) == path.read_bytes()
+        writer.close()
+        served[0].close()
+        server.close()
+
+    loop.run_until_complete(main())
+    assert loop.statistics().bytes_sent == 100_000

@@ -6,37 +6,49 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use crate::answer::{Answer, Framing};
-use crate::options::Options;
+use crate::options::{Options, Over};
+use crate::tls::Secured;
 
 /// What carries it.
 enum Carrier {
     Stream(TcpStream),
     Datagrams(UdpSocket),
+    Tls(Box<Secured>),
 }
 
 impl Carrier {
-    fn open(to: SocketAddr, in_datagrams: bool) -> io::Result<Self> {
-        if in_datagrams {
+    fn open(to: SocketAddr, over: Over) -> io::Result<Self> {
+        if over == Over::Datagrams {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             socket.connect(to)?;
             return Ok(Self::Datagrams(socket));
         }
         let stream = TcpStream::connect(to)?;
         stream.set_nodelay(true)?;
-        Ok(Self::Stream(stream))
+        Ok(match over {
+            Over::Tls => Self::Tls(Box::new(Secured::open(stream)?)),
+            _ => Self::Stream(stream),
+        })
     }
 
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => stream.write(data),
             Self::Datagrams(socket) => socket.send(data),
+            Self::Tls(secured) => secured.write(data),
         }
+    }
+
+    /// Whether it has taken data that it could not send yet; an empty write goes on with that.
+    fn has_unsent(&self) -> bool {
+        matches!(self, Self::Tls(secured) if secured.has_unsent())
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => stream.read(buffer),
             Self::Datagrams(socket) => socket.recv(buffer),
+            Self::Tls(secured) => secured.read(buffer),
         }
     }
 
@@ -44,6 +56,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.set_nonblocking(true),
             Self::Datagrams(socket) => socket.set_nonblocking(true),
+            Self::Tls(secured) => secured.set_nonblocking(),
         }
     }
 }
@@ -62,7 +75,7 @@ pub struct Connection {
 impl Connection {
     /// Connects and sends a request, whose answer [`Self::greet`] waits for.
     pub fn open(options: &Options, request: &[u8]) -> io::Result<Self> {
-        let mut carrier = Carrier::open(options.to, options.in_datagrams)?;
+        let mut carrier = Carrier::open(options.to, options.over)?;
         let mut rest = request;
         while !rest.is_empty() {
             rest = &rest[carrier.write(rest)?..];
@@ -104,7 +117,7 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        self.is_blocked = self.sent < request.len();
+        self.is_blocked = self.sent < request.len() || self.carrier.has_unsent();
         Ok(())
     }
 
@@ -134,6 +147,7 @@ impl AsFd for Connection {
         match &self.carrier {
             Carrier::Stream(stream) => stream.as_fd(),
             Carrier::Datagrams(socket) => socket.as_fd(),
+            Carrier::Tls(secured) => secured.as_fd(),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! Vocabulary: a *request* is what a connection sends, whole, before it waits for the *answer*; an
 //! *exchange* is both. Each connection has one exchange in flight.
 //!
-//! What this crate never does: start a thread, or allocate for each message.
+//! What this crate never does: start a thread, or allocate for each message; only rustls does that.
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -16,3 +16,4 @@ pub mod generator;
 pub mod limits;
 pub mod options;
 pub mod poll;
+pub mod tls;

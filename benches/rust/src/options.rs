@@ -7,13 +7,25 @@ use crate::answer::Framing;
 
 /// How it is used.
 pub const USAGE: &str = "\
-usage: load HOST:PORT [--connections N] [--size BYTES | --http] [--datagrams] [--idle N]
+usage: load HOST:PORT [--connections N] [--size BYTES | --http] [--datagrams | --tls] [--idle N]
                       [--seconds S | --count N]
 
 Each connection sends a message of BYTES and reads it back whole, again and again; with --http it
-asks for / and reads the response. With --datagrams a message is one datagram. --idle connections have one exchange and stay open. Prints a line
-of JSON. Without --seconds or --count it prints `ready`, then runs once for each line of its standard
-input, `seconds S` or `count N`.";
+asks for / and reads the response. With --datagrams a message is one datagram; with --tls streams
+are encrypted, and any certificate will do. --idle connections have one exchange and stay open.
+Prints a line of JSON. Without --seconds or --count it prints `ready`, then runs once for each line
+of its standard input, `seconds S` or `count N`.";
+
+/// What messages go over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// TCP.
+    Stream,
+    /// UDP: a message is a datagram, and not part of a stream.
+    Datagrams,
+    /// TLS over TCP.
+    Tls,
+}
 
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,8 +47,8 @@ pub struct Options {
     pub idle: usize,
     /// What is asked and answered.
     pub framing: Framing,
-    /// A message is a datagram, and not part of a stream.
-    pub in_datagrams: bool,
+    /// What carries it.
+    pub over: Over,
     /// One run, or one for each line of the standard input.
     pub goal: Option<Goal>,
 }
@@ -49,20 +61,27 @@ impl Options {
         let to = to.parse().map_err(|_| format!("{to} is no HOST:PORT"))?;
         let framing = Framing::Fixed(1024);
         let mut options =
-            Self { to, connections: 10, idle: 0, framing, in_datagrams: false, goal: None };
+            Self { to, connections: 10, idle: 0, framing, over: Over::Stream, goal: None };
         while let Some(name) = rest.next() {
-            if name == "--http" {
-                options.framing = Framing::Http;
-                continue;
+            match name.as_str() {
+                "--http" => options.framing = Framing::Http,
+                "--datagrams" => options.go_over(Over::Datagrams)?,
+                "--tls" => options.go_over(Over::Tls)?,
+                _ => {
+                    let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
+                    options.set(&name, &value)?;
+                }
             }
-            if name == "--datagrams" {
-                options.in_datagrams = true;
-                continue;
-            }
-            let value = rest.next().ok_or_else(|| format!("{name} needs a value"))?;
-            options.set(&name, &value)?;
         }
         Ok(options)
+    }
+
+    fn go_over(&mut self, over: Over) -> Result<(), String> {
+        if ![Over::Stream, over].contains(&self.over) {
+            return Err("--datagrams and --tls exclude each other".into());
+        }
+        self.over = over;
+        Ok(())
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -115,7 +134,14 @@ mod tests {
         assert_eq!(made.goal, Some(Goal::Time(Duration::from_millis(500))));
         assert_eq!(made.request(), [0, 1, 2, 3, 4, 5, 6]);
         assert_eq!(parse("127.0.0.1:80 --http").unwrap().framing, Framing::Http);
-        assert!(parse("127.0.0.1:80 --datagrams --size 7").unwrap().in_datagrams);
+        for (line, over) in [
+            ("127.0.0.1:80 --size 7", Over::Stream),
+            ("127.0.0.1:80 --datagrams --size 7", Over::Datagrams),
+            ("127.0.0.1:80 --tls --size 7", Over::Tls),
+        ] {
+            let made = parse(line).unwrap();
+            assert_eq!((made.over, made.framing), (over, Framing::Fixed(7)), "{line}");
+        }
     }
 
     #[test]
@@ -127,6 +153,7 @@ mod tests {
             ("127.0.0.1:80 --size big", "no number"),
             ("127.0.0.1:80 --seconds -1", "no time"),
             ("127.0.0.1:80 --tea 1", "neither count nor seconds"),
+            ("127.0.0.1:80 --tls --datagrams", "exclude each other"),
         ] {
             assert!(parse(line).unwrap_err().contains(says), "{line}");
         }

@@ -7,8 +7,7 @@ server
     A process that serves one protocol on one loop (``server.py``, ``echo.py``, ``web.py``), or the
     bare one in Rust: an epoll that receives and sends. That one is the 100 % line.
 load
-    The client, in Rust, with one exchange in flight on each connection; for TLS, which it does not
-    speak, one in Python that is the same for all (``tls.py``).
+    The client, in Rust, with one exchange in flight on each connection.
 session
     A server, its load and their open connections, which stay over all rounds of a case
     (``sessions.py``).

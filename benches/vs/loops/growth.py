@@ -19,8 +19,8 @@ from benches.vs.series import Series
 
 KIB = 1024
 OTHER_FILES = 100
-# Of two loops that add the same to what the kernel does for a connection, the slower one grows less:
-# their growth is compared with the bare server's, and their cost with each other's.
+# Of two loops that add the same to what the kernel does for a connection, the slower one grows
+# less: their growth is compared with the bare server's, and their cost with each other's.
 FLAT = (Demand(1, BARE),)
 WARM_CONNECTIONS = 100
 # Of what scatters little.

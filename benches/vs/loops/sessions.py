@@ -12,13 +12,16 @@ from typing import Any, NamedTuple, Protocol
 
 from benches.vs.case import Run, Sample
 from benches.vs.libraries import Factory
+from benches.vs.loops.certificate import make_certificate
 from benches.vs.loops.echo import CERTIFICATE
 from benches.vs.loops.names import BARE, Looped
 from benches.vs.loops.programs import Program, in_python, in_rust
-from benches.vs.loops.tls import make_certificate
 
 HTTP = "http"
 DATAGRAMS = "datagrams"
+TLS = "tls"
+# What the load is told of these kinds; the others go over plain TCP.
+OVER = {DATAGRAMS: ("--datagrams",), TLS: ("--tls",)}
 
 
 class Setup(NamedTuple):
@@ -52,19 +55,13 @@ class Served:
         self.server = serve(setup.kind, loop, Path(directory))
         self._closing.callback(self.server.end)
         self.port = int(self.server.line())
-        self.load = self.join(self.new_load(setup))
+        self.over = OVER.get(setup.kind, ())
+        asked = ("--http",) if setup.asked == HTTP else ("--size", setup.asked)
+        self.load = self.join("--connections", setup.connections, *asked)
 
-    def new_load(self, setup: Setup) -> Program:
-        if setup.kind == "tls":
-            return Program(*in_python("tls", self.port, setup.connections, setup.asked))
-        asked: tuple[object, ...] = ("--http",) if setup.asked == HTTP else ("--size", setup.asked)
-        if setup.kind == DATAGRAMS:
-            asked = (*asked, "--datagrams")
-        many = ("--connections", setup.connections)
-        return Program(in_rust("load"), f"127.0.0.1:{self.port}", *many, *asked)
-
-    def join(self, load: Program) -> Program:
-        """Wait until a load's connections are open."""
+    def join(self, *asked: object) -> Program:
+        """A load whose connections are open."""
+        load = Program(in_rust("load"), f"127.0.0.1:{self.port}", *self.over, *asked)
         self._closing.callback(load.end)
         cpus = sorted(os.sched_getaffinity(0))
         if len(cpus) > 1:
@@ -76,8 +73,7 @@ class Served:
 
     def hold(self, count: int) -> None:
         """So many more connections, which have had one exchange and are idle."""
-        many = ("--connections", 0, "--idle", count)
-        self.join(Program(in_rust("load"), f"127.0.0.1:{self.port}", *many))
+        self.join("--connections", 0, "--idle", count)
 
     def ask(self, n: int) -> tuple[dict[str, Any], int]:
         """What the load says of n requests, and the server's CPU time for them."""
@@ -87,8 +83,7 @@ class Served:
 
     def run(self, n: int) -> Sample:
         answer, cpu = self.ask(n)
-        share = n / answer["count"]  # a load may do a few more than it was asked for
-        return Sample(int(answer["elapsed_ns"] * share), int(cpu * share))
+        return Sample(answer["elapsed_ns"], cpu)
 
     def end(self) -> None:
         self._closing.close()
@@ -98,7 +93,7 @@ def serve(kind: str, loop: str, directory: Path) -> Program:
     if loop == BARE:
         return Program(in_rust("echo-server"), *(["--datagrams"] if kind == DATAGRAMS else []))
     more: Mapping[str, str] = {}
-    if kind == "tls":
+    if kind == TLS:
         more = {CERTIFICATE: str(make_certificate(directory))}
     return Program(*in_python("server", kind, loop), more=more)
 

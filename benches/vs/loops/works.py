@@ -146,7 +146,8 @@ class _Round(asyncio.Protocol):
 
 def pipe(loop: Loop, n: int) -> Sample:
     """A message goes round through a pipe."""
-    reader, writer = (os.fdopen(fd, mode, 0) for fd, mode in zip(os.pipe(), ("rb", "wb"), strict=True))
+    ours, theirs = os.pipe()
+    reader, writer = os.fdopen(ours, "rb", 0), os.fdopen(theirs, "wb", 0)
 
     async def connect() -> _Round:
         _, protocol = await loop.connect_read_pipe(lambda: _Round(n, loop.stop), reader)

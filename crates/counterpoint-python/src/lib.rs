@@ -46,6 +46,9 @@ fn notice_forks() -> PyResult<()> {
 /// The native half of counterpoint; use the public modules instead.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // pyo3 makes sure of the interpreter when a thread that is detached attaches for the first time, and
+    // panics if that is so late that the interpreter has begun to end.
+    module.py().detach(|| Python::attach(|_| ()));
     notice_forks()?;
     boundary::register(module)?;
     executor::register(module)?;

@@ -5,12 +5,15 @@
 //! Who watches looks now and then. A count that it has seen before, with something running, is the
 //! same callback still; so what it reports did take that long, however late it came to look.
 
+use crate::door::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// What one loop says of its callbacks. Only the loop's thread changes it.
-// ORDERING: relaxed throughout. A watcher that sees a value late reports later, or at the next look;
-// who follows the subject has stopped the loop's thread by other means, which order everything.
+// ORDERING: `count` and `subject` are stored with release and looked at with acquire, the subject
+// first. Who sees a subject sees its callback's number, or a later one; who has seen a number sees
+// no older subject. Otherwise a callback could look as old as the idleness before it. The rest is
+// relaxed: a watcher that sees it late reports later, or at the next look. Who follows the subject
+// has stopped the loop's thread by other means.
 #[derive(Debug, Default)]
 pub struct Beat {
     count: AtomicU64,
@@ -26,7 +29,8 @@ impl Beat {
         let before = self.subject.load(Ordering::Relaxed);
         // In this order: with the number of what ran before it would look as old as that.
         self.tick();
-        self.subject.store(subject, Ordering::Relaxed);
+        // ORDERING: Release pairs with the Acquire in `look` and `subject`: who sees it sees its number.
+        self.subject.store(subject, Ordering::Release);
         before
     }
 
@@ -35,7 +39,8 @@ impl Beat {
     #[inline(always)]
     #[must_use]
     pub fn leave(&self, before: *mut ()) -> bool {
-        self.subject.store(before, Ordering::Relaxed);
+        // ORDERING: Release, as in `enter`.
+        self.subject.store(before, Ordering::Release);
         self.tick();
         self.awaited.load(Ordering::Relaxed)
     }
@@ -48,7 +53,9 @@ impl Beat {
     #[inline(always)]
     fn tick(&self) {
         // One thread writes: no need for one step.
-        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        // ORDERING: Release pairs with the Acquire in `look` and `subject`: who sees the number of what
+        // comes after a callback does not take the subject of that for what runs.
+        self.count.store(self.count.load(Ordering::Relaxed) + 1, Ordering::Release);
     }
 
     /// The callback that is awaited has ended at `now`.
@@ -60,8 +67,10 @@ impl Beat {
 
     /// What runs, if it is the callback of that number still.
     pub fn subject(&self, count: u64) -> Option<ptr::NonNull<()>> {
-        let subject = ptr::NonNull::new(self.subject.load(Ordering::Relaxed));
-        subject.filter(|_| self.count.load(Ordering::Relaxed) == count)
+        // ORDERING: Acquire pairs with the Release in `enter`, `leave` and `tick`.
+        let subject = ptr::NonNull::new(self.subject.load(Ordering::Acquire));
+        // ORDERING: as above.
+        subject.filter(|_| self.count.load(Ordering::Acquire) == count)
     }
 }
 
@@ -86,13 +95,16 @@ impl Sight {
     /// Looks at the loop, at `now`. One that stalls is told once, and its end once.
     #[must_use]
     pub fn look(&mut self, beat: &Beat, threshold: u64, now: u64) -> Option<News> {
-        let count = beat.count.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the Release in `enter`, `leave` and `tick`; in this order: the
+        // number belongs to what runs, or to what came after it.
+        let runs = !beat.subject.load(Ordering::Acquire).is_null();
+        // ORDERING: as above.
+        let count = beat.count.load(Ordering::Acquire);
         if count != self.count {
             let over = self.reported.then(|| News::Over(self.lasted(beat, now)));
             *self = Self { count, since: now, reported: false };
             return over;
         }
-        let runs = !beat.subject.load(Ordering::Relaxed).is_null();
         if self.reported || !runs || now.saturating_sub(self.since) < threshold {
             return None;
         }

@@ -1,4 +1,4 @@
-"""`DatagramTransport`: what a datagram transport does when it cannot send at once; the rest is native."""
+"""`DatagramTransport`: what it does when it cannot send at once; the rest is native."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class DatagramTransport(DatagramBase):
     """Datagrams over an IP socket; the same as asyncio's, whose class it is derived from.
 
     What differs:
-        One event of the socket is for up to 16 datagrams, each with a call of `datagram_received()`.
+        One event of the socket is for up to 16 datagrams, each a call of `datagram_received()`.
         Empty datagrams are sent by every version of Python.
     """
 

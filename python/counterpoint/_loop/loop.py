@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from counterpoint import _install
 
-from . import names, servers, stalls, tls
+from . import connecting, names, servers, stalls, tls
 from .datagram import DatagramTransport
 from .native import Loop, LoopBase
 from .pipes import ReadPipeTransport, WritePipeTransport
@@ -126,7 +126,9 @@ class EventLoop(LoopBase):
                 self._spin()
             finally:
                 if ours and not self._signal_handlers:
-                    signal.set_wakeup_fd(-1)
+                    now = signal.set_wakeup_fd(-1)
+                    if now not in (-1, self._csock.fileno()):
+                        _give_back(now)  # somebody has set it meanwhile
             return
         # A subclass does something in each turn.
         while True:
@@ -144,9 +146,7 @@ class EventLoop(LoopBase):
             before = signal.set_wakeup_fd(self._csock.fileno(), warn_on_full_buffer=False)
         except ValueError:
             return False  # not the main thread, to which signals are no matter
-        if before != -1:
-            signal.set_wakeup_fd(before)  # somebody else's
-        return before == -1
+        return before == -1 or not _give_back(before)
 
     def _make_socket_transport(
         self, sock: socket.socket, protocol: Any, waiter: Any = None, **more: Any
@@ -181,10 +181,12 @@ class EventLoop(LoopBase):
             raise RuntimeError("a file is being sent by this transport already")
         self._transports[number] = transp  # from where asyncio takes it for as long
         try:
-            return await super()._sendfile_native(transp, file, offset, count)
+            sent: int = await super()._sendfile_native(transp, file, offset, count)
         finally:
             self._transports.pop(number, None)
             connection.hold()
+        connection.has_sent(sent)
+        return sent
 
     def _make_ssl_transport(
         self,
@@ -208,6 +210,10 @@ class EventLoop(LoopBase):
         return inner._app_transport
 
     start_tls = tls.start_tls
+
+    if sys.version_info < (3, 12):
+        create_connection = connecting.create_connection
+        _connect_sock = connecting.connect_sock
 
     if sys.version_info < (3, 13):
         create_server = servers.create_server
@@ -413,3 +419,13 @@ def _set_result(future: asyncio.Future[None]) -> None:
 _TELLS_DEBUG = "debug" in format_helpers._format_callback_source.__code__.co_varnames
 
 _install.loop_imported()
+
+
+def _give_back(wakeup_fd: int) -> bool:
+    """Let somebody else's descriptor be woken by signals again; whether it could be."""
+    try:
+        # Whether it is to warn cannot be asked for: rather not, than where nobody expects it.
+        signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
+    except (ValueError, OSError):
+        return False  # it is closed, or would block
+    return True

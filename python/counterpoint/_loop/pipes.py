@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from .native import Pipe, ReadPipeBase, WritePipeBase
+from .transport import tell
 
 __all__ = ["ReadPipeTransport", "WritePipeTransport"]
 
 
 class ReadPipeTransport(ReadPipeBase):
-    """The end of a pipe from which is read: of a subprocess, a FIFO, a terminal."""
+    """The end of a pipe from which is read: of a subprocess, a FIFO, a terminal.
+
+    What differs:
+        What `data_received()` raises closes it.
+    """
 
     def __init__(
         self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
@@ -20,11 +25,16 @@ class ReadPipeTransport(ReadPipeBase):
         self._counterpoint_pipe.begin(self._fileno)
 
     def _at_end(self) -> None:
-        super(ReadPipeBase, self)._read_ready()  # it is at its end still
+        asyncios: Any = super(ReadPipeBase, self)
+        asyncios._read_ready()  # it is at its end still
 
 
 class WritePipeTransport(WritePipeBase):
-    """The end of a pipe to which is written."""
+    """The end of a pipe to which is written.
+
+    What differs:
+        What `pause_writing()` and `resume_writing()` raise closes it.
+    """
 
     def __init__(
         self, loop: Any, pipe: Any, protocol: Any, waiter: Any = None, extra: Any = None
@@ -32,6 +42,24 @@ class WritePipeTransport(WritePipeBase):
         self._counterpoint_pipe = Pipe(loop._counterpoint_loop)
         super().__init__(loop, pipe, protocol, waiter, extra)
         self._counterpoint_pipe.begin(self._fileno)
+
+    def _maybe_pause_protocol(self) -> None:
+        if not self._protocol_paused and self.get_write_buffer_size() > self._high_water:
+            self._protocol_paused = True
+            tell(self, "pause_writing", self._end_soon)
+
+    def _maybe_resume_protocol(self) -> None:
+        if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
+            self._protocol_paused = False
+            tell(self, "resume_writing", self._end_soon)
+
+    def _end_soon(self, error: BaseException) -> None:
+        # Not now: asyncio's code, which calls this, goes on with what it does.
+        self._loop.call_soon(self._end, error)
+
+    def _end(self, error: BaseException) -> None:
+        if not self._closing:
+            self._close(error)
 
     def _write_otherwise(self, data: Any) -> None:
         super(WritePipeBase, self).write(data)

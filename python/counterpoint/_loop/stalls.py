@@ -16,6 +16,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from .native import Operation, end_watchdog
+from .tls import SSLProtocol
 from .transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -59,11 +60,16 @@ def _name(subject: Any) -> str:
         subject = getattr(subject, "_callback", None) or subject
     while type(subject) is functools.partial:
         subject = subject.func
-    owner = subject if isinstance(subject, asyncio.Task) else getattr(subject, "__self__", None)
+    owner = subject
+    if not isinstance(subject, (asyncio.Task, asyncio.BaseTransport)):
+        owner = getattr(subject, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return _task(owner)
-    if isinstance(subject, asyncio.BaseTransport):
-        return f"protocol {_class(subject.get_protocol())}"
+    if isinstance(owner, asyncio.BaseTransport) and (protocol := owner.get_protocol()) is not None:
+        # What a transport does by itself is quick; what it calls may not be.
+        if isinstance(protocol, SSLProtocol):
+            protocol = protocol._app_protocol
+        return f"protocol {_class(protocol)}"
     if callable(subject) and hasattr(subject, "__qualname__"):
         return str(format_helpers._format_callback_source(subject, ()))
     return _class(subject)

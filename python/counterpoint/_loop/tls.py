@@ -83,6 +83,8 @@ class SSLProtocol(TlsProtocolBase):
         self._counterpoint_tls.set_limits(None, self._incoming_high_water > 0)
 
     def _control_app_writing(self, context: Any = None) -> None:
+        if self._app_transport is None:
+            return  # it is lost
         size = self._get_write_buffer_size()
         if size >= self._outgoing_high_water and not self._app_writing_paused:
             self._app_writing_paused = True
@@ -100,6 +102,9 @@ class SSLProtocol(TlsProtocolBase):
     def _end(self, error: BaseException) -> None:
         if self._transport is not None:
             self._transport._force_close(error)
+
+    def _read_soon(self) -> None:
+        self._loop.call_soon(self._do_read)
 
     def _advance(self) -> None:
         """Go on with what has come, in whatever state this is."""

@@ -21,6 +21,8 @@ __all__ = ["SocketTransport"]
 # Limits of what is not sent, in bytes; asyncio's. One object each, for however many transports.
 _HIGH = 64 * 1024
 _LOW = _HIGH // 4
+# True: it was another protocol that was paused.
+_ANOTHER = 2
 
 
 class _Socket(trsock.TransportSocket):
@@ -173,6 +175,8 @@ class SocketTransport(TransportBase):
 
     def set_protocol(self, protocol: Any) -> None:
         """Who gets the data from now on."""
+        if self._protocol_paused:
+            self._protocol_paused = _ANOTHER
         self._protocol = protocol
         self._protocol_connected = True
         reader = quick_reader(protocol)
@@ -185,13 +189,25 @@ class SocketTransport(TransportBase):
         try:
             self._protocol.connection_made(self)
         except (SystemExit, KeyboardInterrupt):
+            # The loop may be run again.
+            self._loop.call_soon(self._go_on, waiter, context=self._context)
             raise
         except BaseException as error:
             self._fatal_error(error, "Fatal error: protocol.connection_made() call failed.")
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
             return
-        self._add_reader(self._sock_fd, None)
+        self._go_on(waiter)
+
+    def _go_on(self, waiter: Any) -> None:
+        """It has begun: read, and tell who waits for it."""
+        try:
+            self._add_reader(self._sock_fd, None)
+        except BaseException as error:
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
+            self._fatal_error(error, "Fatal read error on socket transport")
+            return
         if waiter is not None:
             futures._set_result_unless_cancelled(waiter, None)  # type: ignore[attr-defined]
 
@@ -205,8 +221,10 @@ class SocketTransport(TransportBase):
     def _maybe_resume_protocol(self) -> None:
         """Little may be queued: tell the protocol, once."""
         if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
+            # One that was never paused may well refuse to be resumed.
+            ends = self._protocol_paused is not _ANOTHER
             self._protocol_paused = False
-            tell(self, "resume_writing", self._force_close)
+            tell(self, "resume_writing", self._force_close if ends else _ignore)
 
     def _cannot_write(self, name: str) -> None:
         """Say why nothing can be written, in asyncio's words."""
@@ -224,8 +242,10 @@ class SocketTransport(TransportBase):
             return
         # Its descriptor is the next connection's as soon as it is closed.
         self._counterpoint_connection.end()
-        _ = self._extra  # to be asked for also when the socket does not know any more
-        super()._call_connection_lost(exc)
+        try:
+            _ = self._extra  # to be asked for also when the socket does not know any more
+        finally:
+            super()._call_connection_lost(exc)
 
     def _all_sent(self) -> None:
         """The last of what was queued is sent."""
@@ -266,6 +286,10 @@ def _known(
     if "sockname" not in known:
         known["sockname"] = _name(sock.getsockname)
     return known
+
+
+def _ignore(error: BaseException) -> None:
+    """It was reported, which is all."""
 
 
 def _name(ask: Callable[[], Any]) -> Any:

@@ -114,6 +114,49 @@ pub fn one(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) 
     ffi::PyMethodDef { ml_flags: ffi::METH_O, ..noargs(name, function, doc) }
 }
 
+/// The one argument of a method that takes one, by its name too. `None`: an exception is set.
+///
+/// # Safety
+/// What a running vectorcall was given.
+#[inline(always)]
+pub unsafe fn sole(
+    place: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+    name: &str,
+) -> Option<*mut ffi::PyObject> {
+    if count == 1 && names.is_null() {
+        // SAFETY: there is one.
+        return Some(unsafe { *place });
+    }
+    // SAFETY: the caller's promise.
+    unsafe { sole_by_name(place, count, names, name) }
+}
+
+#[cold]
+unsafe fn sole_by_name(
+    place: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+    name: &str,
+) -> Option<*mut ffi::PyObject> {
+    let mut found = None;
+    let _: *mut ffi::PyObject = guarded(|py| {
+        // SAFETY: the caller's promise: null, or a tuple of names.
+        let names = unsafe { Bound::from_borrowed_ptr_or_opt(py, names) };
+        let names: Vec<String> = names.map_or(Ok(Vec::new()), |names| names.extract())?;
+        if count == 0 && names.len() == 1 && names[0] == name {
+            // SAFETY: the values of the names lie behind the others, of which there is none.
+            found = Some(unsafe { *place });
+            return Ok(ptr::null_mut());
+        }
+        let given = count as usize + names.len();
+        let text = format!("it takes one argument, '{name}', and {given} were given");
+        Err(PyTypeError::new_err(text))
+    });
+    found
+}
+
 /// A new reference to an object that lives for ever in practice: True, False, None.
 #[inline(always)]
 pub fn new_reference(object: *mut ffi::PyObject) -> *mut ffi::PyObject {

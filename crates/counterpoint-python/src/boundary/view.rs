@@ -36,7 +36,7 @@ impl View {
         // SAFETY: a live object; the view is filled in by a call that succeeded.
         unsafe {
             if ffi::PyObject_GetBuffer(object.as_ptr(), view.as_mut_ptr(), flags) != 0 {
-                return Err(PyErr::fetch(py));
+                return Err(crate::boundary::fetch(py));
             }
             Ok(Self(view.assume_init()))
         }

@@ -2,6 +2,7 @@
 //! reads and sets.
 
 use super::base::BASE;
+use super::context;
 use super::handle::{Kind, make};
 use super::native::{CLOSED, DEBUG, Loop, STOPPING};
 use super::registry::Watcher;
@@ -36,6 +37,7 @@ pub unsafe extern "C" fn run_once(owner: *mut PyObject, _: *mut PyObject) -> *mu
         let system = native.system(py)?;
         let done = native.turn(py, &owner, &system, &mut Pace::default(), true);
         native.disown(py);
+        context::drop_spare(py);
         done.map(|()| none())
     })
 }
@@ -247,13 +249,13 @@ unsafe fn add(
             }
             let file = Bound::from_borrowed_ptr(py, *place);
             let fd = descriptor(&file)?;
-            let arguments = super::schedule::Arguments { place, count: count as usize, names };
-            let context = arguments.context().map_err(|()| PyErr::fetch(py))?;
+            let arguments = super::arguments::Arguments { place, count: count as usize, names };
+            let context = arguments.context().map_err(|()| crate::boundary::fetch(py))?;
             let count = count as usize - 2;
             let handle = make(Kind::Kept, owner, *place.add(1), place.add(2), count, context);
-            let handle = Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))?;
+            let handle = Ref::owned(handle).ok_or_else(|| crate::boundary::fetch(py))?;
             if native.is(DEBUG) && !super::schedule::trace(handle.as_ptr()) {
-                return Err(PyErr::fetch(py));
+                return Err(crate::boundary::fetch(py));
             }
             let is_number = ffi::PyLong_CheckExact(file.as_ptr()) != 0;
             let file = (!is_number).then(|| Ref::from(file));

@@ -5,11 +5,12 @@
 //! callback, is a third of its cost. So a handle notes that its context is empty, and the loop runs it
 //! in an empty one that it keeps, and replaces when something has been put into it.
 
-use crate::boundary::current_context;
+use crate::boundary::{current_context, fetch};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use std::cell::Cell;
+use std::mem;
 use std::ptr;
 
 /// A copy of the current context; `Ok(None)`: it is empty. `Err`: an exception is set.
@@ -32,13 +33,25 @@ pub fn enter(py: Python<'_>, context: &Ref, f: impl FnOnce() -> PyResult<()>) ->
     // SAFETY: a live context.
     unsafe {
         if ffi::PyContext_Enter(context.as_ptr()) != 0 {
-            return Err(PyErr::fetch(py));
+            return Err(fetch(py));
         }
+        let inside = Inside(context);
         let done = f();
+        mem::forget(inside);
         if ffi::PyContext_Exit(context.as_ptr()) != 0 {
-            return done.and(Err(PyErr::fetch(py)));
+            return done.and(Err(fetch(py)));
         }
         done
+    }
+}
+
+/// A panic leaves the context too: else nobody could enter it again.
+struct Inside<'a>(&'a Ref);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the context that was entered; an exception of that is told of where the panic goes.
+        unsafe { ffi::PyContext_Exit(self.0.as_ptr()) };
     }
 }
 
@@ -73,7 +86,7 @@ pub fn give_spare(_: Python<'_>, context: Ref) {
 /// A new, empty context.
 pub fn empty(py: Python<'_>) -> PyResult<Ref> {
     // SAFETY: a reference of our own, or null with an exception set.
-    unsafe { Ref::owned(ffi::PyContext_New()) }.ok_or_else(|| PyErr::fetch(py))
+    unsafe { Ref::owned(ffi::PyContext_New()) }.ok_or_else(|| fetch(py))
 }
 
 /// Whether a context that a callback has run in is as good as new, and nobody else's.

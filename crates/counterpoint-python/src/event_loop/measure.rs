@@ -3,7 +3,8 @@
 //! Counting is a load and a store where the number is at hand anyway. Measuring reads the clock after
 //! each callback; whether to is one look at the loop's flags in each turn.
 
-use super::native::{Loop, OWN_CLOCK, State, System};
+use super::native::{Loop, OWN_CLOCK, State};
+use super::system::System;
 use super::turn::polled;
 use crate::boundary::{Counts, Meter};
 use counterpoint_reactor::clock;
@@ -157,6 +158,9 @@ impl Loop {
             *before = now;
         }
         self.counters.callbacks.add(ran as u64);
+        if done.is_err() {
+            self.state.with(py, |state| state.is_cut_short = true);
+        }
         self.measured.with(py, |measured| {
             if ran % BATCH != 0 {
                 measured.run_time.record_all(&took[..ran % BATCH]);
@@ -180,7 +184,10 @@ impl Loop {
             let _first = self.metered.set((meter, counts));
         }
         self.write_counts(py);
-        self.metered.get().map(|(meter, _)| meter.clone_ref(py)).ok_or_else(|| PyErr::fetch(py))
+        self.metered
+            .get()
+            .map(|(meter, _)| meter.clone_ref(py))
+            .ok_or_else(|| crate::boundary::fetch(py))
     }
 
     /// Brings the meter up to date, if there is one.

@@ -5,6 +5,7 @@
 //! which is ours: scheduling, timers, the poll, and reading and writing on sockets.
 
 mod ahead;
+mod arguments;
 mod attributes;
 mod base;
 mod context;
@@ -21,6 +22,7 @@ mod registry;
 mod schedule;
 mod stall;
 mod stream;
+mod system;
 mod tasks;
 mod tls;
 mod turn;

@@ -6,15 +6,13 @@ use super::measure::{Counters, Measured, Metered};
 use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
 use super::stream::Spare;
+use super::system::System;
 use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
-use counterpoint_reactor::alarm::Alarm;
-use counterpoint_reactor::poller::{Poller, READ};
 use counterpoint_reactor::ready::Ready;
 use counterpoint_reactor::timers::Timers;
-use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyObject;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -63,36 +61,12 @@ pub struct State {
     pub spare: Spare,
     /// The transports that hold something back.
     pub held: Vec<Ref>,
+    /// The last run was cut short: what is ready may be told of again.
+    pub is_cut_short: bool,
     /// An empty context for the next transport that needs one.
     pub context: Option<Ref>,
     /// Where transports read, when none of them does.
     buffer: Vec<u8>,
-}
-
-/// A loop's descriptors. They are rung and changed under the state's lock, where they are taken away
-/// when the loop is closed: so nobody uses a number that is another file's by then.
-///
-/// A fork shares them with its parent, whose events it would take, and whose watching it would
-/// change. So a child makes its own before it touches them.
-pub struct System {
-    pub poller: Poller,
-    pub alarm: Alarm,
-    /// Of which process they are.
-    generation: u32,
-}
-
-impl System {
-    fn new() -> io::Result<Arc<Self>> {
-        let (poller, alarm) = (Poller::new()?, Alarm::new()?);
-        poller.watch(alarm.as_fd().as_raw_fd(), 0, READ)?;
-        Ok(Arc::new(Self { poller, alarm, generation: fork::generation() }))
-    }
-
-    /// Whether they are another process's, from which this one was forked.
-    #[inline(always)]
-    pub fn is_parents(&self) -> bool {
-        self.generation != fork::generation()
-    }
 }
 
 /// The native part of one event loop.

@@ -4,7 +4,8 @@
 use super::kept::{Keeps, Kept, attributes};
 use super::native::Loop;
 use super::stream::{MOST, Source, call_method, receive_bytes};
-use crate::boundary::{Behind, Outline, guarded, noargs, none, one, os_error};
+use super::turn::is_fatal;
+use crate::boundary::{Behind, Outline, bytes, guarded, method, noargs, none, os_error, sole};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -14,6 +15,7 @@ use pyo3::types::PyBytes;
 use std::cell::Cell;
 use std::io;
 use std::os::fd::RawFd;
+use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -36,7 +38,7 @@ pub fn make(py: Python<'_>) -> PyResult<[Bound<'_, PyAny>; 2]> {
         &asyncio.getattr("_UnixWritePipeTransport")?,
         Outline {
             name: c"counterpoint._core.event_loop.WritePipeBase",
-            methods: vec![one(c"write", self::write, write)],
+            methods: vec![method(c"write", self::write, write)],
             attributes: attributes(&WRITER),
         },
     )?;
@@ -90,7 +92,7 @@ unsafe extern "C" fn read_ready(transport: *mut PyObject, _: *mut PyObject) -> *
         let source = Source { fd, drained: &Cell::new(false), is_pipe: true };
         match receive_bytes(py, pipe.native.get(), &source, MOST) {
             Ok(Some(data)) => pipe.deliver(py, &object, data)?,
-            Ok(None) => return Err(PyErr::fetch(py)),
+            Ok(None) => return Err(crate::boundary::fetch(py)),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 _ => {
@@ -118,7 +120,16 @@ impl Pipe {
         let result = unsafe { Ref::owned(call_method(name, &[protocol.as_ptr(), data.as_ptr()])) };
         let native = self.native.get();
         drop(native.state.with(py, |state| state.spare.give_back(data)));
-        result.map(drop).ok_or_else(|| PyErr::fetch(py))
+        if result.is_some() {
+            return Ok(());
+        }
+        let error = crate::boundary::fetch(py);
+        if is_fatal(py, &error) {
+            return Err(error);
+        }
+        let message = "Fatal error: protocol.data_received() call failed.";
+        transport.call_method1(intern!(py, "_fatal_error"), (error.into_value(py), message))?;
+        Ok(())
     }
 
     /// Writes what the kernel takes at once, if nothing waits to be written; how much that was.
@@ -147,8 +158,24 @@ impl Pipe {
 }
 
 /// `write(data)`.
-unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type.
+unsafe extern "C" fn write(
+    transport: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        match sole(place, count, names, "data") {
+            Some(data) => write_data(transport, data),
+            None => ptr::null_mut(),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_data(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as above.
     let written = unsafe {
         let py = Python::assume_attached();
         match WRITER.get(py, transport) {
@@ -171,7 +198,15 @@ unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mu
         let rest = match written {
             0 => data,
             // What is written in part is a bytes object.
-            _ => PyBytes::new(py, &data.cast::<PyBytes>()?.as_bytes()[written..]).into_any(),
+            _ => match bytes(py, &data.cast::<PyBytes>()?.as_bytes()[written..]) {
+                Ok(rest) => rest.bind(py),
+                // What comes next would follow a part of this.
+                Err(error) => {
+                    let arguments = (error.into_value(py), "Fatal write error on pipe transport");
+                    transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
+                    return Ok(none());
+                }
+            },
         };
         Ok(transport.call_method1(intern!(py, "_write_otherwise"), (rest,))?.into_ptr())
     })

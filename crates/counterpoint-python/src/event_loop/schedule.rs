@@ -1,6 +1,6 @@
 //! `call_soon` and its like, as bare C functions.
 
-use super::context;
+use super::arguments::{Arguments, by_position};
 use super::handle::{HandleObject, KEEPS, Kind, SCHEDULED, make};
 use super::native::{CLOSED, DEBUG, Loop, OWN_CLOCK};
 use super::turn::{Due, own_time};
@@ -13,115 +13,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
-
-/// The word "context", interned.
-static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-
-/// A tuple of that word alone, which is never freed. The interpreter's tasks and futures name the
-/// keyword by one tuple of theirs, whose word is not the interned one.
-static THEIRS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-
-/// Makes what the functions need.
-pub fn prepare(py: Python<'_>) {
-    CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
-}
-
-/// What a vectorcall brought.
-#[derive(Clone, Copy)]
-pub struct Arguments {
-    pub place: *const *mut PyObject,
-    /// How many are positional.
-    pub count: usize,
-    pub names: *mut PyObject,
-}
-
-impl Arguments {
-    /// The positional arguments from `first` on.
-    ///
-    /// # Safety
-    /// There are at least as many.
-    #[inline(always)]
-    unsafe fn rest(self, first: usize) -> (*const *mut PyObject, usize) {
-        // SAFETY: the caller's promise.
-        (unsafe { self.place.add(first) }, self.count - first)
-    }
-
-    /// The context to call in: what was given, or a copy of the current one; `Ok(None)`: an empty
-    /// one. `Err`: an exception is set.
-    ///
-    /// # Safety
-    /// The arguments are those of a running vectorcall.
-    #[inline(always)]
-    pub unsafe fn context(self) -> Result<Option<Ref>, ()> {
-        // SAFETY: the caller's promise: the keyword's value follows the positional arguments.
-        unsafe {
-            let py = Python::assume_attached();
-            if self.names.is_null() {
-                return context::copy_current(py);
-            }
-            let given = self.names == THEIRS.load(Ordering::Relaxed)
-                || ffi::PyTuple_GET_SIZE(self.names) == 1
-                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
-            if !given && !self.names_context(py)? {
-                return context::copy_current(py);
-            }
-            let context = *self.place.add(self.count);
-            if context == ffi::Py_None() {
-                return context::copy_current(py);
-            }
-            if ffi::PyContext_CheckExact(context) == 0 {
-                return refuse_context(context);
-            }
-            Ok(Some(Ref::new(context)))
-        }
-    }
-
-    /// Whether the keyword `context` is given; any other is refused.
-    ///
-    /// # Safety
-    /// As [`context`](Self::context), with names.
-    #[cold]
-    unsafe fn names_context(self, _: Python<'_>) -> Result<bool, ()> {
-        let done: *mut PyObject = guarded(|py| {
-            // SAFETY: a tuple of names.
-            let names = unsafe { Bound::from_borrowed_ptr(py, self.names) };
-            for name in names.try_iter()? {
-                let name: String = name?.extract()?;
-                if name != "context" {
-                    let text = format!("got an unexpected keyword argument '{name}'");
-                    return Err(PyTypeError::new_err(text));
-                }
-            }
-            Ok(names.into_ptr())
-        });
-        // SAFETY: a reference of our own, or null with an exception set.
-        let names = unsafe { Ref::owned(done) }.ok_or(())?;
-        // SAFETY: a tuple.
-        let given = unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1;
-        // ORDERING: relaxed; the pointer is compared, and never followed.
-        let known = given.then(|| {
-            let (none, order) = (ptr::null_mut(), Ordering::Relaxed);
-            THEIRS.compare_exchange(none, names.as_ptr(), order, order)
-        });
-        if let Some(Ok(_)) = known {
-            std::mem::forget(names);
-        }
-        Ok(given)
-    }
-}
-
-/// Anything that has a `run` like a context's may be one for asyncio; ours enters it natively.
-#[cold]
-fn refuse_context(context: *mut PyObject) -> Result<Option<Ref>, ()> {
-    let _: *mut PyObject = guarded(|py| {
-        // SAFETY: an argument of the running call.
-        let context = unsafe { Bound::from_borrowed_ptr(py, context) };
-        let kind = context.get_type().name()?;
-        Err(PyTypeError::new_err(format!("context must be a contextvars.Context, not {kind}")))
-    });
-    Err(())
-}
 
 /// The receiver's native part, if it may schedule without further ado; `Err`: it may not.
 ///
@@ -228,6 +119,10 @@ unsafe fn soon(
 ) -> *mut PyObject {
     // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
     unsafe {
+        if arguments.are_named() {
+            let parameters = &["callback"];
+            return by_position(arguments, name, parameters, |all| soon(owner, all, name, foreign));
+        }
         if arguments.count < 1 {
             return missing(name, "callback");
         }
@@ -298,7 +193,7 @@ unsafe fn number(object: *mut PyObject, name: &str) -> Option<f64> {
 #[cold]
 fn refuse_number(object: *mut PyObject, name: &str) -> Option<f64> {
     let _: *mut PyObject = guarded(|py| {
-        let error = PyErr::fetch(py);
+        let error = crate::boundary::fetch(py);
         if !error.is_instance_of::<PyTypeError>(py) {
             return Err(error);
         }
@@ -326,11 +221,15 @@ unsafe fn at(
     owner: *mut PyObject,
     arguments: Arguments,
     name: &str,
-    when: impl FnOnce(&Loop, f64) -> Option<f64>,
+    when: fn(&Loop, *mut PyObject, f64) -> Option<f64>,
 ) -> *mut PyObject {
     // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
     unsafe {
         let what = if name == "call_later" { "delay" } else { "when" };
+        if arguments.are_named() {
+            let parameters = &[what, "callback"];
+            return by_position(arguments, name, parameters, |all| at(owner, all, name, when));
+        }
         if arguments.count < 2 {
             return missing(name, if arguments.count == 0 { what } else { "callback" });
         }
@@ -341,7 +240,7 @@ unsafe fn at(
             return ptr::null_mut();
         }
         let Some(native) = native else { return ptr::null_mut() };
-        let Some(when) = when(native, given) else { return ptr::null_mut() };
+        let Some(when) = when(native, owner, given) else { return ptr::null_mut() };
         let Some(timer) = handle(native, owner, arguments, 1, Kind::Timer) else {
             return ptr::null_mut();
         };
@@ -370,13 +269,15 @@ pub unsafe extern "C" fn call_later(
     names: *mut PyObject,
 ) -> *mut PyObject {
     let arguments = Arguments { place, count: count as usize, names };
-    let from_now = |native: &Loop, delay: f64| {
-        let is_own = native.is(OWN_CLOCK);
-        let now = if is_own { own(owner)? } else { clock::seconds(clock::now()) };
-        Some(now + delay)
-    };
     // SAFETY: as above.
     unsafe { at(owner, arguments, "call_later", from_now) }
+}
+
+#[inline(always)]
+fn from_now(native: &Loop, owner: *mut PyObject, delay: f64) -> Option<f64> {
+    let is_own = native.is(OWN_CLOCK);
+    let now = if is_own { own(owner)? } else { clock::seconds(clock::now()) };
+    Some(now + delay)
 }
 
 /// What the loop's own clock says; `None`: an exception is set.
@@ -401,7 +302,7 @@ pub unsafe extern "C" fn call_at(
 ) -> *mut PyObject {
     let arguments = Arguments { place, count: count as usize, names };
     // SAFETY: as above.
-    unsafe { at(owner, arguments, "call_at", |_, when| Some(when)) }
+    unsafe { at(owner, arguments, "call_at", |_, _, when| Some(when)) }
 }
 
 /// `time()`.

@@ -1,7 +1,7 @@
 //! `create_task` and `create_future`: as they are mostly called, without a frame of Python.
 
+use super::arguments::Arguments;
 use super::native::{CLOSED, DEBUG, Loop};
-use super::schedule::Arguments;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};

@@ -4,10 +4,10 @@ use super::MEMORIES;
 use super::context;
 use super::handle::{CANCELLED, Call, GUARDED, HandleObject, KEEPS, guard};
 use super::native::{
-    ADOPTED, DEBUG, HOLDING, Loop, MEASURED, OWN_CLOCK, STOPPING, State, System, WATCHED,
-    unschedule,
+    ADOPTED, DEBUG, HOLDING, Loop, MEASURED, OWN_CLOCK, STOPPING, State, WATCHED, unschedule,
 };
 use super::operation;
+use super::system::System;
 use crate::boundary::{halts_at_exit, os_error, still_halts_at_exit};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
@@ -17,6 +17,7 @@ use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Something to do in this turn.
@@ -39,6 +40,14 @@ impl Due {
                 object
             }
         }
+    }
+}
+
+impl Due {
+    /// Whether that is the same for the same object.
+    fn is_same(&self, other: &Self) -> bool {
+        mem::discriminant(self) == mem::discriminant(other)
+            && self.object().as_ptr() == other.object().as_ptr()
     }
 }
 
@@ -141,11 +150,14 @@ impl Loop {
         let alarm = system.alarm.as_fd().as_raw_fd();
         let rung = self.state.with(py, |state| {
             let mut rung = false;
+            let cut_short = mem::take(&mut state.is_cut_short);
             let State { ready, registry, .. } = state;
             for event in events.iter().map(Poller::read) {
                 rung |= event.fd == alarm;
                 registry.dispatch(&system.poller, event, |due| {
-                    let _is_awake = ready.push(due);
+                    if !(cut_short && ready.iter().any(|other| due.is_same(other))) {
+                        let _is_awake = ready.push(due);
+                    }
                 });
             }
             rung
@@ -187,6 +199,7 @@ impl Loop {
             let Some(due) = self.next_due(py, count) else { break };
             if let Err(error) = self.run_numbered(py, owner, &due, ran) {
                 self.counters.callbacks.add(ran as u64 + 1);
+                self.state.with(py, |state| state.is_cut_short = true);
                 return Err(error);
             }
         }
@@ -363,7 +376,7 @@ fn run_in(py: Python<'_>, handle: HandleObject, call: &Call, context: &Ref) -> P
         // SAFETY: a reference of our own, or null with an exception set.
         match unsafe { Ref::owned(call.make()) } {
             Some(_) => Ok(()),
-            None => Err(PyErr::fetch(py)),
+            None => Err(crate::boundary::fetch(py)),
         }
     });
     done.or_else(|raised| report(py, handle, call, context, raised))

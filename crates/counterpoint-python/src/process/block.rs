@@ -149,7 +149,7 @@ impl Block {
             let len = memory.len() as ffi::Py_ssize_t;
             ffi::PyBuffer_FillInfo(view, slf.as_ptr(), memory.as_ptr().cast(), len, 0, flags)
         };
-        if filled == 0 { Ok(()) } else { Err(PyErr::fetch(slf.py())) }
+        if filled == 0 { Ok(()) } else { Err(crate::boundary::fetch(slf.py())) }
     }
 
     fn __len__(&self) -> usize {

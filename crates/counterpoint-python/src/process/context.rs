@@ -76,12 +76,12 @@ fn decode_some<'py, 'r>(
 pub fn run<R>(context: &Bound<'_, PyAny>, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     // SAFETY: a live context; entered and left by this thread, in this order.
     if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
-        return Err(PyErr::fetch(context.py()));
+        return Err(crate::boundary::fetch(context.py()));
     }
     let result = f();
     // SAFETY: as above. It fails if the task has left the context, which nobody can do from Python.
     if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
-        return Err(PyErr::fetch(context.py()));
+        return Err(crate::boundary::fetch(context.py()));
     }
     result
 }

@@ -36,7 +36,7 @@ pub fn ask_python(py: Python<'_>, a: &Object, b: &Object) -> PyResult<bool> {
     halts_at_exit();
     // SAFETY: both are alive; the error indicator is read when the call failed.
     match unsafe { ffi::PyObject_RichCompareBool(a.as_ptr(), b.as_ptr(), ffi::Py_LT) } {
-        -1 => Err(PyErr::fetch(py)),
+        -1 => Err(crate::boundary::fetch(py)),
         answer => Ok(answer == 1),
     }
 }

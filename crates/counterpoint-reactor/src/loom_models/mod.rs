@@ -1,7 +1,10 @@
 //! The models that loom runs: every interleaving, within a bound on preemptions, of a loop that
-//! parks and threads that queue callbacks.
+//! parks and threads that queue callbacks; in the files beside this, of what else threads share.
 //!
 //! A wake-up that is lost leaves the loop asleep, which loom reports as a deadlock.
+
+mod beat;
+mod phase;
 
 use crate::ready::Ready;
 use loom::sync::{Arc, Condvar, Mutex};

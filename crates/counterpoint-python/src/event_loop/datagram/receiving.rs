@@ -107,7 +107,7 @@ impl Datagram {
         data: Option<Ref>,
         from: Raw,
     ) -> PyResult<()> {
-        let data = data.ok_or_else(|| PyErr::fetch(py))?;
+        let data = data.ok_or_else(|| crate::boundary::fetch(py))?;
         let from = match from.address() {
             Some(address) => self.names.of(py, &address)?,
             None => py.None().into_bound(py).into(),
@@ -119,7 +119,7 @@ impl Datagram {
         let result = unsafe {
             Ref::owned(ffi::PyObject_VectorcallMethod(name, arguments.as_ptr(), 3, ptr::null_mut()))
         };
-        result.map(drop).ok_or_else(|| PyErr::fetch(py))
+        result.map(drop).ok_or_else(|| crate::boundary::fetch(py))
     }
 }
 

@@ -73,7 +73,7 @@ unsafe fn cancel_now(object: *mut PyObject) -> *mut PyObject {
             drop(held);
             return none();
         }
-        let raised = PyErr::fetch(py);
+        let raised = crate::boundary::fetch(py);
         drop(held);
         raised.restore(py);
         ptr::null_mut()

@@ -61,7 +61,7 @@ impl Attempt<'_, '_> {
         };
         match received {
             Ok(Some(data)) => Ok(Some(data)),
-            Ok(None) => Err(PyErr::fetch(self.py)),
+            Ok(None) => Err(crate::boundary::fetch(self.py)),
             Err(error) => nothing_yet(&error),
         }
     }
@@ -69,7 +69,7 @@ impl Attempt<'_, '_> {
     fn empty(&self) -> PyResult<Ref> {
         // SAFETY: a new reference, or null with an exception set.
         let data = unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(std::ptr::null(), 0)) };
-        data.ok_or_else(|| PyErr::fetch(self.py))
+        data.ok_or_else(|| crate::boundary::fetch(self.py))
     }
 
     fn receive_into(&self, buffer: &Ref) -> PyResult<Option<Ref>> {
@@ -91,7 +91,7 @@ impl Attempt<'_, '_> {
     fn number(&self, count: usize) -> PyResult<Ref> {
         // SAFETY: a new reference, or null with an exception set.
         let number = unsafe { Ref::owned(ffi::PyLong_FromSize_t(count)) };
-        number.ok_or_else(|| PyErr::fetch(self.py))
+        number.ok_or_else(|| crate::boundary::fetch(self.py))
     }
 
     /// Sends what is not sent yet.

@@ -66,7 +66,7 @@ impl<'a, 'py> Fields<'a, 'py> {
         match unsafe { ffi::PyDict_Contains(self.own.as_ptr(), name.as_ptr()) } {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(PyErr::fetch(self.object.py())),
+            _ => Err(crate::boundary::fetch(self.object.py())),
         }
     }
 
@@ -76,7 +76,7 @@ impl<'a, 'py> Fields<'a, 'py> {
         // SAFETY: a live dict, string and value.
         match unsafe { ffi::PyDict_SetItem(self.own.as_ptr(), name.as_ptr(), value.as_ptr()) } {
             0 => Ok(()),
-            _ => Err(PyErr::fetch(self.object.py())),
+            _ => Err(crate::boundary::fetch(self.object.py())),
         }
     }
 }

@@ -4,9 +4,9 @@ use super::layout::{Callback, Inside, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use super::stop::release;
 use crate::boundary::{boolean, guarded, none};
+use crate::event_loop::arguments::Arguments;
 use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
-use crate::event_loop::schedule::Arguments;
 use crate::event_loop::turn::{Due, run_handle};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
@@ -171,11 +171,11 @@ fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> 
     let future = unsafe {
         let place = [owner.as_ptr()];
         let future = ffi::PyObject_Vectorcall(class.as_ptr(), place.as_ptr(), 0, names.as_ptr());
-        let future = Ref::owned(future).ok_or_else(|| PyErr::fetch(py))?;
+        let future = Ref::owned(future).ok_or_else(|| crate::boundary::fetch(py))?;
         let place = [future.as_ptr(), ffi::Py_None()];
         let name = intern!(py, "set_result").as_ptr();
         let set = ffi::PyObject_VectorcallMethod(name, place.as_ptr(), 2, ptr::null_mut());
-        drop(Ref::owned(set).ok_or_else(|| PyErr::fetch(py))?);
+        drop(Ref::owned(set).ok_or_else(|| crate::boundary::fetch(py))?);
         future
     };
     drop(native.state.with(py, |state| state.settled.replace(future.share())));
@@ -193,7 +193,7 @@ fn handle_of(
     unsafe {
         let (kind, place) = (HandleKind::Brief, &raw const argument);
         let handle = make(kind, owner.as_ptr(), function.as_ptr(), place, 1, context);
-        Ref::owned(handle).ok_or_else(|| PyErr::fetch(py))
+        Ref::owned(handle).ok_or_else(|| crate::boundary::fetch(py))
     }
 }
 
@@ -212,7 +212,7 @@ pub unsafe extern "C" fn add_done_callback(
         // SAFETY: the arguments of a running vectorcall.
         let callback = unsafe {
             let context = Arguments { place, count: 1, names }.context();
-            let context = context.map_err(|()| PyErr::fetch(py))?;
+            let context = context.map_err(|()| crate::boundary::fetch(py))?;
             Callback { function: Ref::new(*place), context }
         };
         if operation.phase() == Phase::Waiting {

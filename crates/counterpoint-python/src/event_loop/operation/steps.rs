@@ -194,7 +194,7 @@ fn refuse_transport(py: Python<'_>, native: &Loop, owner: &Ref, fd: RawFd) -> Py
     // SAFETY: a live object; what is no dict has no size, and an exception is set.
     let others = unsafe { ffi::PyDict_Size(transports.as_ptr()) };
     if others < 0 {
-        return Err(PyErr::fetch(py));
+        return Err(crate::boundary::fetch(py));
     }
     if held || (others > 0 && transports.bind(py).contains(fd)?) {
         owner.bind(py).call_method1(intern!(py, "_ensure_fd_no_transport"), (fd,))?;
@@ -213,7 +213,7 @@ fn keep_data(py: Python<'_>, operation: Operation) -> PyResult<()> {
     unsafe {
         if ffi::PyBytes_CheckExact(data.as_ptr()) == 0 {
             let view = Ref::owned(ffi::PyMemoryView_FromObject(data.as_ptr()));
-            let view = view.ok_or_else(|| PyErr::fetch(py))?;
+            let view = view.ok_or_else(|| crate::boundary::fetch(py))?;
             drop(operation.with(py, |inside| inside.argument.replace(view)));
         }
     }

@@ -58,7 +58,7 @@ fn stop_with_bytes(py: Python<'_>, value: Ref) -> PyResult<*mut PyObject> {
         None => unsafe {
             Ref::owned(ffi::PyObject_CallOneArg(ffi::PyExc_StopIteration, value.as_ptr()))
         }
-        .ok_or_else(|| PyErr::fetch(py))?,
+        .ok_or_else(|| crate::boundary::fetch(py))?,
     };
     FULL.store(true, Ordering::Relaxed);
     // SAFETY: attached; one reference is kept, and the other given away.

@@ -214,9 +214,9 @@ pub fn take(reader: &Bound<'_, PyAny>, most: usize) -> PyResult<Ref> {
         let count = size.min(most as ffi::Py_ssize_t);
         let place = ffi::PyByteArray_AsString(buffer.as_ptr());
         let data = Ref::owned(ffi::PyBytes_FromStringAndSize(place, count));
-        let data = data.ok_or_else(|| PyErr::fetch(py))?;
+        let data = data.ok_or_else(|| crate::boundary::fetch(py))?;
         if count > 0 && ffi::PySequence_DelSlice(buffer.as_ptr(), 0, count) != 0 {
-            return Err(PyErr::fetch(py));
+            return Err(crate::boundary::fetch(py));
         }
         data
     };
@@ -307,7 +307,7 @@ fn append(reader: &Bound<'_, PyAny>, data: &Ref) -> PyResult<()> {
     // SAFETY: live objects; a new reference, or null with an exception set.
     let grown = unsafe {
         Ref::owned(ffi::PySequence_InPlaceConcat(buffer.as_ptr(), data.as_ptr()))
-            .ok_or_else(|| PyErr::fetch(py))?
+            .ok_or_else(|| crate::boundary::fetch(py))?
     };
     let (size, limit) = (grown.bind(py).len()?, reader.getattr(intern!(py, "_limit"))?);
     if limit.extract::<usize>().is_ok_and(|limit| size <= limit.saturating_mul(2)) {

@@ -1,22 +1,26 @@
 //! What asyncio's own code reads and sets of a transport, kept in its connection.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, CLOSING, Connection, EOF, PAUSED};
+use super::connection::Connection;
 use crate::boundary::{attribute, boolean, guarded, none, value};
 use crate::event_loop::registry::Watcher;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::phase::Flag;
 use counterpoint_reactor::poller::READ;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use std::ffi::{CStr, c_int, c_void};
-use std::sync::atomic::Ordering;
+
+/// The flags that are attributes of their own.
+const FLAGS: [(&CStr, Flag); 3] =
+    [(c"_closing", Flag::Closing), (c"_paused", Flag::Paused), (c"_eof", Flag::Eof)];
 
 /// The attributes.
 pub fn attributes() -> Vec<ffi::PyGetSetDef> {
     vec![
-        flag(c"_closing", CLOSING),
-        flag(c"_paused", PAUSED),
-        flag(c"_eof", EOF),
+        flag::<0>(),
+        flag::<1>(),
+        flag::<2>(),
         attribute(c"_conn_lost", lost, set_lost),
         attribute(c"_protocol", protocol, set_protocol),
         attribute(c"_empty_waiter", empty_waiter, set_empty_waiter),
@@ -24,8 +28,8 @@ pub fn attributes() -> Vec<ffi::PyGetSetDef> {
     ]
 }
 
-fn flag(name: &'static CStr, flag: u8) -> ffi::PyGetSetDef {
-    ffi::PyGetSetDef { closure: flag as usize as *mut c_void, ..attribute(name, get, set) }
+fn flag<const INDEX: usize>() -> ffi::PyGetSetDef {
+    attribute(FLAGS[INDEX].0, get::<INDEX>, set::<INDEX>)
 }
 
 /// The connection of an attribute's receiver.
@@ -34,20 +38,23 @@ fn receiver<'a>(py: Python<'a>, transport: *mut PyObject) -> PyResult<&'a Connec
     unsafe { TRANSPORT.demand(py, transport) }
 }
 
-unsafe extern "C" fn get(transport: *mut PyObject, flag: *mut c_void) -> *mut PyObject {
-    guarded(|py| Ok(boolean(receiver(py, transport)?.is(flag as usize as u8))))
+unsafe extern "C" fn get<const INDEX: usize>(
+    transport: *mut PyObject,
+    _: *mut c_void,
+) -> *mut PyObject {
+    guarded(|py| Ok(boolean(receiver(py, transport)?.phase.is(FLAGS[INDEX].1))))
 }
 
-unsafe extern "C" fn set(
+unsafe extern "C" fn set<const INDEX: usize>(
     transport: *mut PyObject,
     given: *mut PyObject,
-    flag: *mut c_void,
+    _: *mut c_void,
 ) -> c_int {
     guarded(|py| {
         let given = value(py, given)?.is_truthy()?;
-        let (connection, flag) = (receiver(py, transport)?, flag as usize as u8);
-        connection.flag(flag, given);
-        if flag == CLOSING && given {
+        let (connection, (_, flag)) = (receiver(py, transport)?, FLAGS[INDEX]);
+        connection.phase.set(flag, given);
+        if flag == Flag::Closing && given {
             connection.release(py);
         }
         Ok(0)
@@ -56,7 +63,7 @@ unsafe extern "C" fn set(
 
 unsafe extern "C" fn lost(transport: *mut PyObject, _: *mut c_void) -> *mut PyObject {
     guarded(|py| {
-        let lost = receiver(py, transport)?.lost.load(Ordering::Relaxed);
+        let lost = receiver(py, transport)?.phase.lost();
         Ok(lost.into_pyobject(py)?.into_any().into_ptr())
     })
 }
@@ -68,7 +75,7 @@ unsafe extern "C" fn set_lost(
 ) -> c_int {
     guarded(|py| {
         let given = value(py, given)?.extract()?;
-        receiver(py, transport)?.lost.store(given, Ordering::Relaxed);
+        receiver(py, transport)?.phase.set_lost(given);
         Ok(0)
     })
 }
@@ -107,7 +114,7 @@ unsafe extern "C" fn set_empty_waiter(
 ) -> c_int {
     guarded(|py| {
         let (connection, given) = (receiver(py, transport)?, value(py, given)?);
-        connection.flag(AWAITED, !given.is_none());
+        connection.phase.set(Flag::Awaited, !given.is_none());
         let given = (!given.is_none()).then(|| Ref::from(given));
         let swap = |inside: &mut super::connection::Inside| {
             std::mem::replace(&mut inside.empty_waiter, given)
@@ -148,7 +155,7 @@ pub unsafe extern "C" fn add_reader(
 ) -> *mut PyObject {
     guarded(|py| {
         let connection = receiver(py, transport)?;
-        if !connection.is(CLOSING | PAUSED) {
+        if connection.phase.wants_to_read() {
             // SAFETY: the receiver of a method.
             let transport = Watcher::Transport(unsafe { Ref::new(transport) });
             drop(connection.native.get().watch(py, connection.watched(), READ, transport)?);

@@ -1,16 +1,18 @@
 //! [`Connection`]: what the native half of a socket transport knows.
 
-use super::holding::{Habit, end_holding, send_held, try_to_send_held};
+use super::holding::{end_holding, send_held, try_to_send_held};
 use super::receiving::is_tcp;
 use super::writing::flush;
-use crate::boundary::{Protected, os_error, prefetch};
+use crate::boundary::{Protected, fetch, os_error, prefetch};
 use crate::event_loop::context;
 use crate::event_loop::descriptor::Descriptor;
 use crate::event_loop::measure::Counter;
 use crate::event_loop::native::{Loop, State};
 use crate::event_loop::tls;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::habit::Habit;
 use counterpoint_reactor::outgoing::{Outgoing, Piece};
+use counterpoint_reactor::phase::{Flag, Phase, Receiver};
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -18,24 +20,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
 use std::slice;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-
-/// `close()` was called, or the connection failed.
-pub const CLOSING: u8 = 1;
-/// Reading is paused.
-pub const PAUSED: u8 = 2;
-/// `write_eof()` was called.
-pub const EOF: u8 = 4;
-/// Somebody (sendfile) waits for all to be sent; meanwhile nobody may write.
-pub const AWAITED: u8 = 8;
-/// The protocol is a BufferedProtocol.
-pub const BUFFERED: u8 = 16;
-/// What is written in pieces may be held back until the callback that runs has ended.
-pub const HOLDS: u8 = 32;
-/// The protocol is our own, for TLS.
-pub const TLS: u8 = 64;
-/// It is at its end, and not counted any more.
-const ENDED: u8 = 128;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// In bytes.
 const AROUND: usize = 32;
@@ -87,9 +72,7 @@ pub struct Connection {
     /// Tells it from others that had or will have the same descriptor.
     number: u64,
     pub inside: Protected<Inside>,
-    /// How often something was written in vain, as asyncio counts; not 0: it is lost.
-    pub lost: AtomicU32,
-    flags: AtomicU8,
+    pub phase: Phase,
     pub habit: Habit,
     received: Counter,
     sent: Counter,
@@ -128,21 +111,6 @@ impl Connection {
         self.descriptor.known()
     }
 
-    /// Whether it has one of these flags.
-    #[inline(always)]
-    pub fn is(&self, flags: u8) -> bool {
-        self.flags.load(Ordering::Relaxed) & flags != 0
-    }
-
-    /// Sets a flag, or takes it away.
-    pub fn flag(&self, flag: u8, value: bool) {
-        if value {
-            self.flags.fetch_or(flag, Ordering::Relaxed);
-        } else {
-            self.flags.fetch_and(!flag, Ordering::Relaxed);
-        }
-    }
-
     /// So many bytes came.
     #[inline(always)]
     pub fn has_received(&self, bytes: usize) {
@@ -157,9 +125,9 @@ impl Connection {
         self.native.get().counters.sent.add(bytes as u64);
     }
 
-    /// It is open no more.
+    /// It is open no more, and counted so once.
     fn discount(&self) {
-        if self.flags.fetch_or(ENDED, Ordering::Relaxed) & ENDED == 0 {
+        if self.phase.end() {
             self.native.get().counters.open.add(u64::MAX); // less one
         }
     }
@@ -193,7 +161,7 @@ impl Connection {
     /// Whether it is lost.
     #[inline(always)]
     pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed) != 0
+        self.phase.is_lost()
     }
 
     /// Who gets the data; the protocol before, to be dropped by the caller.
@@ -203,8 +171,12 @@ impl Connection {
             Some(class) => protocol.is_instance(class.bind(py))?,
             None => false,
         };
-        self.flag(BUFFERED, buffered);
-        self.flag(TLS, tls::is_native(protocol));
+        let is_tls = tls::is_native(protocol);
+        self.phase.hand_to(match (is_tls, buffered) {
+            (true, _) => Receiver::Tls,
+            (false, true) => Receiver::Buffered,
+            (false, false) => Receiver::Plain,
+        });
         let protocol = Some(Ref::from(protocol.clone()));
         let (before, reader) = self.inside.with(py, |inside| {
             (std::mem::replace(&mut inside.protocol, protocol), inside.reader.take())
@@ -227,7 +199,7 @@ impl Connection {
         let descriptor = Descriptor::of(sock)?;
         let context = match context {
             Some(context) => Some(context.into()),
-            None => context::copy_current(py).map_err(|()| PyErr::fetch(py))?,
+            None => context::copy_current(py).map_err(|()| fetch(py))?,
         };
         let counters = &native.get().counters;
         counters.connections.add(1);
@@ -237,8 +209,7 @@ impl Connection {
             descriptor,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             inside: Protected::new(Inside { context, ..Inside::default() }),
-            lost: AtomicU32::new(0),
-            flags: AtomicU8::new(0),
+            phase: Phase::default(),
             habit: Habit::default(),
             received: Counter::default(),
             sent: Counter::default(),
@@ -267,14 +238,13 @@ impl Connection {
 
     /// The connection is at its end: nothing is read or written any more.
     fn end(&self, py: Python<'_>) {
-        let _ = self.lost.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
         self.discount();
         self.release(py);
     }
 
     /// Its descriptor is not for others, unless it is closing; or is none, as that of a made-up socket.
     fn hold(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is(CLOSING) || self.is_lost() {
+        if !self.phase.keeps_descriptor() {
             return Ok(());
         }
         let fd = self.watched();
@@ -294,12 +264,12 @@ impl Connection {
 
     /// What is written in pieces may be held back.
     fn may_hold_back(&self) {
-        self.flag(HOLDS, true);
+        self.phase.set(Flag::Holds, true);
     }
 
     /// It may be no more: the program has the descriptor.
     fn holds_nothing_back(&self, py: Python<'_>) {
-        self.flag(HOLDS, false);
+        self.phase.set(Flag::Holds, false);
         self.try_to_send_held(py);
     }
 
@@ -311,6 +281,12 @@ impl Connection {
     /// Sends what is held back, and sees to what comes of that.
     fn send_held(&self, transport: &Bound<'_, PyAny>) -> PyResult<()> {
         send_held(transport.py(), self, transport)
+    }
+
+    /// So many bytes were sent past it.
+    #[pyo3(name = "has_sent")]
+    fn was_sent(&self, bytes: usize) {
+        self.has_sent(bytes);
     }
 
     /// Bytes received and sent so far.

@@ -1,65 +1,28 @@
 //! Holding back: what a callback writes piece by piece leaves in one system call, and one packet.
 //!
-//! Who has written several pieces in each of the last few callbacks, as a server does that writes a
-//! head and a body, is expected to do so again: the first piece is kept then until the callback has
-//! ended, or there is much. Everybody else's is sent at once. To the program it is as good as sent,
-//! and the buffer empty. That is done for connections that a server of the loop has accepted: of others
-//! the program may have the socket itself.
+//! Of a callback that is expected to write several ([`counterpoint_reactor::habit`]) the first piece
+//! is kept until it has ended, or there is much. Everybody else's is sent at once. To the program it
+//! is as good as sent, and the buffer empty. That is done for connections that a server of the loop
+//! has accepted: of others the program may have the socket itself.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, CLOSING, Connection, EOF, HOLDS};
+use super::connection::Connection;
 use super::writing::{failed, flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
 use crate::event_loop::native::{HOLDING, Loop};
 use crate::event_loop::turn::transport_failed;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::phase::Flag;
 use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
 use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-
-/// After so many callbacks in a row with several pieces each, several are expected.
-const STREAK: u8 = 3;
 
 /// No more bytes than so many are held back.
 pub const MOST: usize = 16 * 1024;
-
-/// How a connection is written to.
-#[derive(Default)]
-pub struct Habit {
-    /// The number of the callback that has written last.
-    callback: AtomicU32,
-    /// It has written several pieces.
-    several: AtomicBool,
-    /// So many before it, in a row, have.
-    streak: AtomicU8,
-}
-
-impl Habit {
-    /// A piece is written by the callback of that number (0: by none); whether more are expected from
-    /// it.
-    #[inline(always)]
-    pub fn expects_more(&self, callback: u32) -> bool {
-        if callback == 0 {
-            return false;
-        }
-        if self.callback.load(Ordering::Relaxed) == callback {
-            self.several.store(true, Ordering::Relaxed);
-            return false;
-        }
-        let before = self.streak.load(Ordering::Relaxed);
-        let several = self.several.load(Ordering::Relaxed);
-        let streak = if several { (before + 1).min(STREAK) } else { 0 };
-        self.callback.store(callback, Ordering::Relaxed);
-        self.several.store(false, Ordering::Relaxed);
-        self.streak.store(streak, Ordering::Relaxed);
-        streak == STREAK
-    }
-}
 
 /// Whether so many bytes are to be held back, if nothing is queued before them: more are expected, and
 /// the callback that writes them is the one that the loop runs.
@@ -71,7 +34,7 @@ pub fn is_to_hold(
     size: usize,
 ) -> bool {
     let native = connection.native.get();
-    connection.is(HOLDS)
+    connection.phase.is(Flag::Holds)
         && connection.habit.expects_more(native.callback())
         && (1..=MOST).contains(&size)
         && native.thread() == thread_owner() as u64
@@ -133,7 +96,7 @@ pub fn send_held(
 /// before anybody begins to wait; but another thread, or a signal's handler, may write in between.
 #[inline(always)]
 fn all_sent(connection: &Connection, transport: &Bound<'_, PyAny>) -> PyResult<()> {
-    if connection.is(CLOSING | EOF | AWAITED) && !connection.is_lost() {
+    if connection.phase.is_awaited_empty() {
         transport.call_method0(intern!(transport.py(), "_all_sent"))?;
     }
     Ok(())
@@ -179,39 +142,4 @@ fn send_in_context(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<()>
     connection.within(py, context, |context| {
         context::enter(py, context, || send_held(py, connection, transport))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Habit;
-
-    /// Whether the first piece of each callback, with so many pieces, is held back.
-    fn held(pieces: &[usize]) -> Vec<bool> {
-        let habit = Habit::default();
-        let numbered = (1..).zip(pieces);
-        numbered
-            .map(|(callback, pieces)| {
-                let first = habit.expects_more(callback);
-                assert!((1..*pieces).all(|_| !habit.expects_more(callback)));
-                first
-            })
-            .collect()
-    }
-
-    #[test]
-    fn who_writes_several_pieces_each_time_is_expected_to() {
-        assert_eq!(held(&[2, 3, 2, 2, 2]), [false, false, false, true, true]);
-    }
-
-    #[test]
-    fn who_writes_one_is_not() {
-        assert_eq!(held(&[1, 1, 1, 1, 1]), [false; 5]);
-        assert_eq!(held(&[2, 2, 2, 1, 2, 2, 2, 2])[3..], [true, false, false, false, true]);
-    }
-
-    #[test]
-    fn outside_of_a_callback_nothing_is_expected() {
-        let habit = Habit::default();
-        assert!((0..10).all(|_| !habit.expects_more(0)));
-    }
 }

@@ -7,6 +7,7 @@
 mod attributes;
 mod connection;
 mod holding;
+mod lines;
 mod reading;
 mod receiving;
 mod spare;
@@ -18,7 +19,7 @@ pub use receiving::{MOST, Source, cut, domain, is_cut, receive_bytes, receive_me
 pub use spare::{Spare, place, set_len};
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
-use crate::boundary::{Behind, Outline, method, noargs, one};
+use crate::boundary::{Behind, Outline, method, noargs};
 use pyo3::prelude::*;
 
 /// Where a transport's connection is.
@@ -28,14 +29,15 @@ pub static TRANSPORT: Behind<Connection> = Behind::new(c"_counterpoint_connectio
 pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     connection::prepare(py)?;
     let base = py.import("asyncio.selector_events")?.getattr("_SelectorSocketTransport")?;
+    let lines = c"writelines($self, list_of_data)\n--\n\nSend all of it, in order.";
     let size = c"get_write_buffer_size($self)\n--\n\nBytes that are accepted and not sent.";
     let class = TRANSPORT.make(
         &base,
         Outline {
             name: c"counterpoint._core.event_loop.TransportBase",
             methods: vec![
-                one(c"write", writing::write, c"write($self, data)\n--\n\nSend data, in order."),
-                one(c"writelines", writing::writelines, c"writelines($self, data)\n--\n\nSend it."),
+                method(c"write", writing::write, c"write($self, data)\n--\n\nSend data, in order."),
+                method(c"writelines", lines::writelines, lines),
                 noargs(c"get_write_buffer_size", attributes::unsent, size),
                 method(c"_add_reader", attributes::add_reader, c"Read from now on."),
             ],

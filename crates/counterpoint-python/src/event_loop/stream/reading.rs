@@ -1,15 +1,16 @@
 //! Reading: one `recv` for each event, straight into the protocol.
 
 use super::TRANSPORT;
-use super::connection::{BUFFERED, CLOSING, Connection, PAUSED, TLS};
+use super::connection::Connection;
 use super::receiving::{MOST, Source, receive_bytes};
-use crate::boundary::{View, os_error};
+use crate::boundary::{View, fetch, os_error};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::operation::{Waiting, feed};
 use crate::event_loop::tls;
 use crate::event_loop::turn::is_fatal;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::phase::Receiver;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -26,7 +27,7 @@ const LITTLE: usize = 16 * 1024;
 pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult<()> {
     // SAFETY: the loop tells instances of the class only, which whoever calls holds.
     let Some(connection) = (unsafe { TRANSPORT.get(py, transport) }) else { return Ok(()) };
-    if connection.is(CLOSING | PAUSED) || connection.is_lost() {
+    if !connection.phase.may_read() {
         return Ok(());
     }
     let drained = Cell::new(false);
@@ -58,14 +59,10 @@ fn read_from(
         {
             return Ok(());
         }
-        context::enter(py, context, || {
-            if connection.is(TLS) {
-                tls::read(&read)
-            } else if connection.is(BUFFERED) {
-                read.buffered()
-            } else {
-                read.data()
-            }
+        context::enter(py, context, || match connection.phase.receiver() {
+            Receiver::Plain => read.data(),
+            Receiver::Buffered => read.buffered(),
+            Receiver::Tls => tls::read(&read),
         })
     })
 }
@@ -188,7 +185,7 @@ impl Reading<'_, '_> {
         // SAFETY: a reference of our own, or null with an exception set.
         match unsafe { Ref::owned(result) } {
             Some(_) => Ok(()),
-            None => self.failed(PyErr::fetch(self.py), message),
+            None => self.failed(fetch(self.py), message),
         }
     }
 
@@ -205,7 +202,7 @@ impl Reading<'_, '_> {
     /// What was received is lost: the connection is not to go on as if it had not been.
     #[cold]
     fn lacks_memory(&self) -> PyResult<()> {
-        self.failed(PyErr::fetch(self.py), "Fatal read error on socket transport")
+        self.failed(fetch(self.py), "Fatal read error on socket transport")
     }
 
     #[cold]
@@ -232,11 +229,11 @@ impl Reading<'_, '_> {
 fn get_buffer(py: Python<'_>, protocol: *mut PyObject, hint: isize) -> PyResult<Ref> {
     // SAFETY: live objects; new references, or null with an exception set.
     let buffer = unsafe {
-        let hint = Ref::owned(ffi::PyLong_FromSsize_t(hint)).ok_or_else(|| PyErr::fetch(py))?;
+        let hint = Ref::owned(ffi::PyLong_FromSsize_t(hint)).ok_or_else(|| fetch(py))?;
         let name = intern!(py, "get_buffer").as_ptr();
         Ref::owned(call_method(name, &[protocol, hint.as_ptr()]))
     };
-    buffer.ok_or_else(|| PyErr::fetch(py))
+    buffer.ok_or_else(|| fetch(py))
 }
 
 /// The memory of what it returns, which is kept while Python code may run.

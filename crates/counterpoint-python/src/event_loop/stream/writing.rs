@@ -1,9 +1,9 @@
 //! Writing: at once if nothing is queued, the rest when the socket has room.
 
 use super::TRANSPORT;
-use super::connection::{AWAITED, Bytes, Connection, EOF, Inside};
+use super::connection::{Bytes, Connection, Inside};
 use super::holding::{MOST, end_holding, hold, is_to_hold, is_watched, send_held};
-use crate::boundary::{View, guarded, none, os_error};
+use crate::boundary::{View, bytes, fetch, guarded, none, os_error, sole};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
@@ -16,20 +16,37 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyBytes;
 use std::io;
 use std::os::fd::RawFd;
+use std::ptr;
+use std::slice;
 
 /// `write(data)`.
-pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type.
+pub unsafe extern "C" fn write(
+    transport: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        match sole(place, count, names, "data") {
+            Some(data) => write_data(transport, data),
+            None => ptr::null_mut(),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn write_data(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as above.
     unsafe {
         let py = Python::assume_attached();
         let Some(connection) = TRANSPORT.get(py, transport) else {
             return guarded(|py| TRANSPORT.demand(py, transport).map(|_| none()));
         };
         let is_bytes = ffi::PyBytes_CheckExact(data) != 0;
-        if connection.is(EOF | AWAITED) || connection.is_lost() || !(is_bytes || is_array(data)) {
+        if !connection.phase.may_write() || !(is_bytes || is_array(data)) {
             return unusual(transport, data);
         }
         let (place, size) = match is_bytes {
@@ -50,9 +67,38 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
             }
         }
         guarded(|py| {
-            let piece = snapshot(&Bound::from_borrowed_ptr(py, data))?;
-            queue(py, connection, transport, piece, sent, is_to_hold).map(|()| none())
+            let kept = if is_bytes {
+                Ok((Bytes(Ref::new(data)), sent))
+            } else {
+                let rest = slice::from_raw_parts(place.cast::<u8>().add(sent), size - sent);
+                bytes(py, rest).map(|rest| (Bytes(rest), 0))
+            };
+            match kept {
+                Ok((piece, sent)) => queue(py, connection, transport, piece, sent, is_to_hold)?,
+                Err(error) => {
+                    lost(&Bound::from_borrowed_ptr(py, transport), Lost::Rest(sent, error))?;
+                }
+            }
+            Ok(none())
         })
+    }
+}
+
+/// What became of data that is neither sent nor kept.
+enum Lost {
+    /// The kernel refuses it.
+    Refused(io::Error),
+    /// So much was sent, and for what is left there is no memory.
+    Rest(usize, PyErr),
+}
+
+/// Ends the connection, unless nothing of it was sent: nothing may follow a part.
+#[cold]
+fn lost(transport: &Bound<'_, PyAny>, lost: Lost) -> PyResult<()> {
+    match lost {
+        Lost::Refused(error) => fatal(transport, &error),
+        Lost::Rest(0, error) => Err(error),
+        Lost::Rest(_, error) => fatal_error(transport, error),
     }
 }
 
@@ -72,15 +118,16 @@ pub fn send_copied(
 ) -> PyResult<()> {
     // SAFETY: alive: whoever calls holds it.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
-    if connection.is(EOF | AWAITED) || connection.is_lost() {
-        object.call_method1(intern!(py, "write"), (PyBytes::new(py, bytes),))?;
+    if !connection.phase.may_write() {
+        let copy = crate::boundary::bytes(py, bytes)?;
+        object.call_method1(intern!(py, "write"), (copy.bind(py),))?;
         return Ok(());
     }
     let is_to_hold = is_to_hold(py, connection, transport, bytes.len());
     match send_or_keep(py, connection, bytes, is_to_hold) {
         Ok(Some(rest)) => queue(py, connection, transport, rest, 0, is_to_hold),
         Ok(None) => Ok(()),
-        Err(error) => fatal(&object, error),
+        Err(error) => lost(&object, error),
     }
 }
 
@@ -89,16 +136,19 @@ pub fn send_copied(
 fn send_or_keep(
     py: Python<'_>,
     connection: &Connection,
-    bytes: &[u8],
+    data: &[u8],
     is_to_hold: bool,
-) -> io::Result<Option<Bytes>> {
+) -> Result<Option<Bytes>, Lost> {
     let mut sent = 0;
-    if is_free(py, connection) && !is_to_hold && !bytes.is_empty() {
+    if is_free(py, connection) && !is_to_hold && !data.is_empty() {
         // SAFETY: so many bytes.
-        sent = unsafe { send(connection, bytes.as_ptr(), bytes.len()) }?;
+        sent = unsafe { send(connection, data.as_ptr(), data.len()) }.map_err(Lost::Refused)?;
     }
-    let rest = &bytes[sent..];
-    Ok((!rest.is_empty()).then(|| Bytes(PyBytes::new(py, rest).into_any().into())))
+    if sent == data.len() {
+        return Ok(None);
+    }
+    let rest = bytes(py, &data[sent..]).map_err(|error| Lost::Rest(sent, error))?;
+    Ok(Some(Bytes(rest)))
 }
 
 static WRITE_METHOD: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -167,7 +217,7 @@ fn queue(
 }
 
 /// What there is to do after something was queued.
-enum Next {
+pub enum Next {
     /// It is held back from now on.
     Hold,
     /// More of it is held back.
@@ -179,7 +229,7 @@ enum Next {
 }
 
 impl Inside {
-    fn queued(&mut self, was_empty: bool, is_to_hold: bool) -> Next {
+    pub fn queued(&mut self, was_empty: bool, is_to_hold: bool) -> Next {
         if self.held.is_some() {
             return if self.outgoing.len() > MOST { Next::Send } else { Next::Nothing };
         }
@@ -201,7 +251,7 @@ fn is_free(py: Python<'_>, connection: &Connection) -> bool {
 /// In a child that was forked meanwhile, what its parent holds back is not its own; whether that was
 /// all.
 #[cold]
-fn leave_parents(py: Python<'_>, connection: &Connection) -> bool {
+pub fn leave_parents(py: Python<'_>, connection: &Connection) -> bool {
     let others = |generation| generation != fork::generation();
     let is_parents = connection.inside.with(py, |inside| inside.held.is_some_and(others));
     if is_parents {
@@ -210,7 +260,7 @@ fn leave_parents(py: Python<'_>, connection: &Connection) -> bool {
     is_parents
 }
 
-fn go_on(
+pub fn go_on(
     py: Python<'_>,
     connection: &Connection,
     transport: &Bound<'_, PyAny>,
@@ -258,7 +308,7 @@ fn unusual(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
         match kept {
             Ok(Some(rest)) => queue(py, connection, transport, rest, 0, false)?,
             Ok(None) => {}
-            Err(error) => fatal(&object, error)?,
+            Err(error) => lost(&object, error)?,
         }
         Ok(none())
     })
@@ -274,8 +324,8 @@ pub fn snapshot(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
             return Ok(Bytes(data.clone().into()));
         }
         check_type(data)?;
-        let bytes = Ref::owned(ffi::PyBytes_FromObject(object));
-        Ok(Bytes(bytes.ok_or_else(|| PyErr::fetch(py))?))
+        let copied = Ref::owned(ffi::PyBytes_FromObject(object));
+        Ok(Bytes(copied.ok_or_else(|| fetch(py))?))
     }
 }
 
@@ -296,8 +346,12 @@ fn check_type(data: &Bound<'_, PyAny>) -> PyResult<()> {
 }
 
 /// Whether something may be written; the errors and warnings are asyncio's.
-fn may_write(connection: &Connection, transport: &Bound<'_, PyAny>, name: &str) -> PyResult<bool> {
-    if !connection.is(EOF | AWAITED) && !connection.is_lost() {
+pub fn may_write(
+    connection: &Connection,
+    transport: &Bound<'_, PyAny>,
+    name: &str,
+) -> PyResult<bool> {
+    if connection.phase.may_write() {
         return Ok(true);
     }
     transport.call_method1(intern!(transport.py(), "_cannot_write"), (name,))?;
@@ -308,57 +362,20 @@ fn may_write(connection: &Connection, transport: &Bound<'_, PyAny>, name: &str) 
 fn refused(transport: *mut PyObject, error: io::Error) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of a method.
-        fatal(&unsafe { Bound::from_borrowed_ptr(py, transport) }, error)?;
+        fatal(&unsafe { Bound::from_borrowed_ptr(py, transport) }, &error)?;
         Ok(none())
     })
 }
 
-fn fatal(transport: &Bound<'_, PyAny>, error: io::Error) -> PyResult<()> {
+pub fn fatal(transport: &Bound<'_, PyAny>, error: &io::Error) -> PyResult<()> {
+    fatal_error(transport, os_error(error))
+}
+
+fn fatal_error(transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     let py = transport.py();
-    let error = os_error(&error).into_value(py);
-    let arguments = (error, "Fatal write error on socket transport");
+    let arguments = (error.into_value(py), "Fatal write error on socket transport");
     transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
     Ok(())
-}
-
-/// `writelines(list)`: all of it in one system call, if the kernel takes it.
-pub unsafe extern "C" fn writelines(
-    transport: *mut PyObject,
-    lines: *mut PyObject,
-) -> *mut PyObject {
-    guarded(|py| {
-        // SAFETY: receiver and argument of a method.
-        let (connection, object, lines) = unsafe {
-            let connection = TRANSPORT.demand(py, transport)?;
-            let object = Bound::from_borrowed_ptr(py, transport);
-            (connection, object, Bound::from_borrowed_ptr(py, lines))
-        };
-        let pieces =
-            lines.try_iter()?.map(|line| snapshot(&line?)).collect::<PyResult<Vec<_>>>()?;
-        if pieces.is_empty() || !may_write(connection, &object, "writelines")? {
-            return Ok(none());
-        }
-        let size = pieces.iter().map(|piece| piece.bytes().len()).sum();
-        let is_to_hold = is_to_hold(py, connection, transport, size);
-        leave_parents(py, connection);
-        let (first, next) = connection.inside.with(py, |inside| {
-            let first = inside.outgoing.is_empty();
-            pieces.into_iter().for_each(|piece| inside.outgoing.push(piece, 0));
-            (first, inside.queued(first, is_to_hold))
-        });
-        if first && matches!(next, Next::Pause) {
-            match flush(py, connection) {
-                Ok(true) => return Ok(none()),
-                Ok(false) => watch(py, connection, &object)?,
-                Err(error) => {
-                    fatal(&object, error)?;
-                    return Ok(none());
-                }
-            }
-        }
-        go_on(py, connection, &object, next)?;
-        Ok(none())
-    })
 }
 
 /// Sends what is queued, as far as the kernel takes it; whether that was all.

@@ -78,6 +78,12 @@ impl Ends {
         // SAFETY: it lives as long as the SSL does, and so the object.
         unsafe { &*self.pipe }
     }
+
+    /// Whether something has come that is not read yet.
+    pub fn has_more(&self) -> bool {
+        // SAFETY: alive as long as this.
+        self.pipe().unread() != 0 || unsafe { (self.library.has_pending)(self.ssl) } != 0
+    }
 }
 
 /// What is protected.

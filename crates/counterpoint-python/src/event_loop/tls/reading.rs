@@ -124,6 +124,14 @@ fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>, fresh: Option<Fresh<'_>>) -
             let arguments = (error.into_value(py), "Fatal error on SSL protocol");
             protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
         }
+        Err(error) => {
+            // Ctrl-C, or an exit. What has come already is for when the loop is run again.
+            let left = tls.ends(py).is_some_and(|ends| ends.has_more());
+            if left {
+                protocol.call_method0(intern!(py, "_read_soon"))?;
+            }
+            Err(error)
+        }
         done => done,
     }
 }
@@ -240,7 +248,7 @@ fn give_data(
             let before = native.state.with(py, |state| state.spare.give_back(data));
             drop(before);
         }
-        result.ok_or_else(|| PyErr::fetch(py))?;
+        result.ok_or_else(|| crate::boundary::fetch(py))?;
     }
     Ok(stop)
 }
@@ -258,7 +266,7 @@ fn decrypted(
     spare: Option<Ref>,
 ) -> PyResult<(Option<Roomy>, Stop)> {
     let is_known = spare.is_some();
-    let data = spare.or_else(|| with_room(room)).ok_or_else(|| PyErr::fetch(py))?;
+    let data = spare.or_else(|| with_room(room)).ok_or_else(|| crate::boundary::fetch(py))?;
     // SAFETY: a bytes object with that much room, which nobody else has: it may be written to, and cut.
     unsafe {
         let (filled, stop) = decrypt(ends, input, place(&data), room);
@@ -269,7 +277,7 @@ fn decrypted(
             set_len(&data, filled);
             return Ok((Some((data, (!is_known).then_some(room))), stop));
         }
-        let data = cut(data, filled).ok_or_else(|| PyErr::fetch(py))?;
+        let data = cut(data, filled).ok_or_else(|| crate::boundary::fetch(py))?;
         Ok((Some((data, Some(filled))), stop))
     }
 }
@@ -293,10 +301,10 @@ fn give_buffer(
         // SAFETY: live objects, or null if there is no memory.
         let result = unsafe {
             let count = Ref::owned(ffi::PyLong_FromSize_t(filled));
-            let count = count.ok_or_else(|| PyErr::fetch(py))?;
+            let count = count.ok_or_else(|| crate::boundary::fetch(py))?;
             Ref::owned(call_method(name, &[application.as_ptr(), count.as_ptr()]))
         };
-        result.ok_or_else(|| PyErr::fetch(py))?;
+        result.ok_or_else(|| crate::boundary::fetch(py))?;
     }
     Ok(stop)
 }

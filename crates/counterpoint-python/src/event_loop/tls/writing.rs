@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::engine::{Ends, Tls};
-use crate::boundary::{guarded, none};
+use crate::boundary::{self, guarded, none, sole};
 use crate::event_loop::stream::{self, Connection, send_copied, snapshot};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
@@ -11,14 +11,29 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use pyo3::types::PyBytes;
+use std::ptr;
 
 /// So much is encrypted at a time: its ciphertext fits into the loop's buffer, and what libssl
 /// collects it in does not grow further.
 const PART: usize = 192 * 1024;
 
 /// `write(data)`.
-pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+pub unsafe extern "C" fn write(
+    transport: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
+    unsafe {
+        match sole(place, count, names, "data") {
+            Some(data) => write_data(transport, data),
+            None => ptr::null_mut(),
+        }
+    }
+}
+
+unsafe fn write_data(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: receiver and argument of a method.
         let (tls, transport, data) = unsafe {
@@ -42,7 +57,10 @@ pub unsafe extern "C" fn write(transport: *mut PyObject, data: *mut PyObject) ->
         if done == 0 {
             leave(&transport, &data.0.bind(py))?;
         } else if done < bytes.len() {
-            leave(&transport, PyBytes::new(py, &bytes[done..]).as_any())?;
+            match boundary::bytes(py, &bytes[done..]) {
+                Ok(rest) => leave(&transport, &rest.bind(py))?,
+                Err(error) => failed(&transport, error)?,
+            }
         }
         Ok(none())
     })

@@ -52,7 +52,7 @@ pub fn add<R>(
         // drops anything.
         (None, unsafe { ffi::PyList_Append(*list, item) == 0 })
     });
-    if added { Ok(answer) } else { Err(PyErr::fetch(py)) }
+    if added { Ok(answer) } else { Err(crate::boundary::fetch(py)) }
 }
 
 /// The same. A list that grows may free, without a GIL, what others could not free before, and that
@@ -108,9 +108,9 @@ fn longer(py: Python<'_>, list: Option<&Ref>, item: *mut PyObject) -> PyResult<R
             Some(list) => ffi::PyList_GetSlice(list.as_ptr(), 0, ffi::PY_SSIZE_T_MAX),
             None => ffi::PyList_New(0),
         };
-        let copy = Ref::owned(copy).ok_or_else(|| PyErr::fetch(py))?;
+        let copy = Ref::owned(copy).ok_or_else(|| crate::boundary::fetch(py))?;
         if ffi::PyList_Append(copy.as_ptr(), item) != 0 {
-            return Err(PyErr::fetch(py));
+            return Err(crate::boundary::fetch(py));
         }
         Ok(copy)
     }
@@ -136,7 +136,7 @@ pub fn invoke(py: Python<'_>, future: FutureObject, list: Option<Ref>) -> PyResu
 pub fn invoke_all(py: Python<'_>, future: FutureObject, list: &Ref) -> PyResult<()> {
     each(list, |callback| match call(py, callback, future) {
         Some(_) => Ok(()),
-        None => log_callback(py, future, PyErr::fetch(py)),
+        None => log_callback(py, future, crate::boundary::fetch(py)),
     })
 }
 

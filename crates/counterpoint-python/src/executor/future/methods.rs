@@ -159,7 +159,7 @@ method_of_one!(add_done_callback, "add_done_callback", "fn", |py, future, given|
     )?;
     drop(acquired);
     if over.is_some() && call(py, &Ref::from(callback), future).is_none() {
-        log_callback(py, future, PyErr::fetch(py))?;
+        log_callback(py, future, crate::boundary::fetch(py))?;
     }
     Ok(py.None().into_ptr())
 });

@@ -137,7 +137,7 @@ fn raised(py: Python<'_>, exception: &Ref) -> PyErr {
         }
         ffi::PyErr_SetObject(ffi::Py_TYPE(exception.as_ptr()).cast(), exception.as_ptr());
     }
-    PyErr::fetch(py)
+    crate::boundary::fetch(py)
 }
 
 /// `await future`.

@@ -328,5 +328,5 @@ impl Worker<'_, '_> {
 /// The exception that a task raised.
 #[cold]
 fn raised(py: Python<'_>) -> Ref {
-    Ref::from(PyErr::fetch(py).into_value(py).into_bound(py).into_any())
+    Ref::from(crate::boundary::fetch(py).into_value(py).into_bound(py).into_any())
 }

@@ -17,7 +17,7 @@ impl Fault {
     #[cold]
     pub fn into_error(self, py: Python<'_>) -> PyErr {
         match self {
-            Fault::Raised => PyErr::fetch(py),
+            Fault::Raised => crate::boundary::fetch(py),
             Fault::Damaged(what) => {
                 Pickling::get(py).map_or_else(|error| error, |pickling| pickling.damaged(py, what))
             }

@@ -1,0 +1,191 @@
+//! [`Arguments`]: what a vectorcall brought to a method that schedules a callback, which takes any
+//! number of its own behind, and its context by name.
+
+use super::context;
+use crate::boundary::guarded;
+use crate::executor::reference::Ref;
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, PyObject};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The word "context", interned.
+static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// A tuple of that word alone, which is never freed. The interpreter's tasks and futures name the
+/// keyword by one tuple of theirs, whose word is not the interned one.
+static THEIRS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+
+/// Makes what the functions need.
+pub fn prepare(py: Python<'_>) {
+    CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
+}
+
+/// What a vectorcall brought.
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    pub place: *const *mut PyObject,
+    /// How many are positional.
+    pub count: usize,
+    pub names: *mut PyObject,
+}
+
+impl Arguments {
+    /// The positional arguments from `first` on.
+    ///
+    /// # Safety
+    /// There are at least as many.
+    #[inline(always)]
+    pub unsafe fn rest(self, first: usize) -> (*const *mut PyObject, usize) {
+        // SAFETY: the caller's promise.
+        (unsafe { self.place.add(first) }, self.count - first)
+    }
+
+    /// Whether something but the context is given by its name.
+    ///
+    /// # Safety
+    /// The arguments are those of a running vectorcall.
+    #[inline(always)]
+    pub unsafe fn are_named(self) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            !self.names.is_null()
+                && self.names != THEIRS.load(Ordering::Relaxed)
+                && !(ffi::PyTuple_GET_SIZE(self.names) == 1
+                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed))
+                && self.has_names_but_context()
+        }
+    }
+
+    #[cold]
+    unsafe fn has_names_but_context(self) -> bool {
+        // SAFETY: a tuple of names.
+        unsafe {
+            let name = |index| ffi::PyTuple_GET_ITEM(self.names, index);
+            let is_context =
+                |name| ffi::PyUnicode_CompareWithASCIIString(name, c"context".as_ptr()) == 0;
+            (0..ffi::PyTuple_GET_SIZE(self.names)).any(|index| !is_context(name(index)))
+        }
+    }
+
+    /// The context to call in: what was given, or a copy of the current one; `Ok(None)`: an empty
+    /// one. `Err`: an exception is set.
+    ///
+    /// # Safety
+    /// The arguments are those of a running vectorcall.
+    #[inline(always)]
+    pub unsafe fn context(self) -> Result<Option<Ref>, ()> {
+        // SAFETY: the caller's promise: the keyword's value follows the positional arguments.
+        unsafe {
+            let py = Python::assume_attached();
+            if self.names.is_null() {
+                return context::copy_current(py);
+            }
+            let given = self.names == THEIRS.load(Ordering::Relaxed)
+                || ffi::PyTuple_GET_SIZE(self.names) == 1
+                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
+            if !given && !self.names_context(py)? {
+                return context::copy_current(py);
+            }
+            let context = *self.place.add(self.count);
+            if context == ffi::Py_None() {
+                return context::copy_current(py);
+            }
+            if ffi::PyContext_CheckExact(context) == 0 {
+                return refuse_context(context);
+            }
+            Ok(Some(Ref::new(context)))
+        }
+    }
+
+    /// Whether the keyword `context` is given.
+    ///
+    /// # Safety
+    /// As [`context`](Self::context), with names, of which there is no other.
+    #[cold]
+    unsafe fn names_context(self, _: Python<'_>) -> Result<bool, ()> {
+        // SAFETY: a tuple of names.
+        let names = unsafe { Ref::new(self.names) };
+        // SAFETY: as above.
+        let given = unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1;
+        // ORDERING: relaxed; the pointer is compared, and never followed.
+        let known = given.then(|| {
+            let (none, order) = (ptr::null_mut(), Ordering::Relaxed);
+            THEIRS.compare_exchange(none, names.as_ptr(), order, order)
+        });
+        if let Some(Ok(_)) = known {
+            std::mem::forget(names);
+        }
+        Ok(given)
+    }
+}
+
+/// Anything that has a `run` like a context's may be one for asyncio; ours enters it natively.
+#[cold]
+fn refuse_context(context: *mut PyObject) -> Result<Option<Ref>, ()> {
+    let _: *mut PyObject = guarded(|py| {
+        // SAFETY: an argument of the running call.
+        let context = unsafe { Bound::from_borrowed_ptr(py, context) };
+        let kind = context.get_type().name()?;
+        Err(PyTypeError::new_err(format!("context must be a contextvars.Context, not {kind}")))
+    });
+    Err(())
+}
+
+/// Calls `method` with the arguments that were named in their places.
+///
+/// # Safety
+/// The arguments are those of a running vectorcall.
+#[cold]
+pub unsafe fn by_position(
+    arguments: Arguments,
+    method: &str,
+    parameters: &[&str],
+    call: impl FnOnce(Arguments) -> *mut PyObject,
+) -> *mut PyObject {
+    let Arguments { place, count, names } = arguments;
+    guarded(|py| {
+        // SAFETY: the caller's promise: a tuple of names, whose values lie behind the others.
+        let (names, values) = unsafe {
+            let names = Bound::from_borrowed_ptr(py, names).extract::<Vec<String>>()?;
+            let values = std::slice::from_raw_parts(place, count + names.len());
+            (names, values)
+        };
+        let named = |name: &str| {
+            let at = names.iter().position(|given| given == name)?;
+            Some(values[count + at])
+        };
+        let refuse = |text: String| Err(PyTypeError::new_err(format!("{method}() {text}")));
+        for name in names.iter().map(String::as_str) {
+            match parameters.iter().position(|parameter| *parameter == name) {
+                Some(at) if at < count => {
+                    return refuse(format!("got multiple values for argument '{name}'"));
+                }
+                None if name != "context" => {
+                    return refuse(format!("got an unexpected keyword argument '{name}'"));
+                }
+                _ => {}
+            }
+        }
+        let mut placed = values[..count].to_vec();
+        for parameter in parameters.iter().skip(count) {
+            match named(parameter) {
+                Some(value) => placed.push(value),
+                None => {
+                    let text = format!("missing required positional argument: '{parameter}'");
+                    return refuse(text);
+                }
+            }
+        }
+        let (count, context) = (placed.len(), named("context"));
+        placed.extend(context);
+        let names = context.map(|_| PyTuple::new(py, ["context"])).transpose()?;
+        let names = names.as_ref().map_or(ptr::null_mut(), |names| names.as_ptr());
+        let result = call(Arguments { place: placed.as_ptr(), count, names });
+        // SAFETY: a new reference, or null with an exception set.
+        Ok(unsafe { Bound::from_owned_ptr_or_err(py, result) }?.into_ptr())
+    })
+}
