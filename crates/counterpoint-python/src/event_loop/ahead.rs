@@ -28,15 +28,15 @@ impl Loop {
     /// The next callback of a turn that began with so many.
     #[inline(always)]
     pub fn next_due(&self, py: Python<'_>, count: usize) -> Option<Due> {
-        if count < MANY {
-            return self.state.with(py, |state| state.ready.pop());
+        let due = self.state.with(py, |state| state.ready.pop());
+        if count >= MANY && transport(due.as_ref()).is_some() {
+            self.fetch_ahead(py); // events come together: another's is likely behind
         }
-        self.next_of_many(py)
+        due
     }
 
-    fn next_of_many(&self, py: Python<'_>) -> Option<Due> {
-        let (due, next) = self.state.with(py, |state| {
-            let due = state.ready.pop();
+    fn fetch_ahead(&self, py: Python<'_>) {
+        let next = self.state.with(py, |state| {
             if let Some(third) = transport(state.ready.get(2)) {
                 // SAFETY: a transport of ours, which the queue holds.
                 unsafe { TRANSPORT.prefetch_field(third.as_ptr()) };
@@ -45,7 +45,7 @@ impl Loop {
                 // SAFETY: as above.
                 unsafe { TRANSPORT.prefetch(second.as_ptr()) };
             }
-            (due, transport(state.ready.get(0)).map(Ref::share))
+            transport(state.ready.get(0)).map(Ref::share)
         });
         if let Some(next) = next {
             // SAFETY: as above; the reference is ours.
@@ -54,6 +54,5 @@ impl Loop {
                 self.state.with(py, |state| state.registry.prefetch(connection.watched()));
             }
         }
-        due
     }
 }
