@@ -114,8 +114,12 @@ def mend():
         limbo.release()
 random.seed(11)
 interrupted = 0
+# Threads die at the end: what a handler raises in a callback of a weak reference, of which a thread
+# has one, the interpreter prints and forgets.
+threads = []
 for _ in range(300):
     pool = ThreadPoolExecutor(2)
+    threads.append(pool._threads)
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(20e-6, 400e-6))

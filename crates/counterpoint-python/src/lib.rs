@@ -47,8 +47,12 @@ fn notice_forks() -> PyResult<()> {
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     // pyo3 makes sure of the interpreter when a thread that is detached attaches for the first time, and
-    // panics if that is so late that the interpreter has begun to end.
-    module.py().detach(|| Python::attach(|_| ()));
+    // panics if that is so late that the interpreter has begun to end; or, on Python 3.15, so early
+    // that it is not complete, while `site` is imported.
+    // SAFETY: a question that may be asked at any time.
+    if unsafe { pyo3::ffi::Py_IsInitialized() } != 0 {
+        module.py().detach(|| Python::attach(|_| ()));
+    }
     notice_forks()?;
     boundary::register(module)?;
     executor::register(module)?;
