@@ -20,21 +20,16 @@ MOST = 16 * 1024
 PEERS: list[socket.socket] = []
 
 
-class Recorder(asyncio.Protocol):
-    """Keeps what it is told."""
+class Told:
+    """Keeps what every protocol is told."""
 
     def __init__(self) -> None:
-        self.data = b""
         self.told: list[str] = []
         self.lost: list[BaseException | None] = []
         self.then: Callable[[], object] = int
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        self.then()
 
     def pause_writing(self) -> None:
         self.told.append("pause")
@@ -44,6 +39,18 @@ class Recorder(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.lost.append(exc)
+
+
+class Recorder(Told, asyncio.Protocol):
+    """Keeps what it is told, and what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+        self.then()
 
 
 def fill(fd: int, size: int = 1_000) -> int:

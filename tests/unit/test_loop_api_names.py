@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
@@ -120,3 +121,17 @@ def test_what_is_written_may_be_named(loop: AbstractEventLoop) -> None:
 
     run(loop, main())
     PEERS.pop().close()
+
+
+def test_no_other_name_is_taken_for_the_context(loop: AbstractEventLoop) -> None:
+    inside: Any = loop
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        for other in (None, copy_context(), 1):
+            with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+                inside._add_reader(ours, note, other=other)
+            operation = inside.sock_recv(ours, 1)
+            with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
+                operation.add_done_callback(note, other=other)
+            operation.close()

@@ -15,24 +15,20 @@ from typing import Any
 import pytest
 
 from tests.support import eventually_async
+from tests.unit.pieces import Told
 from tests.unit.sockets import FORKS, children, run
 
 V4 = "127.0.0.1"
 V6 = "::1"
 
 
-class Recorder(asyncio.DatagramProtocol):
-    """Keeps what it is told."""
+class Recorder(Told, asyncio.DatagramProtocol):
+    """Keeps what it is told, and what it is given."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.data: list[tuple[bytes, Any]] = []
         self.errors: list[Exception] = []
-        self.told: list[str] = []
-        self.lost: list[BaseException | None] = []
-        self.then: Callable[[], object] = int
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.data.append((data, addr))
@@ -41,15 +37,6 @@ class Recorder(asyncio.DatagramProtocol):
     def error_received(self, exc: Exception) -> None:
         self.errors.append(exc)
         self.then()
-
-    def pause_writing(self) -> None:
-        self.told.append("pause")
-
-    def resume_writing(self) -> None:
-        self.told.append("resume")
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self.lost.append(exc)
 
 
 async def endpoint(host: str = V4, **more: Any) -> Recorder:

@@ -36,3 +36,4 @@ pub mod phase;
 pub mod poller;
 pub mod ready;
 pub mod timers;
+pub mod vain;

@@ -78,6 +78,23 @@ def tell(transport: Any, name: str, end: Callable[[BaseException], object]) -> N
         end(error)
 
 
+def pause_protocol(transport: Any, end: Callable[[BaseException], object]) -> None:
+    """Too much may be queued: tell a transport's protocol, once; what it raises calls `end`."""
+    if transport._protocol_paused or transport.get_write_buffer_size() <= transport._high_water:
+        return
+    transport._protocol_paused = True
+    tell(transport, "pause_writing", end)
+
+
+def resume_protocol(transport: Any, end: Callable[[BaseException], object]) -> None:
+    """Little may be queued: the same."""
+    paused = transport._protocol_paused
+    if paused and transport.get_write_buffer_size() <= transport._low_water:
+        transport._protocol_paused = False
+        # One that was never paused may well refuse to be resumed.
+        tell(transport, "resume_writing", _ignore if paused is _ANOTHER else end)
+
+
 class SocketTransport(TransportBase):
     """A stream over a socket; the same as asyncio's, whose class it is derived from.
 
@@ -212,19 +229,10 @@ class SocketTransport(TransportBase):
             futures._set_result_unless_cancelled(waiter, None)  # type: ignore[attr-defined]
 
     def _maybe_pause_protocol(self) -> None:
-        """Too much may be queued: tell the protocol, once."""
-        if self._protocol_paused or self.get_write_buffer_size() <= self._high_water:
-            return
-        self._protocol_paused = True
-        tell(self, "pause_writing", self._force_close)
+        pause_protocol(self, self._force_close)
 
     def _maybe_resume_protocol(self) -> None:
-        """Little may be queued: tell the protocol, once."""
-        if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
-            # One that was never paused may well refuse to be resumed.
-            ends = self._protocol_paused is not _ANOTHER
-            self._protocol_paused = False
-            tell(self, "resume_writing", self._force_close if ends else _ignore)
+        resume_protocol(self, self._force_close)
 
     def _cannot_write(self, name: str) -> None:
         """Say why nothing can be written, in asyncio's words."""

@@ -119,10 +119,10 @@ def parse(arguments: Sequence[str]) -> Options:
                 summary = _form(value)
             else:
                 file = _file(value)
-        elif option.startswith("--no-") and option[5:] in GROUPS and not given:
-            groups = [group for group in groups if group != option[5:]]
         elif option.startswith("--no-") and option[5:] in GROUPS:
-            raise UsageError(f"{option} takes no value, not {value!r}")
+            if given:
+                raise UsageError(f"{option} takes no value, not {value!r}")
+            groups = [group for group in groups if group != option[5:]]
         else:
             raise UsageError(f"no option {option!r}")
     return Options(tuple(groups), summary, file, _command(rest))

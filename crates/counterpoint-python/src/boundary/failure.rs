@@ -60,3 +60,9 @@ pub fn bytes(py: Python<'_>, bytes: &[u8]) -> PyResult<Ref> {
     // SAFETY: so many bytes; a new reference, or null with an exception set.
     unsafe { Ref::owned(ffi::PyBytes_FromStringAndSize(start, len)) }.ok_or_else(|| fetch(py))
 }
+
+/// Whether there is nothing yet, or no room: no error, but something to wait for.
+#[inline(always)]
+pub fn waits(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

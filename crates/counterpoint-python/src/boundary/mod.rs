@@ -27,7 +27,7 @@ pub use behind::{Behind, Outline, prefetch};
 pub use blocking::{block_for_sure, block_on, block_on_shared, block_on_waking, wake};
 pub use collect::{traverse_waiters, truth, visit_each};
 pub use context::current_context;
-pub use failure::{bytes, fetch, os_error};
+pub use failure::{bytes, fetch, os_error, waits};
 #[cfg(not(Py_3_14))]
 pub use halt::{halts_at_exit, still_halts_at_exit};
 pub use observe::{Counts, Meter, is_observed, observe};
@@ -35,8 +35,8 @@ pub use outside::{block_outside, outside_deadline};
 pub use per_process::PerProcess;
 pub use protected::Protected;
 pub use raw::{
-    NamedMethod, Spec, attached, attribute, boolean, guarded, hide, method, new_reference, noargs,
-    none, one, raw_type, slot, sole, value,
+    NamedMethod, Sole, Spec, attached, attribute, boolean, guarded, hide, method, new_reference,
+    noargs, none, one, one_by_name, raw_type, slot, value,
 };
 pub use spin::{PATIENCE, await_claim, await_interpreter, detached, look_for, nothing_else};
 pub use summary::{Buckets, Waits, buckets, seconds};

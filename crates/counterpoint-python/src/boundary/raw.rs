@@ -114,25 +114,45 @@ pub fn one(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) 
     ffi::PyMethodDef { ml_flags: ffi::METH_O, ..noargs(name, function, doc) }
 }
 
-/// The one argument of a method that takes one, by its name too. `None`: an exception is set.
-///
-/// # Safety
-/// What a running vectorcall was given.
-#[inline(always)]
-pub unsafe fn sole(
+/// A method with exactly one argument, which may be given by its name too.
+pub trait Sole {
+    /// The argument's name.
+    const NAME: &'static str;
+
+    /// What the method does.
+    ///
+    /// # Safety
+    /// Called attached, with the receiver and the argument.
+    unsafe fn call(
+        receiver: *mut ffi::PyObject,
+        argument: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+/// That method.
+pub fn one_by_name<M: Sole>(name: &'static CStr, doc: &'static CStr) -> NamedMethod {
+    method(name, call_sole::<M>, doc)
+}
+
+unsafe extern "C" fn call_sole<M: Sole>(
+    receiver: *mut ffi::PyObject,
     place: *const *mut ffi::PyObject,
     count: ffi::Py_ssize_t,
     names: *mut ffi::PyObject,
-    name: &str,
-) -> Option<*mut ffi::PyObject> {
-    if count == 1 && names.is_null() {
-        // SAFETY: there is one.
-        return Some(unsafe { *place });
+) -> *mut ffi::PyObject {
+    // SAFETY: a method is called attached, by the vectorcall protocol.
+    unsafe {
+        if count == 1 && names.is_null() {
+            return M::call(receiver, *place);
+        }
+        match sole_by_name(place, count, names, M::NAME) {
+            Some(argument) => M::call(receiver, argument),
+            None => ptr::null_mut(),
+        }
     }
-    // SAFETY: the caller's promise.
-    unsafe { sole_by_name(place, count, names, name) }
 }
 
+/// That argument; `None`: an exception is set.
 #[cold]
 unsafe fn sole_by_name(
     place: *const *mut ffi::PyObject,

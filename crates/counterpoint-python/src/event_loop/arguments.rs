@@ -52,22 +52,31 @@ impl Arguments {
     pub unsafe fn are_named(self) -> bool {
         // SAFETY: the caller's promise.
         unsafe {
-            !self.names.is_null()
-                && self.names != THEIRS.load(Ordering::Relaxed)
-                && !(ffi::PyTuple_GET_SIZE(self.names) == 1
-                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed))
-                && self.has_names_but_context()
+            !self.names.is_null() && !self.is_context_alone() && self.named_otherwise().is_some()
         }
     }
 
+    /// The first name that is not the context's.
     #[cold]
-    unsafe fn has_names_but_context(self) -> bool {
+    unsafe fn named_otherwise(self) -> Option<*mut PyObject> {
         // SAFETY: a tuple of names.
         unsafe {
-            let name = |index| ffi::PyTuple_GET_ITEM(self.names, index);
             let is_context =
                 |name| ffi::PyUnicode_CompareWithASCIIString(name, c"context".as_ptr()) == 0;
-            (0..ffi::PyTuple_GET_SIZE(self.names)).any(|index| !is_context(name(index)))
+            (0..ffi::PyTuple_GET_SIZE(self.names))
+                .map(|index| ffi::PyTuple_GET_ITEM(self.names, index))
+                .find(|name| !is_context(*name))
+        }
+    }
+
+    /// Whether the context alone is given by name, as nearly all give it.
+    #[inline(always)]
+    unsafe fn is_context_alone(self) -> bool {
+        // SAFETY: a tuple of names.
+        unsafe {
+            self.names == THEIRS.load(Ordering::Relaxed)
+                || ffi::PyTuple_GET_SIZE(self.names) == 1
+                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed)
         }
     }
 
@@ -84,10 +93,7 @@ impl Arguments {
             if self.names.is_null() {
                 return context::copy_current(py);
             }
-            let given = self.names == THEIRS.load(Ordering::Relaxed)
-                || ffi::PyTuple_GET_SIZE(self.names) == 1
-                    && ffi::PyTuple_GET_ITEM(self.names, 0) == CONTEXT.load(Ordering::Relaxed);
-            if !given && !self.names_context(py)? {
+            if !self.is_context_alone() && !self.names_context(py)? {
                 return context::copy_current(py);
             }
             let context = *self.place.add(self.count);
@@ -101,14 +107,24 @@ impl Arguments {
         }
     }
 
-    /// Whether the keyword `context` is given.
+    /// Whether the keyword `context` is given; any other is refused.
     ///
     /// # Safety
-    /// As [`context`](Self::context), with names, of which there is no other.
+    /// As [`context`](Self::context), with names.
     #[cold]
     unsafe fn names_context(self, _: Python<'_>) -> Result<bool, ()> {
         // SAFETY: a tuple of names.
         let names = unsafe { Ref::new(self.names) };
+        // SAFETY: the caller's promise.
+        if let Some(other) = unsafe { self.named_otherwise() } {
+            let _: *mut PyObject = guarded(|py| {
+                // SAFETY: a name of the running call.
+                let name = unsafe { Bound::from_borrowed_ptr(py, other) };
+                let text = format!("got an unexpected keyword argument '{name}'");
+                Err(PyTypeError::new_err(text))
+            });
+            return Err(());
+        }
         // SAFETY: as above.
         let given = unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1;
         // ORDERING: relaxed; the pointer is compared, and never followed.

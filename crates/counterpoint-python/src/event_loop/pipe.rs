@@ -4,8 +4,10 @@
 use super::kept::{Keeps, Kept, attributes};
 use super::native::Loop;
 use super::stream::{MOST, Source, call_method, receive_bytes};
-use super::turn::is_fatal;
-use crate::boundary::{Behind, Outline, bytes, guarded, method, noargs, none, os_error, sole};
+use super::turn::{callback_failed, fatal_error};
+use crate::boundary::{
+    Behind, Outline, Sole, bytes, fetch, guarded, noargs, none, one_by_name, os_error, waits,
+};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -13,9 +15,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use std::cell::Cell;
-use std::io;
 use std::os::fd::RawFd;
-use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -38,7 +38,7 @@ pub fn make(py: Python<'_>) -> PyResult<[Bound<'_, PyAny>; 2]> {
         &asyncio.getattr("_UnixWritePipeTransport")?,
         Outline {
             name: c"counterpoint._core.event_loop.WritePipeBase",
-            methods: vec![method(c"write", self::write, write)],
+            methods: vec![one_by_name::<Write>(c"write", write)],
             attributes: attributes(&WRITER),
         },
     )?;
@@ -92,15 +92,11 @@ unsafe extern "C" fn read_ready(transport: *mut PyObject, _: *mut PyObject) -> *
         let source = Source { fd, drained: &Cell::new(false), is_pipe: true };
         match receive_bytes(py, pipe.native.get(), &source, MOST) {
             Ok(Some(data)) => pipe.deliver(py, &object, data)?,
-            Ok(None) => return Err(crate::boundary::fetch(py)),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                _ => {
-                    let error = os_error(&error).into_value(py);
-                    let arguments = (error, "Fatal read error on pipe transport");
-                    object.call_method1(intern!(py, "_fatal_error"), arguments)?;
-                }
-            },
+            Ok(None) => return Err(fetch(py)),
+            Err(error) if waits(&error) => {}
+            Err(error) => {
+                fatal_error(&object, os_error(&error), "Fatal read error on pipe transport")?;
+            }
         }
         Ok(none())
     })
@@ -123,13 +119,8 @@ impl Pipe {
         if result.is_some() {
             return Ok(());
         }
-        let error = crate::boundary::fetch(py);
-        if is_fatal(py, &error) {
-            return Err(error);
-        }
         let message = "Fatal error: protocol.data_received() call failed.";
-        transport.call_method1(intern!(py, "_fatal_error"), (error.into_value(py), message))?;
-        Ok(())
+        callback_failed(transport, fetch(py), message)
     }
 
     /// Writes what the kernel takes at once, if nothing waits to be written; how much that was.
@@ -158,18 +149,15 @@ impl Pipe {
 }
 
 /// `write(data)`.
-unsafe extern "C" fn write(
-    transport: *mut PyObject,
-    place: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
-    unsafe {
-        match sole(place, count, names, "data") {
-            Some(data) => write_data(transport, data),
-            None => ptr::null_mut(),
-        }
+struct Write;
+
+impl Sole for Write {
+    const NAME: &'static str = "data";
+
+    #[inline(always)]
+    unsafe fn call(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the caller's promise.
+        unsafe { write_data(transport, data) }
     }
 }
 
@@ -202,8 +190,7 @@ unsafe fn write_data(transport: *mut PyObject, data: *mut PyObject) -> *mut PyOb
                 Ok(rest) => rest.bind(py),
                 // What comes next would follow a part of this.
                 Err(error) => {
-                    let arguments = (error.into_value(py), "Fatal write error on pipe transport");
-                    transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
+                    fatal_error(&transport, error, "Fatal write error on pipe transport")?;
                     return Ok(none());
                 }
             },

@@ -4,13 +4,11 @@ use super::turn::Due;
 use crate::boundary::prefetch;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::poller::{EDGE, Event, ONCE, Poller, READ, WRITE};
+use counterpoint_reactor::vain::Vain;
 use pyo3::ffi::PyObject;
 use std::io;
 use std::mem;
 use std::os::fd::RawFd;
-
-/// After so many attempts in vain, one after another, it is waited first.
-const IN_VAIN: u8 = 4;
 
 /// Who is told that a descriptor is ready.
 pub enum Watcher {
@@ -62,8 +60,8 @@ pub struct Watchers {
     /// What the kernel was asked to watch for. `ONCE` alone: it knows the descriptor, and tells
     /// nothing of it.
     watched: u32,
-    /// So often in a row an operation tried to receive and there was nothing yet.
-    in_vain: u8,
+    /// Whether an operation has tried to receive and there was nothing yet.
+    vain: Vain,
     /// The last that was received was large.
     pub large: bool,
     /// Which transport of ours has the descriptor, and is not closing; 0: none.
@@ -106,7 +104,7 @@ impl Watchers {
 
     /// Forgets what was seen of the file.
     fn forget(&mut self) {
-        (self.in_vain, self.large) = (0, false);
+        (self.vain, self.large) = (Vain::default(), false);
     }
 
     /// The transport does not drain the socket, or may not have: the kernel tells it of what is there,
@@ -244,19 +242,13 @@ impl Registry {
 
     /// Whether there will be nothing to receive, as it was the last times.
     pub fn expects_nothing(&mut self, fd: RawFd) -> bool {
-        self.get_mut(fd).is_some_and(|slot| {
-            let expects = (IN_VAIN..u8::MAX).contains(&slot.in_vain);
-            // Now and then it is to be seen whether that is still so.
-            slot.in_vain = if slot.in_vain == u8::MAX { IN_VAIN } else { slot.in_vain };
-            slot.in_vain += u8::from(expects);
-            expects
-        })
+        self.get_mut(fd).is_some_and(|slot| slot.vain.is_expected())
     }
 
     /// Notes whether an attempt to receive, which nobody had told to make, was in vain.
     pub fn tried(&mut self, fd: RawFd, in_vain: bool) {
         if let Some(slot) = self.get_mut(fd) {
-            slot.in_vain = if in_vain { slot.in_vain.saturating_add(1).min(IN_VAIN) } else { 0 };
+            slot.vain.tried(in_vain);
         }
     }
 

@@ -317,6 +317,23 @@ pub fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr)
     Ok(())
 }
 
+/// The transport is at its end, for that reason, which goes to the exception handler.
+#[cold]
+pub fn fatal_error(transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
+    let py = transport.py();
+    let arguments = (error.into_value(py), message);
+    transport.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
+}
+
+/// So it is with what a callback of its protocol has raised, unless that is to end the program.
+#[cold]
+pub fn callback_failed(transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
+    if is_fatal(transport.py(), &error) {
+        return Err(error);
+    }
+    fatal_error(transport, error, message)
+}
+
 /// A handle of the stdlib's.
 #[cold]
 fn run_other(handle: &Bound<'_, PyAny>) -> PyResult<()> {

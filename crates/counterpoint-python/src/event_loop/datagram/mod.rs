@@ -12,12 +12,13 @@ use super::kept::{Keeps, Kept, attributes};
 use super::measure::Counter;
 use super::native::Loop;
 use super::stream::domain;
-use crate::boundary::{Behind, Outline, method, noargs};
+use crate::boundary::{Behind, Outline, Protected, method, noargs};
 use address::Names;
+use counterpoint_reactor::vain::Vain;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where a transport's native half is.
 static TRANSPORT: Behind<Datagram> = Behind::new(c"_counterpoint_datagram");
@@ -52,8 +53,8 @@ pub struct Datagram {
     is_connected: AtomicBool,
     /// Something waits to be sent.
     is_queued: AtomicBool,
-    /// So often in a row there was no second datagram.
-    alone: AtomicU8,
+    /// Whether there was a second datagram.
+    second: Protected<Vain>,
     received: Counter,
     sent: Counter,
 }
@@ -77,7 +78,7 @@ impl Datagram {
             names: Names::default(),
             is_connected: AtomicBool::new(false),
             is_queued: AtomicBool::new(false),
-            alone: AtomicU8::new(0),
+            second: Protected::default(),
             received: Counter::default(),
             sent: Counter::default(),
         })

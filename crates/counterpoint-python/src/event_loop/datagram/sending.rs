@@ -3,7 +3,7 @@
 use super::address::{Raw, from_python};
 use super::receiving::refused;
 use super::{Datagram, TRANSPORT};
-use crate::boundary::{View, guarded, none};
+use crate::boundary::{View, guarded, none, waits};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::intern;
@@ -107,8 +107,7 @@ impl Datagram {
             return Some(Ok(()));
         }
         let error = io::Error::last_os_error();
-        let waits = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-        (!waits).then_some(Err(error))
+        (!waits(&error)).then_some(Err(error))
     }
 }
 

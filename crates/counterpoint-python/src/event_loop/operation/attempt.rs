@@ -3,7 +3,7 @@
 use super::layout::{Kind, Operation};
 use super::methods::descriptor_in;
 use super::steps::gone;
-use crate::boundary::{View, none, os_error};
+use crate::boundary::{View, none, os_error, waits};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{Source, is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
@@ -154,10 +154,7 @@ fn counted(count: isize) -> io::Result<usize> {
 /// An attempt in vain, or an error.
 #[cold]
 fn nothing_yet(error: &io::Error) -> PyResult<Option<Ref>> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
-        _ => Err(os_error(error)),
-    }
+    if waits(error) { Ok(None) } else { Err(os_error(error)) }
 }
 
 /// How much room there is in the buffer into which an operation receives.

@@ -3,25 +3,21 @@
 use super::TRANSPORT;
 use super::holding::is_to_hold;
 use super::writing::{Next, fatal, flush, go_on, leave_parents, may_write, snapshot, watch};
-use crate::boundary::{guarded, none, sole};
+use crate::boundary::{Sole, guarded, none};
 use counterpoint_reactor::outgoing::Piece;
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::PyObject;
 use pyo3::prelude::*;
-use std::ptr;
 
 /// `writelines(list_of_data)`.
-pub unsafe extern "C" fn writelines(
-    transport: *mut PyObject,
-    place: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
-    unsafe {
-        match sole(place, count, names, "list_of_data") {
-            Some(list_of_data) => write_lines(transport, list_of_data),
-            None => ptr::null_mut(),
-        }
+pub struct WriteLines;
+
+impl Sole for WriteLines {
+    const NAME: &'static str = "list_of_data";
+
+    #[inline(always)]
+    unsafe fn call(transport: *mut PyObject, list_of_data: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the caller's promise.
+        unsafe { write_lines(transport, list_of_data) }
     }
 }
 

@@ -19,7 +19,7 @@ pub use receiving::{MOST, Source, cut, domain, is_cut, receive_bytes, receive_me
 pub use spare::{Spare, place, set_len};
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 
-use crate::boundary::{Behind, Outline, method, noargs};
+use crate::boundary::{Behind, Outline, method, noargs, one_by_name};
 use pyo3::prelude::*;
 
 /// Where a transport's connection is.
@@ -36,8 +36,11 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         Outline {
             name: c"counterpoint._core.event_loop.TransportBase",
             methods: vec![
-                method(c"write", writing::write, c"write($self, data)\n--\n\nSend data, in order."),
-                method(c"writelines", lines::writelines, lines),
+                one_by_name::<writing::Write>(
+                    c"write",
+                    c"write($self, data)\n--\n\nSend data, in order.",
+                ),
+                one_by_name::<lines::WriteLines>(c"writelines", lines),
                 noargs(c"get_write_buffer_size", attributes::unsent, size),
                 method(c"_add_reader", attributes::add_reader, c"Read from now on."),
             ],

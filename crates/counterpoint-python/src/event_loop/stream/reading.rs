@@ -3,12 +3,12 @@
 use super::TRANSPORT;
 use super::connection::Connection;
 use super::receiving::{MOST, Source, receive_bytes};
-use crate::boundary::{View, fetch, os_error};
+use crate::boundary::{View, fetch, os_error, waits};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::operation::{Waiting, feed};
 use crate::event_loop::tls;
-use crate::event_loop::turn::is_fatal;
+use crate::event_loop::turn::callback_failed;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::phase::Receiver;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
@@ -191,12 +191,7 @@ impl Reading<'_, '_> {
 
     #[cold]
     pub fn failed(&self, error: PyErr, message: &str) -> PyResult<()> {
-        if is_fatal(self.py, &error) {
-            return Err(error);
-        }
-        let arguments = (error.into_value(self.py), message);
-        self.transport().call_method1(intern!(self.py, "_fatal_error"), arguments)?;
-        Ok(())
+        callback_failed(&self.transport(), error, message)
     }
 
     /// What was received is lost: the connection is not to go on as if it had not been.
@@ -207,10 +202,10 @@ impl Reading<'_, '_> {
 
     #[cold]
     pub fn refused(&self, error: io::Error) -> PyResult<()> {
-        match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-            _ => self.failed(os_error(&error), "Fatal read error on socket transport"),
+        if waits(&error) {
+            return Ok(());
         }
+        self.failed(os_error(&error), "Fatal read error on socket transport")
     }
 
     #[cold]

@@ -3,10 +3,11 @@
 use super::TRANSPORT;
 use super::connection::{Bytes, Connection, Inside};
 use super::holding::{MOST, end_holding, hold, is_to_hold, is_watched, send_held};
-use crate::boundary::{View, bytes, fetch, guarded, none, os_error, sole};
+use crate::boundary::{Sole, View, bytes, fetch, guarded, none, os_error, waits};
 use crate::event_loop::context;
 use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
+use crate::event_loop::turn::fatal_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::{PIECES, Piece};
 use counterpoint_reactor::poller::WRITE;
@@ -18,22 +19,18 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::io;
 use std::os::fd::RawFd;
-use std::ptr;
 use std::slice;
 
 /// `write(data)`.
-pub unsafe extern "C" fn write(
-    transport: *mut PyObject,
-    place: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
-    unsafe {
-        match sole(place, count, names, "data") {
-            Some(data) => write_data(transport, data),
-            None => ptr::null_mut(),
-        }
+pub struct Write;
+
+impl Sole for Write {
+    const NAME: &'static str = "data";
+
+    #[inline(always)]
+    unsafe fn call(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the caller's promise.
+        unsafe { write_data(transport, data) }
     }
 }
 
@@ -98,7 +95,7 @@ fn lost(transport: &Bound<'_, PyAny>, lost: Lost) -> PyResult<()> {
     match lost {
         Lost::Refused(error) => fatal(transport, &error),
         Lost::Rest(0, error) => Err(error),
-        Lost::Rest(_, error) => fatal_error(transport, error),
+        Lost::Rest(_, error) => fatal_error(transport, error, FATAL),
     }
 }
 
@@ -182,10 +179,7 @@ unsafe fn send(connection: &Connection, place: *const u8, size: usize) -> io::Re
 
 #[cold]
 fn nothing_yet(error: io::Error) -> io::Result<()> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(()),
-        _ => Err(error),
-    }
+    if waits(&error) { Ok(()) } else { Err(error) }
 }
 
 /// Keeps what was not sent, has the loop tell when there is room, and pauses the protocol if it is
@@ -367,15 +361,10 @@ fn refused(transport: *mut PyObject, error: io::Error) -> *mut PyObject {
     })
 }
 
-pub fn fatal(transport: &Bound<'_, PyAny>, error: &io::Error) -> PyResult<()> {
-    fatal_error(transport, os_error(error))
-}
+const FATAL: &str = "Fatal write error on socket transport";
 
-fn fatal_error(transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
-    let py = transport.py();
-    let arguments = (error.into_value(py), "Fatal write error on socket transport");
-    transport.call_method1(intern!(py, "_fatal_error"), arguments)?;
-    Ok(())
+pub fn fatal(transport: &Bound<'_, PyAny>, error: &io::Error) -> PyResult<()> {
+    fatal_error(transport, os_error(error), FATAL)
 }
 
 /// Sends what is queued, as far as the kernel takes it; whether that was all.

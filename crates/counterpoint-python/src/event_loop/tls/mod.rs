@@ -16,7 +16,7 @@ mod writing;
 pub use engine::Tls;
 pub use reading::read;
 
-use crate::boundary::{Behind, Outline, method, noargs};
+use crate::boundary::{Behind, Outline, noargs, one_by_name};
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -46,7 +46,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
         &asyncio.getattr("_SSLProtocolTransport")?,
         Outline {
             name: c"counterpoint._core.event_loop.TlsTransportBase",
-            methods: vec![method(c"write", writing::write, write)],
+            methods: vec![one_by_name::<writing::Write>(c"write", write)],
             attributes: Vec::new(),
         },
     )?;

@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::engine::{Ends, Tls};
-use crate::boundary::{self, guarded, none, sole};
+use crate::boundary::{self, Sole, guarded, none};
 use crate::event_loop::stream::{self, Connection, send_copied, snapshot};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
@@ -11,25 +11,21 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-use std::ptr;
 
 /// So much is encrypted at a time: its ciphertext fits into the loop's buffer, and what libssl
 /// collects it in does not grow further.
 const PART: usize = 192 * 1024;
 
 /// `write(data)`.
-pub unsafe extern "C" fn write(
-    transport: *mut PyObject,
-    place: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
-    unsafe {
-        match sole(place, count, names, "data") {
-            Some(data) => write_data(transport, data),
-            None => ptr::null_mut(),
-        }
+pub struct Write;
+
+impl Sole for Write {
+    const NAME: &'static str = "data";
+
+    #[inline(always)]
+    unsafe fn call(transport: *mut PyObject, data: *mut PyObject) -> *mut PyObject {
+        // SAFETY: the caller's promise.
+        unsafe { write_data(transport, data) }
     }
 }
 
