@@ -24,10 +24,10 @@ EDGE = 1 << 31  # EPOLLET
 class Recorder(pieces.Recorder):
     """Goes on when the peer has ended."""
 
-    ended = False
+    ended = 0
 
     def eof_received(self) -> bool:
-        self.ended = True
+        self.ended += 1
         return True
 
 
@@ -120,6 +120,121 @@ class TestMode:
             await eventually_async(lambda: len(made.data) == 2 * ROOM - 1)
             assert not events_of(ours) & EDGE
             made.transport.abort()
+
+        run(loop, main())
+
+
+class TestMoreThanExpected:
+    """After messages of one size there comes one that is larger."""
+
+    SIZE = 5000
+
+    async def expecting(self, pair: Pair) -> Any:
+        made = await over(pair[0])
+        for times in (1, 2, 3):
+            pair[1].sendall(bytes(self.SIZE))
+            await eventually_async(lambda wanted=times * self.SIZE: len(made.data) == wanted)
+        made.data = b""
+        return made
+
+    @pytest.mark.parametrize("size", [1, SIZE - 1, SIZE + 1, SIZE + 2, 3 * SIZE, 100_000])
+    def test_all_of_it_is_received(self, loop: AbstractEventLoop, pair: Pair, size: int) -> None:
+        ours, theirs = pair
+
+        async def main() -> None:
+            made = await self.expecting(pair)
+            data = os.urandom(size)
+            theirs.sendall(data)
+            await eventually_async(lambda: made.data == data)
+            assert bool(events_of(ours) & EDGE) is (ours.family == socket.AF_INET)
+            theirs.sendall(data)
+            theirs.shutdown(socket.SHUT_WR)
+            await eventually_async(lambda: made.ended)
+            assert made.data == data * 2
+            made.transport.abort()
+
+        run(loop, main())
+
+    def test_it_is_paused_meanwhile(self, loop: AbstractEventLoop, pair: Pair) -> None:
+        async def main() -> None:
+            made = await self.expecting(pair)
+            made.then = made.transport.pause_reading
+            data = os.urandom(3 * self.SIZE)
+            pair[1].sendall(data)
+            await eventually_async(lambda: made.data)
+            before = len(made.data)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert len(made.data) == before
+            made.then = int
+            made.transport.resume_reading()
+            await eventually_async(lambda: made.data == data)
+            made.transport.abort()
+
+        run(loop, main())
+
+    def test_it_is_closed_meanwhile(self, loop: AbstractEventLoop, pair: Pair) -> None:
+        async def main() -> None:
+            made = await self.expecting(pair)
+            made.then = made.transport.close
+            pair[1].sendall(bytes(3 * self.SIZE))
+            await eventually_async(lambda: made.lost)
+            assert made.lost == [None]
+
+        run(loop, main())
+
+    @pytest.mark.parametrize("again", [False, True])
+    def test_the_end_is_told_once(self, loop: AbstractEventLoop, tcp: Pair, again: bool) -> None:
+        """It is told of by the kernel while the rest is to be read in any case."""
+
+        async def main() -> None:
+            made = await self.expecting(tcp)
+
+            def end() -> None:
+                tcp[1].shutdown(socket.SHUT_WR)
+                if again:
+                    made.transport.pause_reading()
+                    made.transport.resume_reading()
+                asked = loop.time() + 0.001
+                while loop.time() < asked:
+                    pass  # so long that the kernel is asked before that
+
+            made.then = end
+            tcp[1].sendall(bytes(self.SIZE + 1))
+            await eventually_async(lambda: made.ended)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert made.ended == 1
+            made.transport.abort()
+
+        run(loop, main())
+
+    def test_a_reset_behind_it(self, loop: AbstractEventLoop, tcp: Pair) -> None:
+        async def main() -> None:
+            made = await self.expecting(tcp)
+            reset = struct.pack("ii", 1, 0)
+            tcp[1].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            made.then = tcp[1].close
+            tcp[1].sendall(bytes(self.SIZE + 1))
+            await eventually_async(lambda: made.lost)
+            assert isinstance(made.lost[0], ConnectionResetError)
+            assert len(made.data) == self.SIZE + 1
+
+        run(loop, main())
+
+    def test_streams(self, loop: AbstractEventLoop, pair: Pair) -> None:
+        async def main() -> None:
+            reader, writer = await asyncio.open_connection(sock=pair[0])
+            for size in [self.SIZE] * 4 + [3 * self.SIZE] * 3 + [self.SIZE + 1, 1]:
+                waiting = asyncio.create_task(reader.read(1 << 20))
+                await asyncio.sleep(0)
+                data = os.urandom(size)
+                pair[1].sendall(data)
+                got = await waiting
+                while len(got) < size:
+                    got += await reader.read(1 << 20)
+                assert got == data
+            writer.transport.abort()
 
         run(loop, main())
 

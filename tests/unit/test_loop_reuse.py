@@ -17,6 +17,8 @@ from tests.unit.secure import contexts
 from tests.unit.sockets import run
 
 SIZES = (1, 100, 600, 1_000, 1_100, 900, 1_000, 1_000, 5_000, 4_500, 16_000, 20_000, 100_000, 1_000)
+# Where a size comes again it is expected.
+SIZES += (*[5_000] * 4, 5_001, *[20_000] * 3, 1_000, *[10_240] * 3, 10_239, *[4_500] * 3, 30_000)
 
 counted = pytest.mark.skipif(FREE_THREADED, reason="references are not counted in one place there")
 

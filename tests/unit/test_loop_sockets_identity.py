@@ -10,6 +10,7 @@ import ssl
 import time
 from asyncio import AbstractEventLoop
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -266,6 +267,25 @@ class TestTheCoroutine:
 
         run(loop, main())
 
+    def test_what_a_task_asks_for(self, loop: AbstractEventLoop, pair: Pair) -> None:
+        call: Any = loop.sock_recv(pair[0], 10)
+        assert call._asyncio_future_blocking is None
+        call.send(None)
+        assert call._asyncio_future_blocking is True
+        call._asyncio_future_blocking = False
+        assert call._asyncio_future_blocking is False
+        for name in ("get_loop", "add_done_callback", "_asyncio_future_blocking"):
+            assert name in dir(call)
+            assert getattr(call, "".join(list(name))) == getattr(call, name)  # not the same string
+        with pytest.raises(AttributeError, match="cannot be set"):
+            call.get_loop = None
+        with pytest.raises(AttributeError, match="no_such"):
+            call.no_such = None
+        for given in ((), (print, print)):
+            with pytest.raises(TypeError, match="takes a callback"):
+                call.add_done_callback(*given, context=copy_context())
+        call.close()
+
     def test_a_task_in_python(self, loop: AbstractEventLoop, pair: Pair) -> None:
         ours, theirs = pair
         tasks: Any = asyncio.tasks
@@ -288,7 +308,13 @@ class TestTheCoroutine:
     def test_a_callback_that_fails(self, loop: AbstractEventLoop, pair: Pair) -> None:
         ours, theirs = pair
         contexts: list[dict[str, Any]] = []
-        loop.set_exception_handler(lambda _, context: contexts.append(context))
+        shown: list[str] = []
+
+        def tell(_: object, context: dict[str, Any]) -> None:
+            contexts.append(context)
+            shown.append(repr(context["handle"]))
+
+        loop.set_exception_handler(tell)
 
         async def main() -> None:
             call: Any = loop.sock_recv(ours, 10)
@@ -299,3 +325,4 @@ class TestTheCoroutine:
 
         run(loop, main())
         assert isinstance(contexts[0]["exception"], ZeroDivisionError)
+        assert "test_a_callback_that_fails" in shown[0]

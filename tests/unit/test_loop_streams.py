@@ -413,6 +413,35 @@ class TestWhatIsNotAsyncio_s:
 
         with_stream(loop, body)
 
+    @pytest.mark.parametrize("name", ["feed_data", "_wakeup_waiter"])
+    def test_attributes_in_another_order(self, loop: AbstractEventLoop, name: str) -> None:
+        calls: list[str] = []
+
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            before = getattr(reader, name)
+
+            def replaced(*args: Any) -> Any:
+                calls.append(name)
+                return before(*args)
+
+            for again in ("_exception", "_waiter", "_buffer"):  # as the last ones
+                value = getattr(reader, again)
+                delattr(reader, again)
+                setattr(reader, again, value)
+            task = await waiting(reader.read(10))
+            await send(peer, b"data")
+            assert await task == b"data"
+            for put in (lambda: setattr(reader, name, replaced), lambda: None):
+                put()
+                del reader._paused
+                reader._paused = False
+                task = await waiting(reader.read(10))
+                await send(peer, b"more")
+                assert await task == b"more"
+            assert calls == [name, name]
+
+        with_stream(loop, body)
+
     def test_a_reader_that_is_gone(self, loop: AbstractEventLoop) -> None:
         contexts: list[dict[str, Any]] = []
         loop.set_exception_handler(lambda _, context: contexts.append(context))

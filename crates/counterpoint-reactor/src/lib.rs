@@ -9,8 +9,8 @@
 //! nothing to do it *parks* there, until an event, a deadline or the [`alarm::Alarm`].
 //! [`pace::Pace`] says when to poll though there is something to do. [`outgoing::Outgoing`] is what
 //! a connection has accepted and not yet sent; [`phase::Phase`] is how far it is in its life and
-//! what that allows, [`habit::Habit`] whether more is about to be written. [`beat::Beat`] tells
-//! another thread that a loop is stuck.
+//! what that allows, [`habit::Habit`] whether more is about to be written, [`sizes::Sizes`] how much
+//! is about to be received. [`beat::Beat`] tells another thread that a loop is stuck.
 //!
 //! Invariants:
 //! 1. A callback that is queued while the loop parks, or is about to, ends the park (`ready`).
@@ -35,5 +35,6 @@ pub mod pace;
 pub mod phase;
 pub mod poller;
 pub mod ready;
+pub mod sizes;
 pub mod timers;
 pub mod vain;

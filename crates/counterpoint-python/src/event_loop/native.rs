@@ -257,6 +257,16 @@ impl Loop {
         });
     }
 
+    /// The transport that was told has left something to be read, this time: it reads in the next turn.
+    #[cold]
+    pub fn read_again(&self, py: Python<'_>, fd: RawFd, transport: *mut PyObject) {
+        let of_news = self.state.with(py, |state| state.registry.tells_of_news(fd));
+        if of_news {
+            // SAFETY: alive: whoever reads holds it.
+            self.push(py, Due::Read(unsafe { Ref::new(transport) }));
+        }
+    }
+
     /// Watches again for an operation that was told.
     pub fn watch_on(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
         let done = self.state.with(py, |state| {

@@ -3,7 +3,7 @@
 
 use super::kept::{Keeps, Kept, attributes};
 use super::native::Loop;
-use super::stream::{MOST, Source, call_method, receive_bytes};
+use super::stream::{Left, MOST, Source, call_method, receive_bytes};
 use super::turn::{callback_failed, fatal_error};
 use crate::boundary::{
     Behind, Outline, Sole, bytes, fetch, guarded, noargs, none, one_by_name, os_error, waits,
@@ -89,7 +89,7 @@ unsafe extern "C" fn read_ready(transport: *mut PyObject, _: *mut PyObject) -> *
         let (pipe, object) =
             unsafe { (READER.demand(py, transport)?, Bound::from_borrowed_ptr(py, transport)) };
         let fd = pipe.fd.load(Ordering::Relaxed);
-        let source = Source { fd, drained: &Cell::new(false), is_pipe: true };
+        let source = Source { fd, left: &Cell::new(Left::Unknown), is_pipe: true };
         match receive_bytes(py, pipe.native.get(), &source, MOST) {
             Ok(Some(data)) => pipe.deliver(py, &object, data)?,
             Ok(None) => return Err(fetch(py)),

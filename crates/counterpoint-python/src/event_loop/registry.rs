@@ -4,6 +4,7 @@ use super::turn::Due;
 use crate::boundary::prefetch;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::poller::{EDGE, Event, ONCE, Poller, READ, WRITE};
+use counterpoint_reactor::sizes::Sizes;
 use counterpoint_reactor::vain::Vain;
 use pyo3::ffi::PyObject;
 use std::io;
@@ -62,8 +63,8 @@ pub struct Watchers {
     watched: u32,
     /// Whether an operation has tried to receive and there was nothing yet.
     vain: Vain,
-    /// The last that was received was large.
-    pub large: bool,
+    /// How much was received.
+    pub sizes: Sizes,
     /// Which transport of ours has the descriptor, and is not closing; 0: none.
     held: u64,
     /// That transport need be told of news alone: it has always read all there was.
@@ -104,7 +105,7 @@ impl Watchers {
 
     /// Forgets what was seen of the file.
     fn forget(&mut self) {
-        (self.vain, self.large) = (Vain::default(), false);
+        (self.vain, self.sizes) = (Vain::default(), Sizes::default());
     }
 
     /// The transport does not drain the socket, or may not have: the kernel tells it of what is there,
@@ -214,6 +215,11 @@ impl Registry {
         }
     }
 
+    /// Whether a transport is told of news alone.
+    pub fn tells_of_news(&self, fd: RawFd) -> bool {
+        self.get(fd).is_some_and(Watchers::is_edge)
+    }
+
     /// A transport has it no more; whether it had.
     pub fn release(&mut self, fd: RawFd, by: u64) -> bool {
         let slot = self.get_mut(fd).filter(|slot| slot.held == by);
@@ -252,10 +258,11 @@ impl Registry {
         }
     }
 
-    /// Notes whether what was received was large.
-    pub fn received(&mut self, fd: RawFd, large: bool) {
+    /// Notes how much was received.
+    #[inline(always)]
+    pub fn received(&mut self, fd: RawFd, count: usize) {
         if let Some(slot) = self.get_mut(fd) {
-            slot.large = large;
+            slot.sizes.received(count);
         }
     }
 

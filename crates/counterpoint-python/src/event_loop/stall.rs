@@ -50,7 +50,8 @@ impl Loop {
             let call = if guarded { handle.call(py) } else { called(py, handle) };
             let Some(call) = call else { return Ok(()) };
             let before = beat.enter(call.callback.as_ptr().cast());
-            let done = if guarded { run_handle(py, handle) } else { run_call(py, handle, &call) };
+            let done =
+                if guarded { run_handle(py, handle) } else { run_call(py, Some(handle), &call) };
             self.leave(py, before, &call.callback);
             return done;
         }

@@ -358,7 +358,7 @@ pub fn run_handle(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
 #[inline(always)]
 pub fn run_plain(py: Python<'_>, handle: HandleObject) -> PyResult<()> {
     match called(py, handle) {
-        Some(call) => run_call(py, handle, &call),
+        Some(call) => run_call(py, Some(handle), &call),
         None => Ok(()),
     }
 }
@@ -369,18 +369,18 @@ pub fn called(py: Python<'_>, handle: HandleObject) -> Option<Call> {
     if handle.is(KEEPS) { handle.call(py) } else { handle.take(py) }
 }
 
-/// Calls it in its context, as [`run_handle`] does.
+/// Calls it in its context, as [`run_handle`] does, with or without a handle.
 #[inline(always)]
-pub fn run_call(py: Python<'_>, handle: HandleObject, call: &Call) -> PyResult<()> {
-    let keeps = handle.is(KEEPS);
+pub fn run_call(py: Python<'_>, handle: Option<HandleObject>, call: &Call) -> PyResult<()> {
     if let Some(context) = &call.context {
         return run_in(py, handle, call, context);
     }
+    let keeps = handle.filter(|handle| handle.is(KEEPS));
     let context = context::take_spare(py)?;
     let done = run_in(py, handle, call, &context);
     if context::is_untouched(&context) {
         context::give_spare(py, context);
-    } else if keeps {
+    } else if let Some(handle) = keeps {
         // It is called again in the same context.
         drop(handle.set_context(py, context));
     }
@@ -388,7 +388,12 @@ pub fn run_call(py: Python<'_>, handle: HandleObject, call: &Call) -> PyResult<(
 }
 
 #[inline(always)]
-fn run_in(py: Python<'_>, handle: HandleObject, call: &Call, context: &Ref) -> PyResult<()> {
+fn run_in(
+    py: Python<'_>,
+    handle: Option<HandleObject>,
+    call: &Call,
+    context: &Ref,
+) -> PyResult<()> {
     let done = context::enter(py, context, || {
         // SAFETY: a reference of our own, or null with an exception set.
         match unsafe { Ref::owned(call.make()) } {
@@ -407,7 +412,7 @@ pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
 #[cold]
 fn report(
     py: Python<'_>,
-    handle: HandleObject,
+    handle: Option<HandleObject>,
     call: &Call,
     context: &Ref,
     error: PyErr,
@@ -416,16 +421,20 @@ fn report(
         return Err(error);
     }
     let Some(owner) = call.owner.as_ref() else { return Ok(()) };
+    let shown = match handle {
+        // SAFETY: alive: whoever runs it holds it.
+        Some(handle) => unsafe { Ref::new(handle.as_ptr()) },
+        None => HandleObject::of(py, call, context)?,
+    };
+    // SAFETY: a handle of ours, which is held.
+    let handle = unsafe { HandleObject::from_ptr(shown.as_ptr()) };
     let keeps = handle.is(KEEPS);
     if keeps {
         drop(handle.set_context(py, context.share()));
     } else {
-        // The report shows it.
         handle.put_back(py, call, context);
     }
-    // SAFETY: the handle is alive: whoever runs it holds it.
-    let object = unsafe { Bound::from_borrowed_ptr(py, handle.as_ptr()) };
-    let arguments = (object, error.into_value(py));
+    let arguments = (shown.bind(py), error.into_value(py));
     let reported = owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments);
     if !keeps {
         drop(handle.empty(py));

@@ -269,6 +269,19 @@ impl HandleObject {
         })
     }
 
+    /// One that shows what was called without one: with what, and in which context.
+    pub fn of(py: Python<'_>, call: &Call, context: &Ref) -> PyResult<Ref> {
+        let owner = call.owner.as_ref().map_or(ptr::null_mut(), Ref::as_ptr);
+        let arguments: Vec<_> = call.arguments.iter().flatten().map(Ref::as_ptr).collect();
+        let (place, count, context) = (arguments.as_ptr(), arguments.len(), Some(context.share()));
+        // SAFETY: attached; live objects, as every call has a loop. A new reference, or null with an exception
+        // set.
+        unsafe {
+            let handle = make(Kind::Brief, owner, call.callback.as_ptr(), place, count, context);
+            Ref::owned(handle).ok_or_else(|| crate::boundary::fetch(py))
+        }
+    }
+
     /// Gives back what was taken, and the context in which it ran.
     pub fn put_back(self, py: Python<'_>, call: &Call, context: &Ref) {
         let shared = Content {
@@ -330,6 +343,13 @@ impl HandleObject {
 }
 
 impl Call {
+    /// Something with one argument.
+    #[inline(always)]
+    pub fn with_one(callback: Ref, argument: Ref, context: Option<Ref>, owner: Ref) -> Self {
+        let arguments = [Some(argument), None, None];
+        Self { callback, arguments, count: 1, context, owner: Some(owner) }
+    }
+
     /// Calls it; null with an exception set if that raises.
     #[inline(always)]
     pub fn make(&self) -> *mut PyObject {

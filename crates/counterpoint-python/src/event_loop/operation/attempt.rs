@@ -5,7 +5,7 @@ use super::methods::descriptor_in;
 use super::steps::gone;
 use crate::boundary::{View, none, os_error, waits};
 use crate::event_loop::native::Loop;
-use crate::event_loop::stream::{Source, is_cut, receive_bytes, receive_message};
+use crate::event_loop::stream::{Left, Source, is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::ffi;
@@ -53,8 +53,8 @@ impl Attempt<'_, '_> {
         if most == 0 {
             return Ok(Some(self.empty()?));
         }
-        let drained = Cell::new(false);
-        let source = Source { fd: self.fd(), drained: &drained, is_pipe: false };
+        let left = Cell::new(Left::Unknown);
+        let source = Source { fd: self.fd(), left: &left, is_pipe: false };
         let received = match is_cut(source.fd, most) {
             true => receive_message(&source, most),
             false => receive_bytes(self.py, native, &source, most),

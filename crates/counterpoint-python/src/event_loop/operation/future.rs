@@ -4,12 +4,11 @@ use super::layout::{Callback, Inside, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use super::stop::release;
 use crate::boundary::{boolean, guarded, none};
-use crate::event_loop::arguments::Arguments;
-use crate::event_loop::handle::{HandleObject, Kind as HandleKind, make};
+use crate::event_loop::handle::{Call, Kind as HandleKind, make};
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
-use crate::event_loop::turn::{Due, run_handle};
+use crate::event_loop::turn::{Due, run_call};
 use crate::executor::reference::Ref;
-use pyo3::exceptions::{PyAttributeError, PyRuntimeError, PyTypeError};
+use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -21,7 +20,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The receiver of a method or attribute.
-fn receiver(object: *mut PyObject) -> Operation {
+pub fn receiver(object: *mut PyObject) -> Operation {
     // SAFETY: CPython passes an instance of the class.
     unsafe { Operation::from_ptr(object) }
 }
@@ -45,36 +44,37 @@ pub fn tell(
     let now = now && more.is_empty() && !native.is(DEBUG);
     let mut callbacks = first.into_iter().chain(more);
     while let Some(callback) = callbacks.next() {
-        let Ok(handle) = wake_up(py, native, &owner, (operation, cancelled), &callback) else {
-            tell_later(py, native, operation, std::iter::once(callback).chain(callbacks));
-            return Ok(());
-        };
+        let argument = argument_for(py, native, &owner, (operation, cancelled), &callback);
         if now {
-            // SAFETY: a handle of ours, which is held meanwhile.
-            let done = run_handle(py, unsafe { HandleObject::from_ptr(handle.as_ptr()) });
+            let Callback { function, context } = callback;
+            let done = run_call(py, None, &Call::with_one(function, argument, context, owner));
             release(py);
             return done;
         }
+        let Ok(handle) = handle_of(py, &owner, argument.as_ptr(), &callback) else {
+            tell_later(py, native, operation, std::iter::once(callback).chain(callbacks));
+            return Ok(());
+        };
         native.push(py, Due::Call(handle));
     }
     Ok(())
 }
 
-/// The handle that calls a callback.
+/// With what a callback is called.
 #[inline(always)]
-fn wake_up(
+fn argument_for(
     py: Python<'_>,
     native: &Loop,
     owner: &Ref,
     (operation, cancelled): (Operation, bool),
     callback: &Callback,
-) -> PyResult<Ref> {
+) -> Ref {
     let settled = match !cancelled && wakes_task(&callback.function) {
         true => settled(py, native, owner).unwrap_or(None), // any task takes the operation as well
         false => None,
     };
-    let argument = settled.as_ref().map_or(operation.as_ptr(), Ref::as_ptr);
-    handle_of(py, owner, argument, callback)
+    // SAFETY: alive: whoever calls holds it.
+    settled.unwrap_or_else(|| unsafe { Ref::new(operation.as_ptr()) })
 }
 
 /// There is no memory to tell them: the loop does it as soon as there is. Else they would wait for ever.
@@ -182,7 +182,8 @@ fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> 
     Ok(Some(future))
 }
 
-fn handle_of(
+/// A handle that calls a callback with that.
+pub fn handle_of(
     py: Python<'_>,
     owner: &Ref,
     argument: *mut PyObject,
@@ -197,40 +198,8 @@ fn handle_of(
     }
 }
 
-/// `add_done_callback(fn, *, context=None)`.
-pub unsafe extern "C" fn add_done_callback(
-    object: *mut PyObject,
-    place: *const *mut PyObject,
-    count: ffi::Py_ssize_t,
-    names: *mut PyObject,
-) -> *mut PyObject {
-    guarded(|py| {
-        if count != 1 {
-            return Err(PyTypeError::new_err("add_done_callback() takes a callback"));
-        }
-        let operation = receiver(object);
-        // SAFETY: the arguments of a running vectorcall.
-        let callback = unsafe {
-            let context = Arguments { place, count: 1, names }.context();
-            let context = context.map_err(|()| crate::boundary::fetch(py))?;
-            Callback { function: Ref::new(*place), context }
-        };
-        if operation.phase() == Phase::Waiting {
-            operation.with(py, |inside| match inside.first {
-                None => inside.first = Some(callback),
-                Some(_) => inside.more.push(callback),
-            });
-        } else {
-            let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
-            let (native, owner) = native_of(py, owner.as_ref())?;
-            native.push(py, Due::Call(handle_of(py, owner, object, &callback)?));
-        }
-        Ok(none())
-    })
-}
-
 /// The loop, which takes callbacks still.
-fn native_of<'a>(py: Python<'a>, owner: Option<&'a Ref>) -> PyResult<(&'a Loop, &'a Ref)> {
+pub fn native_of<'a>(py: Python<'a>, owner: Option<&'a Ref>) -> PyResult<(&'a Loop, &'a Ref)> {
     // SAFETY: the owner is a loop of ours.
     let native = owner.and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
     match (native, owner) {
@@ -407,34 +376,6 @@ fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*m
     }
     tell(py, native, operation, outcome, false)?;
     Ok(none())
-}
-
-/// `get_loop()`.
-pub unsafe extern "C" fn get_loop(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    // SAFETY: a method is called attached.
-    let py = unsafe { Python::assume_attached() };
-    let owner = receiver(object).with(py, |inside| inside.owner.as_ref().map(Ref::share));
-    owner.map_or_else(none, Ref::into_ptr)
-}
-
-/// `_asyncio_future_blocking`: None while it is a coroutine only, and no future.
-pub unsafe extern "C" fn blocking(object: *mut PyObject, _: *mut c_void) -> *mut PyObject {
-    let operation = receiver(object);
-    match operation.phase() {
-        Phase::Waiting | Phase::Done => boolean(operation.is_blocking()),
-        _ => none(),
-    }
-}
-
-/// `_asyncio_future_blocking = value`.
-pub unsafe extern "C" fn set_blocking(
-    object: *mut PyObject,
-    value: *mut PyObject,
-    _: *mut c_void,
-) -> c_int {
-    // SAFETY: a live object, or null for a deletion.
-    receiver(object).set_blocking(unsafe { value == ffi::Py_True() });
-    0
 }
 
 /// `__name__`.

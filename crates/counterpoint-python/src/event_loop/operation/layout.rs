@@ -115,10 +115,23 @@ pub struct Inside {
     pub more: Vec<Callback>,
 }
 
+impl Inside {
+    /// Whether all was taken out.
+    #[inline(always)]
+    fn is_empty(&self) -> bool {
+        let held = [&self.owner, &self.sock, &self.argument];
+        held.iter().all(|object| object.is_none())
+            && self.outcome.is_none()
+            && self.first.is_none()
+            && self.more.capacity() == 0
+    }
+}
+
 /// The object.
 #[repr(C)]
 struct Memory {
     head: ffi::PyObject,
+    call: ffi::vectorcallfunc,
     inside: Protected<Inside>,
     kind: Kind,
     phase: AtomicU8,
@@ -130,6 +143,8 @@ struct Memory {
 
 /// The size of an object.
 pub const SIZE: usize = size_of::<Memory>();
+/// Where the function is that calls it.
+pub const CALL: usize = mem::offset_of!(Memory, call);
 
 pub static RECYCLED: Recycled = Recycled::new();
 static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
@@ -244,6 +259,7 @@ pub unsafe fn make(kind: Kind, inside: Inside) -> Option<Ref> {
             return None;
         }
         let memory: *mut Memory = object.cast();
+        (&raw mut (*memory).call).write(super::asked::call);
         (&raw mut (*memory).inside).write(Protected::new(inside));
         (&raw mut (*memory).kind).write(kind);
         (&raw mut (*memory).phase).write(AtomicU8::new(Phase::New as u8));
@@ -264,15 +280,19 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
             never_awaited(operation.kind());
         }
         let memory: *mut Memory = object.cast();
-        let inside = mem::take((*memory).inside.get_mut());
+        // Most came to their end and hold nothing any more.
+        let inside = (*memory).inside.get_mut();
+        let inside = (!inside.is_empty()).then(|| mem::take(inside));
         let class = ffi::Py_TYPE(object);
         RECYCLED.free(object);
-        shed_all(inside);
+        if let Some(inside) = inside {
+            shed_all(inside);
+        }
         ffi::Py_DECREF(class.cast());
     }
 }
 
-#[inline(always)]
+#[cold]
 fn shed_all(inside: Inside) {
     let Inside { owner, sock, argument, outcome, first, more, .. } = inside;
     let outcome = match outcome {

@@ -9,6 +9,7 @@
 //! also a descriptor that is another file's by now is found out. Nothing is ever reported in vain
 //! for long, not even of a socket that is closed here and open in a child process.
 
+mod asked;
 mod attempt;
 mod fields;
 mod future;
@@ -28,15 +29,19 @@ use crate::boundary::{Spec, attribute, method, noargs, one, raw_type, slot};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use std::ffi::c_void;
+use std::ptr;
 
 /// Makes the class and adds it to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     methods::prepare(module.py())?;
     future::prepare(module.py())?;
+    asked::prepare(module.py());
     let spec = Spec {
         name: c"counterpoint._core.event_loop.Operation",
         size: layout::SIZE,
-        flags: ffi::Py_TPFLAGS_HAVE_GC | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION,
+        flags: ffi::Py_TPFLAGS_HAVE_GC
+            | ffi::Py_TPFLAGS_HAVE_VECTORCALL
+            | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION,
         slots: vec![
             slot(ffi::Py_tp_dealloc, layout::dealloc as *mut c_void),
             slot(ffi::Py_tp_traverse, layout::traverse as *mut c_void),
@@ -46,6 +51,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             slot(ffi::Py_am_await, steps::itself as *mut c_void),
             slot(ffi::Py_am_send, steps::send_slot as *mut c_void),
             slot(ffi::Py_tp_repr, future::repr as *mut c_void),
+            slot(ffi::Py_tp_getattro, asked::get_attribute as *mut c_void),
+            slot(ffi::Py_tp_setattro, asked::set_attribute as *mut c_void),
+            slot(ffi::Py_tp_call, ffi::PyVectorcall_Call as *mut c_void),
         ],
         methods: vec![
             one(c"send", steps::send, c"send($self, value)\n--\n\nGo on."),
@@ -55,7 +63,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 c"throw($self, type, value=None, tb=None)\n--\n\nRaise.",
             ),
             noargs(c"close", steps::close, c"close($self)\n--\n\nGive it up."),
-            method(c"add_done_callback", future::add_done_callback, ADD_DONE),
             one(c"remove_done_callback", future::remove_done_callback, REMOVE_DONE),
             method(c"cancel", future::cancel, c"cancel($self, msg=None)\n--\n\nGive it up."),
             noargs(c"cancelled", future::cancelled, c"cancelled($self)\n--\n\nWhether cancelled."),
@@ -68,11 +75,18 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
                 future::set_exception,
                 c"set_exception($self, exc)\n--\n\nFail it.",
             ),
-            noargs(c"get_loop", future::get_loop, c"get_loop($self)\n--\n\nThe event loop."),
         ],
-        members: Vec::new(),
+        members: vec![ffi::PyMemberDef {
+            name: c"__vectorcalloffset__".as_ptr(),
+            type_code: ffi::Py_T_PYSSIZET,
+            offset: layout::CALL as ffi::Py_ssize_t,
+            flags: ffi::Py_READONLY,
+            doc: ptr::null(),
+        }],
         attributes: vec![
-            attribute(c"_asyncio_future_blocking", future::blocking, future::set_blocking),
+            attribute(c"get_loop", asked::callable, future::refuse),
+            attribute(c"add_done_callback", asked::callable, future::refuse),
+            attribute(c"_asyncio_future_blocking", asked::blocking, asked::set_blocking),
             attribute(c"__name__", future::name, future::refuse),
             attribute(c"__qualname__", future::qualified_name, future::refuse),
         ],
@@ -83,7 +97,5 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Operation", class)
 }
 
-const ADD_DONE: &std::ffi::CStr =
-    c"add_done_callback($self, fn, /, *, context=None)\n--\n\nCall it when this is done.";
 const REMOVE_DONE: &std::ffi::CStr =
     c"remove_done_callback($self, fn, /)\n--\n\nDo not; how many there were.";

@@ -7,7 +7,7 @@
 //! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
 //! which is empty then.
 
-use super::fields::Fields;
+use super::fields::{Fields, Name};
 use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
 use super::methods::call_as_method;
@@ -24,6 +24,18 @@ use pyo3::types::PyType;
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// The attributes of a reader that are looked at for each read.
+static LOOP: Name = Name::new("_loop");
+static EXCEPTION: Name = Name::new("_exception");
+static BUFFER: Name = Name::new("_buffer");
+static EOF: Name = Name::new("_eof");
+static WAITER: Name = Name::new("_waiter");
+static PAUSED: Name = Name::new("_paused");
+/// Methods that somebody may have put into a reader, or its protocol, to see what comes.
+static FEED_DATA: Name = Name::new("feed_data");
+static WAKEUP_WAITER: Name = Name::new("_wakeup_waiter");
+static DATA_RECEIVED: Name = Name::new("data_received");
 
 /// The methods of asyncio's class, for all that is not usual; they live as long as the process.
 static READ: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
@@ -60,7 +72,7 @@ fn usual_loop(reader: *mut PyObject) -> Result<Option<Ref>, ()> {
         let py = Python::assume_attached();
         (py, Bound::from_borrowed_ptr(py, reader))
     };
-    let owner = Fields::of(&reader).and_then(|fields| fields.get(intern!(py, "_loop")));
+    let owner = Fields::of(&reader).and_then(|fields| fields.get(&LOOP));
     let owner = Ref::from(owner.map_err(|error| error.restore(py))?);
     Ok(is_usual(&owner).then_some(owner))
 }
@@ -148,11 +160,11 @@ pub fn read_or_wait(py: Python<'_>, operation: Operation) -> PyResult<Step> {
         operation.with(py, |inside| (inside.sock.as_ref().map(Ref::share), inside.number));
     let reader = reader.ok_or_else(gone)?.bind(py).clone();
     let fields = Fields::of(&reader)?;
-    let failed = fields.get(intern!(py, "_exception"))?;
+    let failed = fields.get(&EXCEPTION)?;
     if !failed.is_none() {
         return Err(PyErr::from_value(failed));
     }
-    if !is_empty(&fields.get(intern!(py, "_buffer"))?)? || fields.is(intern!(py, "_eof"))? {
+    if !is_empty(&fields.get(&BUFFER)?)? || fields.is(&EOF)? {
         return take(&reader, most).map(Step::Return);
     }
     wait_with(&fields, operation, "read")
@@ -165,7 +177,7 @@ pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
     let (Some(reader), Some(name)) = held else { return Err(gone()) };
     let reader = reader.bind(py);
     let fields = Fields::of(&reader)?;
-    if fields.is(intern!(py, "_eof"))? {
+    if fields.is(&EOF)? {
         return Err(PyAssertionError::new_err("_wait_for_data after EOF"));
     }
     wait_with(&fields, operation, &name.bind(py).str()?.to_cow()?)
@@ -175,11 +187,11 @@ pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
 fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyResult<Step> {
     let reader = fields.object();
     let py = reader.py();
-    if !fields.get(intern!(py, "_waiter"))?.is_none() {
+    if !fields.get(&WAITER)?.is_none() {
         let text = "called while another coroutine is already waiting for incoming data";
         return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
     }
-    if fields.is(intern!(py, "_paused"))? {
+    if fields.is(&PAUSED)? {
         // To wait while it is paused would be to wait for ever.
         reader.setattr(intern!(py, "_paused"), false)?;
         reader.getattr(intern!(py, "_transport"))?.call_method0(intern!(py, "resume_reading"))?;
@@ -190,7 +202,7 @@ fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyRes
     }
     // SAFETY: alive: whoever calls holds it.
     let itself = unsafe { Ref::new(operation.as_ptr()) };
-    fields.set(intern!(py, "_waiter"), &itself)?;
+    fields.set(&WAITER, &itself)?;
     Ok(Step::Wait)
 }
 
@@ -257,7 +269,7 @@ impl Waiting {
     ) -> PyResult<Option<Self>> {
         let py = reader.py();
         let fields = Fields::of(reader)?;
-        let waiter = fields.get(intern!(py, "_waiter"))?;
+        let waiter = fields.get(&WAITER)?;
         let Some(operation) = Operation::check(waiter.as_ptr()) else { return Ok(None) };
         let (owner, most) =
             operation.with(py, |inside| (inside.owner.as_ref().map(Ref::share), inside.number));
@@ -265,11 +277,18 @@ impl Waiting {
         let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
         let waits = operation.phase() == Phase::Waiting
             && loops.is_some_and(|loops| ptr::eq(loops, native))
-            && !fields.has_own(intern!(py, "feed_data"))?
-            && !fields.has_own(intern!(py, "_wakeup_waiter"))?
-            && !Fields::of(protocol)?.has_own(intern!(py, "data_received"))?;
+            && is_as_made(&fields)?
+            && !Fields::of(protocol)?.has_own(&DATA_RECEIVED)?;
         Ok(waits.then(|| Self { object: waiter.into(), most }))
     }
+}
+
+/// Whether nobody has put a method into the reader to see what comes.
+#[inline(always)]
+fn is_as_made(reader: &Fields<'_, '_>) -> PyResult<bool> {
+    // `_paused` is the last that its constructor sets.
+    Ok(reader.end_with(&PAUSED)
+        || !(reader.has_own(&FEED_DATA)? || reader.has_own(&WAKEUP_WAITER)?))
 }
 
 /// Hands data to who waits, past the buffer or by it, and lets its task go on.
@@ -288,11 +307,11 @@ pub fn feed(
     let fields = Fields::of(reader)?;
     let past = size <= waiting.most
         && goes_on_at_once(py, native, operation)
-        && is_empty(&fields.get(intern!(py, "_buffer"))?)?;
+        && is_empty(&fields.get(&BUFFER)?)?;
     if !past {
         append(reader, &data)?;
     }
-    fields.set(intern!(py, "_waiter"), &Ref::from(py.None().into_bound(py)))?;
+    fields.set(&WAITER, &Ref::from(py.None().into_bound(py)))?;
     if operation.pass(Phase::Waiting, Phase::Done) {
         let outcome = if past { Outcome::Value(data) } else { Outcome::Fed };
         return tell(py, native, operation, outcome, true);

@@ -15,7 +15,9 @@ mod writing;
 
 pub use connection::Connection;
 pub use reading::{Reading, call_method, read, view_of_buffer};
-pub use receiving::{MOST, Source, cut, domain, is_cut, receive_bytes, receive_message, with_room};
+pub use receiving::{
+    Left, MOST, Source, cut, domain, is_cut, receive_bytes, receive_message, with_room,
+};
 pub use spare::{Spare, place, set_len};
 pub use writing::{send_copied, snapshot, write_more, writes_natively};
 

@@ -2,15 +2,16 @@
 
 use super::TRANSPORT;
 use super::connection::Connection;
-use super::receiving::{MOST, Source, receive_bytes};
+use super::receiving::{Left, MOST, Source, receive_some};
 use crate::boundary::{View, fetch, os_error, waits};
 use crate::event_loop::context;
-use crate::event_loop::native::Loop;
+use crate::event_loop::native::{Loop, State};
 use crate::event_loop::operation::{Waiting, feed};
 use crate::event_loop::tls;
 use crate::event_loop::turn::callback_failed;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::phase::Receiver;
+use counterpoint_reactor::poller::READ;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -30,10 +31,12 @@ pub fn read(py: Python<'_>, native: &Loop, transport: *mut PyObject) -> PyResult
     if !connection.phase.may_read() {
         return Ok(());
     }
-    let drained = Cell::new(false);
-    let done = read_from(py, native, connection, transport, &drained);
-    if !drained.get() {
-        native.tell_again(py, connection.watched());
+    let left = Cell::new(Left::Unknown);
+    let done = read_from(py, native, connection, transport, &left);
+    match left.get() {
+        Left::Nothing => {}
+        Left::Unknown => native.tell_again(py, connection.watched()),
+        Left::More => native.read_again(py, connection.watched(), transport),
     }
     done
 }
@@ -44,7 +47,7 @@ fn read_from(
     native: &Loop,
     connection: &Connection,
     transport: *mut PyObject,
-    drained: &Cell<bool>,
+    left: &Cell<Left>,
 ) -> PyResult<()> {
     let (context, protocol, reader) = connection.inside.with(py, |inside| {
         let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
@@ -53,7 +56,7 @@ fn read_from(
     let Some(protocol) = protocol else { return Ok(()) };
     connection.within(py, context, |context| {
         let protocol = protocol.as_ptr();
-        let read = Reading { py, native, connection, transport, protocol, context, drained };
+        let read = Reading { py, native, connection, transport, protocol, context, left };
         if let Some(reader) = reader
             && read.stream(&reader)?
         {
@@ -75,8 +78,8 @@ pub struct Reading<'a, 'py> {
     transport: *mut PyObject,
     pub protocol: *mut PyObject,
     context: &'a Ref,
-    /// Whether there is no more for now.
-    drained: &'a Cell<bool>,
+    /// Whether there is more for now.
+    left: &'a Cell<Left>,
 }
 
 impl Reading<'_, '_> {
@@ -90,7 +93,7 @@ impl Reading<'_, '_> {
         let Some(waiting) = Waiting::of(self.native, &protocol, &reader)? else { return Ok(false) };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
-        match receive_bytes(self.py, self.native, &self.source(), most) {
+        match receive_some(self.py, self.native, &self.source(), most) {
             Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
             Ok(None) => context::enter(self.py, self.context, || self.lacks_memory())?,
             Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
@@ -115,7 +118,7 @@ impl Reading<'_, '_> {
 
     /// For a Protocol, which gets a bytes object of just the right size.
     fn data(&self) -> PyResult<()> {
-        match receive_bytes(self.py, self.native, &self.source(), MOST) {
+        match receive_some(self.py, self.native, &self.source(), MOST) {
             Ok(Some(data)) => {
                 // SAFETY: a bytes object.
                 let size = unsafe { ffi::Py_SIZE(data.as_ptr()) };
@@ -169,7 +172,7 @@ impl Reading<'_, '_> {
 
     /// Its socket now: whatever ran Python before may have closed it.
     fn source(&self) -> Source<'_> {
-        Source { fd: self.connection.fd(), drained: self.drained, is_pipe: false }
+        Source { fd: self.connection.fd(), left: self.left, is_pipe: false }
     }
 
     /// What the kernel has for the socket, as far as there is room.
@@ -208,9 +211,14 @@ impl Reading<'_, '_> {
         self.failed(os_error(&error), "Fatal read error on socket transport")
     }
 
+    /// Told once: who has been told of the end, and stays open, may be in the queue again.
     #[cold]
     pub fn end(&self) -> PyResult<()> {
-        self.transport().call_method0(intern!(self.py, "_read_ready__on_eof"))?;
+        let fd = self.connection.watched();
+        let is_told = |state: &mut State| state.registry.is_told(fd, READ, self.transport);
+        if self.native.state.with(self.py, is_told) {
+            self.transport().call_method0(intern!(self.py, "_read_ready__on_eof"))?;
+        }
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 
 use super::spare::{place, set_len};
 use crate::event_loop::native::Loop;
+use crate::event_loop::registry::Watchers;
 use crate::executor::reference::Ref;
+use counterpoint_reactor::sizes::{Place, Sizes};
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use std::cell::Cell;
@@ -13,10 +15,6 @@ use std::os::fd::RawFd;
 /// So much is received at once, at most.
 pub const MOST: usize = 256 * 1024;
 
-/// Who received so much gets the next into an object of its own, which is cut to size: a copy costs
-/// more then than an allocation that is too large.
-const LARGE: usize = 16 * 1024;
-
 /// How large such an object is, at most. The C library maps and unmaps larger blocks each time.
 const DIRECT: usize = 120 * 1024;
 
@@ -24,10 +22,20 @@ unsafe extern "C" {
     fn _PyBytes_Resize(bytes: *mut *mut PyObject, size: Py_ssize_t) -> c_int;
 }
 
+/// What the kernel has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nobody knows.
+    Unknown,
+    Nothing,
+    /// Something, most likely: what was expected was not all.
+    More,
+}
+
 /// Where bytes come from, and whether that was all of them for now.
 pub struct Source<'a> {
     pub fd: RawFd,
-    pub drained: &'a Cell<bool>,
+    pub left: &'a Cell<Left>,
     /// It is a pipe, or another file that does not make wait.
     pub is_pipe: bool,
 }
@@ -46,10 +54,12 @@ impl Source<'_> {
         };
         let Ok(count) = usize::try_from(count) else {
             let error = io::Error::last_os_error();
-            self.drained.set(error.kind() == io::ErrorKind::WouldBlock);
+            if error.kind() == io::ErrorKind::WouldBlock {
+                self.left.set(Left::Nothing);
+            }
             return Err(error);
         };
-        self.drained.set(count < room);
+        self.left.set(if count < room { Left::Nothing } else { Left::Unknown });
         Ok(count)
     }
 }
@@ -62,9 +72,73 @@ pub fn receive_bytes(
     source: &Source<'_>,
     most: usize,
 ) -> io::Result<Option<Ref>> {
-    let large =
-        native.state.with(py, |state| state.registry.get(source.fd).is_some_and(|s| s.large));
-    if large { directly(py, native, source, most) } else { by_buffer(py, native, source, most) }
+    receive_at(py, native, source, most, sizes(py, native, source).place_of_any())
+}
+
+/// The same from a stream. What is left, though there would be room, is [`Left::More`].
+#[inline(always)]
+pub fn receive_some(
+    py: Python<'_>,
+    native: &Loop,
+    source: &Source<'_>,
+    most: usize,
+) -> io::Result<Option<Ref>> {
+    receive_at(py, native, source, most, sizes(py, native, source).place())
+}
+
+#[inline(always)]
+fn sizes(py: Python<'_>, native: &Loop, source: &Source<'_>) -> Sizes {
+    let sizes = |slot: &Watchers| slot.sizes;
+    native.state.with(py, |state| state.registry.get(source.fd).map(sizes).unwrap_or_default())
+}
+
+#[inline(always)]
+fn receive_at(
+    py: Python<'_>,
+    native: &Loop,
+    source: &Source<'_>,
+    most: usize,
+    place: Place,
+) -> io::Result<Option<Ref>> {
+    match place {
+        Place::Buffer => by_buffer(py, native, source, most),
+        Place::Exactly(size) if size < most => exactly(py, native, source, size),
+        _ => directly(py, native, source, most),
+    }
+}
+
+/// Into an object of that size and one more, by which it is seen that this was all.
+#[inline(never)]
+fn exactly(
+    py: Python<'_>,
+    native: &Loop,
+    source: &Source<'_>,
+    size: usize,
+) -> io::Result<Option<Ref>> {
+    let room = size + 1;
+    let spare = native.state.with(py, |state| state.spare.take(room));
+    let is_new = spare.is_none();
+    let Some(object) = spare.or_else(|| with_room(room)) else { return Ok(None) };
+    let count = source.receive(place(&object), room)?;
+    if count < size {
+        note(py, native, source, count);
+        return Ok(cut_and_lent(py, native, object, count));
+    }
+    if is_new {
+        native.state.with(py, |state| state.spare.lend(&object, room));
+    }
+    if count == room {
+        note(py, native, source, count);
+        source.left.set(Left::More);
+    } else {
+        // SAFETY: it has more room, and nobody else has it.
+        unsafe { set_len(&object, size) };
+    }
+    Ok(Some(object))
+}
+
+fn note(py: Python<'_>, native: &Loop, source: &Source<'_>, count: usize) {
+    native.state.with(py, |state| state.registry.received(source.fd, count));
 }
 
 /// Through the loop's buffer, into an object of just the right size.
@@ -78,9 +152,7 @@ fn by_buffer(
     let mut buffer = native.take_buffer(py);
     let received = source.receive(buffer.as_mut_ptr(), buffer.len().min(most));
     let data = received.map(|count| {
-        if count >= LARGE {
-            native.state.with(py, |state| state.registry.received(source.fd, true));
-        }
+        note(py, native, source, count);
         copied(py, native, &buffer[..count])
     });
     native.give_buffer(py, buffer);
@@ -114,27 +186,33 @@ fn directly(
     most: usize,
 ) -> io::Result<Option<Ref>> {
     if most < DIRECT {
-        return into_object(source, most);
+        let object = into_object(source, most)?;
+        // SAFETY: a bytes object.
+        let size = |object: &Ref| unsafe { ffi::Py_SIZE(object.as_ptr()) } as usize;
+        note(py, native, source, object.as_ref().map_or(0, size));
+        return Ok(object);
     }
     let spare = native.state.with(py, |state| state.spare.take_any());
     let came_back = spare.is_some();
     let spare = spare.filter(|(_, room)| *room == DIRECT).map(|(object, _)| object);
     let Some(object) = spare.or_else(|| with_room(DIRECT)) else { return Ok(None) };
     let count = source.receive(place(&object), DIRECT)?;
-    if count < LARGE {
-        native.state.with(py, |state| state.registry.received(source.fd, false));
-    }
+    note(py, native, source, count);
     if came_back && count >= DIRECT / 2 {
         // SAFETY: it has that much room, and nobody else has it.
         unsafe { set_len(&object, count) };
         native.state.with(py, |state| state.spare.lend(&object, DIRECT));
         return Ok(Some(object));
     }
+    Ok(cut_and_lent(py, native, object, count))
+}
+
+fn cut_and_lent(py: Python<'_>, native: &Loop, object: Ref, count: usize) -> Option<Ref> {
     let object = cut(object, count);
     if let Some(object) = &object {
         native.state.with(py, |state| state.spare.lend(object, count));
     }
-    Ok(object)
+    object
 }
 
 /// Whether what is received at once is not all that was asked for, and the kernel throws the rest away:
