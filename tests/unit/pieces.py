@@ -76,8 +76,11 @@ class Writer:
         def call() -> None:
             try:
                 function()
+            except AssertionError as error:
+                done.set_exception(error)
             finally:
-                done.set_result(None)
+                if not done.done():
+                    done.set_result(None)
 
         self.loop.call_soon(call)
         await done

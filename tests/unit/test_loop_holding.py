@@ -46,20 +46,23 @@ def test_it_is_held_back_until_the_callback_has_ended(loop: AbstractEventLoop, k
     run(loop, main())
 
 
-def test_who_writes_one_piece_each_time_has_it_sent_at_once(
+def test_who_answers_in_one_piece_each_time_has_it_sent_at_once(
     loop: AbstractEventLoop, kind: str
 ) -> None:
     async def main() -> None:
-        made, _ = await writer(kind)
+        made, protocol = await writer(kind)
+        answers: list[bytes] = []
 
-        def write() -> None:
+        def answer() -> None:
             made.transport.write(b"one")
-            assert made.arrived() == b"one"
+            answers.append(made.arrived())
 
-        await made.call(lambda: made.transport.write(b"the last that is held back"))
-        assert made.arrived()
-        for _ in range(10):
-            await made.call(write)
+        protocol.then = answer
+        for times in range(1, 11):
+            made.peer.send(b"?")
+            await eventually_async(lambda times=times: len(answers) == times)
+        # The habit of before ends with the first.
+        assert answers == [b"", *[b"oneone"], *[b"one"] * 8]
         made.transport.abort()
 
     run(loop, main())

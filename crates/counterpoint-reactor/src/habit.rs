@@ -1,12 +1,33 @@
-//! [`Habit`]: whether more is to be expected from a callback that writes.
+//! [`Habit`]: whether what is written is better held back a little.
 //!
 //! Who has written several pieces in each of the last few callbacks, as a server does that writes a
 //! head and a body, is expected to do so again. One callback that writes a single piece ends that.
+//!
+//! Who was written to by a few callbacks that were scheduled, as a server's tasks are, is expected to be
+//! one of many to whom the same turn writes. If what was held back was sent late, for a callback took
+//! long, that is not expected for a while.
 
-use crate::door::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use crate::door::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, Ordering};
 
 /// After so many callbacks in a row with several pieces each, several are expected.
 const STREAK: u8 = 3;
+
+/// After so many scheduled callbacks others are expected in the same turn.
+const USUAL: i8 = 4;
+
+/// So many go by after one of them was late.
+const PENALTY: i8 = i8::MAX;
+
+/// Which callback writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// None, or not one of the loop's.
+    Nobody,
+    /// One that an event runs, of that number.
+    Event(u32),
+    /// One that was scheduled, of that number.
+    Scheduled(u32),
+}
 
 /// How a connection is written to.
 // ORDERING: relaxed throughout. It is a guess, from which nothing follows but whether a piece is
@@ -19,16 +40,19 @@ pub struct Habit {
     several: AtomicBool,
     /// So many before it, in a row, have.
     streak: AtomicU8,
+    /// So many scheduled ones have written; negative: so many are missing.
+    scheduled: AtomicI8,
 }
 
 impl Habit {
-    /// A piece is written by the callback of that number (0: by none); whether more are expected
-    /// from it.
+    /// A piece is written; whether to hold it back.
     #[inline(always)]
-    pub fn expects_more(&self, callback: u32) -> bool {
-        if callback == 0 {
-            return false;
-        }
+    pub fn holds(&self, writer: Writer) -> bool {
+        let (callback, is_scheduled) = match writer {
+            Writer::Nobody => return false,
+            Writer::Event(number) => (number, false),
+            Writer::Scheduled(number) => (number, true),
+        };
         if self.callback.load(Ordering::Relaxed) == callback {
             self.several.store(true, Ordering::Relaxed);
             return false;
@@ -39,13 +63,26 @@ impl Habit {
         self.callback.store(callback, Ordering::Relaxed);
         self.several.store(false, Ordering::Relaxed);
         self.streak.store(streak, Ordering::Relaxed);
-        streak == STREAK
+        streak == STREAK || (is_scheduled && self.is_usual())
+    }
+
+    fn is_usual(&self) -> bool {
+        let before = self.scheduled.load(Ordering::Relaxed);
+        if before < USUAL {
+            self.scheduled.store(before + 1, Ordering::Relaxed);
+        }
+        before == USUAL
+    }
+
+    /// What was held back was sent late.
+    pub fn was_late(&self) {
+        self.scheduled.store(-PENALTY, Ordering::Relaxed);
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::Habit;
+    use super::{Habit, PENALTY, USUAL, Writer};
 
     /// Whether the first piece of each callback, with so many pieces, is held back.
     fn held(pieces: &[usize]) -> Vec<bool> {
@@ -53,8 +90,8 @@ mod tests {
         let numbered = (1..).zip(pieces);
         numbered
             .map(|(callback, pieces)| {
-                let first = habit.expects_more(callback);
-                assert!((1..*pieces).all(|_| !habit.expects_more(callback)));
+                let first = habit.holds(Writer::Event(callback));
+                assert!((1..*pieces).all(|_| !habit.holds(Writer::Event(callback))));
                 first
             })
             .collect()
@@ -74,17 +111,35 @@ mod tests {
     #[test]
     fn outside_of_a_callback_nothing_is_expected() {
         let habit = Habit::default();
-        assert!((0..10).all(|_| !habit.expects_more(0)));
+        assert!((0..10).all(|_| !habit.holds(Writer::Nobody)));
     }
 
     #[test]
     fn what_is_written_outside_of_callbacks_does_not_end_the_habit() {
         let habit = Habit::default();
         let expected = |callback| {
-            let first = habit.expects_more(callback);
-            assert!(!habit.expects_more(0) && !habit.expects_more(callback));
+            let first = habit.holds(Writer::Event(callback));
+            assert!(!habit.holds(Writer::Nobody) && !habit.holds(Writer::Event(callback)));
             first
         };
         assert_eq!([1, 2, 3, 4].map(expected), [false, false, false, true]);
+    }
+
+    #[test]
+    fn who_is_written_to_by_scheduled_callbacks_is_expected_to_be() {
+        let habit = Habit::default();
+        let first = (1..).take_while(|number| !habit.holds(Writer::Scheduled(*number))).count();
+        assert_eq!(first, USUAL as usize);
+        assert!(!habit.holds(Writer::Event(100)), "an event's own callback writes at once");
+        assert!(habit.holds(Writer::Scheduled(101)));
+        assert!(!habit.holds(Writer::Scheduled(101)), "it has begun");
+    }
+
+    #[test]
+    fn who_was_late_is_not_held_back_for_a_while() {
+        let habit = Habit::default();
+        habit.was_late();
+        let first = (1..).take_while(|number| !habit.holds(Writer::Scheduled(*number))).count();
+        assert_eq!(first, PENALTY as usize + USUAL as usize);
     }
 }

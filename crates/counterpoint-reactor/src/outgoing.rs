@@ -1,6 +1,7 @@
 //! [`Outgoing`]: what a connection has accepted and not yet sent.
 
 use std::collections::VecDeque;
+use std::ffi::c_int;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -72,13 +73,20 @@ impl<P: Piece> Outgoing<P> {
 
     /// Sends as much as the kernel takes at once; how much that was.
     pub fn send(&self, fd: RawFd, vectors: &mut Vec<libc::iovec>) -> io::Result<usize> {
-        self.vectors(vectors);
-        // SAFETY: zeroed is an empty header; the vectors point to pieces that `self` holds.
-        let sent = unsafe {
-            let mut header: libc::msghdr = std::mem::zeroed();
-            header.msg_iov = vectors.as_mut_ptr();
-            header.msg_iovlen = vectors.len();
-            libc::sendmsg(fd, &header, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
+        const FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let sent = if self.pieces.len() == 1 {
+            let bytes = &self.pieces[0].bytes()[self.sent..];
+            // SAFETY: so many bytes.
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS) }
+        } else {
+            self.vectors(vectors);
+            // SAFETY: zeroed is an empty header; the vectors point to pieces that `self` holds.
+            unsafe {
+                let mut header: libc::msghdr = std::mem::zeroed();
+                header.msg_iov = vectors.as_mut_ptr();
+                header.msg_iovlen = vectors.len();
+                libc::sendmsg(fd, &header, FLAGS)
+            }
         };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
     }

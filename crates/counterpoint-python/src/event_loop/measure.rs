@@ -158,6 +158,7 @@ impl Loop {
             *before = now;
         }
         self.counters.callbacks.add(ran as u64);
+        done = done.and_then(|()| self.end_turn(py, owner));
         if done.is_err() {
             self.state.with(py, |state| state.is_cut_short = true);
         }

@@ -27,6 +27,7 @@ mod tasks;
 mod tls;
 mod turn;
 mod watchdog;
+mod watching;
 
 use pyo3::prelude::*;
 use recycled::Recycled;

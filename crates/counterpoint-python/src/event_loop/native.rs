@@ -11,6 +11,7 @@ use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
+use counterpoint_reactor::habit::Writer;
 use counterpoint_reactor::ready::Ready;
 use counterpoint_reactor::timers::Timers;
 use pyo3::exceptions::PyRuntimeError;
@@ -38,10 +39,13 @@ pub const MEASURED: u8 = 8;
 pub const WATCHED: u8 = 16;
 /// So is the callback that runs, which has begun before.
 pub const ADOPTED: u8 = 32;
-/// The callback that runs has written something that is held back until it has ended.
+/// Something that was written in this turn is held back.
 pub const HOLDING: u8 = 64;
 /// Its class has a `time()` of its own, which the times of its timers are compared with.
 pub const OWN_CLOCK: u8 = 128;
+
+/// In the number of a callback: it was scheduled.
+const IS_SCHEDULED: u32 = 1;
 
 /// What a loop has to do.
 #[derive(Default)]
@@ -56,11 +60,12 @@ pub struct State {
     /// A future that is done, once it is needed.
     pub settled: Option<Ref>,
     /// None once the loop is closed.
-    system: Option<Arc<System>>,
+    pub system: Option<Arc<System>>,
     /// What was received last, if nobody has it any more.
     pub spare: Spare,
-    /// The transports that hold something back.
+    /// The transports that hold something back, and since when the first does.
     pub held: Vec<Ref>,
+    pub held_since: u64,
     /// The last run was cut short: what is ready may be told of again.
     pub is_cut_short: bool,
     /// An empty context for the next transport that needs one.
@@ -129,16 +134,27 @@ impl Loop {
         self.thread.load(Ordering::Relaxed)
     }
 
-    /// The number of the callback that runs; 0: none.
+    /// Which callback runs.
     #[inline(always)]
-    pub fn callback(&self) -> u32 {
-        self.callback.load(Ordering::Relaxed)
+    pub fn writer(&self) -> Writer {
+        match self.callback.load(Ordering::Relaxed) {
+            0 => Writer::Nobody,
+            number if number & IS_SCHEDULED != 0 => Writer::Scheduled(number),
+            number => Writer::Event(number),
+        }
     }
 
-    /// Says which callback runs.
+    /// Says which callback runs: of that number, and whether it was scheduled.
     #[inline(always)]
-    pub fn runs(&self, callback: u32) {
-        self.callback.store(callback, Ordering::Relaxed);
+    pub fn runs(&self, number: u32, is_scheduled: bool) {
+        let scheduled = if is_scheduled { IS_SCHEDULED } else { 0 };
+        self.callback.store(number << 1 | scheduled, Ordering::Relaxed);
+    }
+
+    /// None does.
+    #[inline(always)]
+    pub fn runs_nothing(&self) {
+        self.callback.store(0, Ordering::Relaxed);
     }
 
     /// Says which thread runs it.
@@ -204,78 +220,6 @@ impl Loop {
             unschedule(&timer);
         }
     }
-
-    /// Has `watcher` told when `fd` is readable or writable; who was told before.
-    pub fn watch(
-        &self,
-        py: Python<'_>,
-        fd: RawFd,
-        what: u32,
-        watcher: Watcher,
-    ) -> PyResult<Option<Watcher>> {
-        let before = self.state.with(py, |state| {
-            state.renew()?;
-            let State { registry, system, .. } = state;
-            system
-                .as_ref()
-                .map(|system| registry.set(&system.poller, fd, what, watcher))
-                .transpose()
-        });
-        let before = before.map_err(|error: io::Error| os_error(&error))?;
-        before.ok_or_else(|| PyRuntimeError::new_err("Event loop is closed"))
-    }
-
-    /// Takes who is told away.
-    pub fn unwatch(&self, py: Python<'_>, fd: RawFd, what: u32) -> Option<Watcher> {
-        self.state.with(py, |state| {
-            let renewed = state.renew();
-            let State { registry, system, .. } = state;
-            // A child without descriptors of its own leaves its parent's alone.
-            let system = renewed.is_ok().then_some(system.as_ref()).flatten();
-            registry.remove(system.map(|system| &system.poller), fd, what)
-        })
-    }
-
-    /// Takes that object away, if it is still the one that is told.
-    pub fn forget(&self, py: Python<'_>, fd: RawFd, what: u32, object: *mut PyObject) {
-        if self.state.with(py, |state| state.registry.is_told(fd, what, object)) {
-            drop(self.unwatch(py, fd, what));
-        }
-    }
-
-    /// The transport that was told has left something to be read: it is told again, each time.
-    #[cold]
-    pub fn tell_again(&self, py: Python<'_>, fd: RawFd) {
-        self.state.with(py, |state| {
-            if state.renew().is_err() {
-                return;
-            }
-            let State { registry, system, .. } = state;
-            if let Some(system) = system {
-                registry.tell_again(&system.poller, fd);
-            }
-        });
-    }
-
-    /// The transport that was told has left something to be read, this time: it reads in the next turn.
-    #[cold]
-    pub fn read_again(&self, py: Python<'_>, fd: RawFd, transport: *mut PyObject) {
-        let of_news = self.state.with(py, |state| state.registry.tells_of_news(fd));
-        if of_news {
-            // SAFETY: alive: whoever reads holds it.
-            self.push(py, Due::Read(unsafe { Ref::new(transport) }));
-        }
-    }
-
-    /// Watches again for an operation that was told.
-    pub fn watch_on(&self, py: Python<'_>, fd: RawFd) -> PyResult<()> {
-        let done = self.state.with(py, |state| {
-            state.renew()?;
-            let State { registry, system, .. } = state;
-            system.as_ref().map_or(Ok(()), |system| registry.watch_on(&system.poller, fd))
-        });
-        done.map_err(|error| os_error(&error))
-    }
 }
 
 impl State {
@@ -289,7 +233,7 @@ impl State {
     }
 
     /// In a forked child: makes descriptors of its own, which watch what the parent's do.
-    fn renew(&mut self) -> io::Result<()> {
+    pub fn renew(&mut self) -> io::Result<()> {
         match &self.system {
             Some(system) if system.is_parents() => {
                 let system = System::new()?;

@@ -204,10 +204,20 @@ impl Loop {
             }
         }
         self.counters.callbacks.add(count as u64);
-        Ok(count)
+        let done = self.end_turn(py, owner);
+        if done.is_err() {
+            self.state.with(py, |state| state.is_cut_short = true);
+        }
+        done.map(|()| count)
     }
 
-    /// Runs a callback of this turn, in which so many ran before, and sends what it has held back.
+    /// All callbacks of the turn have run: what they have held back is sent.
+    #[inline(always)]
+    pub fn end_turn(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.is(HOLDING) { self.send_all_held(py, owner, Ok(())) } else { Ok(()) }
+    }
+
+    /// Runs a callback of this turn, in which so many ran before, and sees to what is held back.
     #[inline(always)]
     pub fn run_numbered(
         &self,
@@ -217,10 +227,10 @@ impl Loop {
         ran: usize,
     ) -> PyResult<()> {
         let before = self.counters.callbacks.get() + ran as u64;
-        self.runs((before + 1) as u32);
+        self.runs((before + 1) as u32, matches!(due, Due::Call(_)));
         let done = self.run(py, owner, due);
-        self.runs(0);
-        if self.is(HOLDING) { self.send_all_held(py, owner, done) } else { done }
+        self.runs_nothing();
+        if self.is(HOLDING) { self.after_holding(py, owner, due, done) } else { done }
     }
 
     #[inline(always)]

@@ -134,6 +134,12 @@ unsafe extern "C" fn buffer(transport: *mut PyObject, _: *mut c_void) -> *mut Py
     })
 }
 
+/// `is_closing()`, which servers ask before each answer.
+pub unsafe extern "C" fn is_closing(transport: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the receiver of a method; the first flag.
+    unsafe { get::<0>(transport, std::ptr::null_mut()) }
+}
+
 /// `get_write_buffer_size()`.
 pub unsafe extern "C" fn unsent(transport: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
     guarded(|py| {

@@ -1,8 +1,12 @@
-//! Holding back: what a callback writes piece by piece leaves in one system call, and one packet.
+//! Holding back: what a callback writes piece by piece leaves in one system call, and one packet; what
+//! the callbacks of a turn write leaves when they have run.
 //!
-//! Of a callback that is expected to write several ([`counterpoint_reactor::habit`]) the first piece
-//! is kept until it has ended, or there is much. Everybody else's is sent at once. To the program it
-//! is as good as sent, and the buffer empty. That is done for connections that a server of the loop
+//! Of a callback that is expected to write several pieces, or to be one of many that write
+//! ([`counterpoint_reactor::habit`]), the first piece is kept. It is sent when a callback that an event
+//! runs has ended; of one that was scheduled, as a server's tasks are, when the turn has ended, or
+//! [`PATIENCE`] is over, or there is much. The first that is sent wakes the client: who answers a request
+//! at a time then runs against it for each that follows. Everybody else's is sent at once. To the program
+//! it is as good as sent, and the buffer empty. That is done for connections that a server of the loop
 //! has accepted: of others the program may have the socket itself.
 
 use super::TRANSPORT;
@@ -11,8 +15,9 @@ use super::writing::{failed, flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
 use crate::event_loop::native::{HOLDING, Loop};
-use crate::event_loop::turn::transport_failed;
+use crate::event_loop::turn::{Due, transport_failed};
 use crate::executor::reference::Ref;
+use counterpoint_reactor::clock;
 use counterpoint_reactor::phase::Flag;
 use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
@@ -24,8 +29,14 @@ use std::mem;
 /// No more bytes than so many are held back.
 pub const MOST: usize = 16 * 1024;
 
-/// Whether so many bytes are to be held back, if nothing is queued before them: more are expected, and
-/// the callback that writes them is the one that the loop runs.
+/// For so many nanoseconds, and until the callback that runs then has ended.
+const PATIENCE: u64 = 500_000;
+
+/// What was held back longer is not held back for a while: a callback takes long.
+const LATE: u64 = 4 * PATIENCE;
+
+/// Whether so many bytes are to be held back, if nothing is queued before them: that is expected to be of
+/// use, and the callback that writes them is the one that the loop runs.
 #[inline(always)]
 pub fn is_to_hold(
     py: Python<'_>,
@@ -35,7 +46,7 @@ pub fn is_to_hold(
 ) -> bool {
     let native = connection.native.get();
     connection.phase.is(Flag::Holds)
-        && connection.habit.expects_more(native.callback())
+        && connection.habit.holds(native.writer())
         && (1..=MOST).contains(&size)
         && native.thread() == thread_owner() as u64
         && !is_watched(py, connection, transport)
@@ -48,11 +59,15 @@ pub fn is_watched(py: Python<'_>, connection: &Connection, transport: *mut PyObj
     state.with(py, |state| state.registry.is_told(connection.watched(), WRITE, transport))
 }
 
-/// What was queued is held back until the callback has ended.
-#[cold]
+/// What was queued is held back.
 pub fn hold(py: Python<'_>, connection: &Connection, transport: &Bound<'_, PyAny>) {
     let native = connection.native.get();
-    native.state.with(py, |state| state.held.push(transport.clone().into()));
+    native.state.with(py, |state| {
+        if state.held.is_empty() {
+            state.held_since = clock::now();
+        }
+        state.held.push(transport.clone().into());
+    });
     native.flag(HOLDING, true);
 }
 
@@ -115,8 +130,27 @@ pub fn try_to_send_held(py: Python<'_>, connection: &Connection) {
 }
 
 impl Loop {
-    /// The callback has ended, in that way: what it has held back is sent.
-    #[cold]
+    /// A callback has ended, in that way: sends what is held back, unless more callbacks are to come that
+    /// hold back too.
+    #[inline(never)]
+    pub fn after_holding(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        due: &Due,
+        done: PyResult<()>,
+    ) -> PyResult<()> {
+        if done.is_ok() && matches!(due, Due::Call(_)) {
+            let since = self.state.with(py, |state| state.held_since);
+            if clock::now().saturating_sub(since) < PATIENCE {
+                return Ok(());
+            }
+        }
+        self.send_all_held(py, owner, done)
+    }
+
+    /// What was held back is sent.
+    #[inline(never)]
     pub fn send_all_held(
         &self,
         py: Python<'_>,
@@ -124,8 +158,11 @@ impl Loop {
         mut done: PyResult<()>,
     ) -> PyResult<()> {
         self.flag(HOLDING, false);
-        for transport in self.state.with(py, |state| mem::take(&mut state.held)) {
-            let sent = send_in_context(py, &transport.bind(py));
+        let (held, since) =
+            self.state.with(py, |state| (mem::take(&mut state.held), state.held_since));
+        let is_late = clock::now().saturating_sub(since) >= LATE;
+        for transport in held {
+            let sent = send_in_context(py, &transport.bind(py), is_late);
             let sent = sent.or_else(|error| transport_failed(owner, &transport, error));
             done = done.and(sent);
         }
@@ -133,11 +170,14 @@ impl Loop {
     }
 }
 
-fn send_in_context(py: Python<'_>, transport: &Bound<'_, PyAny>) -> PyResult<()> {
+fn send_in_context(py: Python<'_>, transport: &Bound<'_, PyAny>, is_late: bool) -> PyResult<()> {
     // SAFETY: a transport of ours, which the caller holds.
     let Some(connection) = (unsafe { TRANSPORT.get(py, transport.as_ptr()) }) else {
         return Ok(());
     };
+    if is_late {
+        connection.habit.was_late();
+    }
     let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
     connection.within(py, context, |context| {
         context::enter(py, context, || send_held(py, connection, transport))

@@ -33,6 +33,7 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let base = py.import("asyncio.selector_events")?.getattr("_SelectorSocketTransport")?;
     let lines = c"writelines($self, list_of_data)\n--\n\nSend all of it, in order.";
     let size = c"get_write_buffer_size($self)\n--\n\nBytes that are accepted and not sent.";
+    let closing = c"is_closing($self)\n--\n\nWhether it is closed, or about to be.";
     let class = TRANSPORT.make(
         &base,
         Outline {
@@ -44,6 +45,7 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
                 ),
                 one_by_name::<lines::WriteLines>(c"writelines", lines),
                 noargs(c"get_write_buffer_size", attributes::unsent, size),
+                noargs(c"is_closing", attributes::is_closing, closing),
                 method(c"_add_reader", attributes::add_reader, c"Read from now on."),
             ],
             attributes: attributes::attributes(),
