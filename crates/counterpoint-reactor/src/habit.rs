@@ -29,6 +29,15 @@ pub enum Writer {
     Scheduled(u32),
 }
 
+/// Until when something is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until the callback that writes it has ended: it writes more.
+    CallbackEnds,
+    /// Until the callbacks of the turn have run: others write too.
+    TurnEnds,
+}
+
 /// How a connection is written to.
 // ORDERING: relaxed throughout. It is a guess, from which nothing follows but whether a piece is
 // sent at once or a little later.
@@ -45,17 +54,17 @@ pub struct Habit {
 }
 
 impl Habit {
-    /// A piece is written; whether to hold it back.
+    /// A piece is written; until when to hold it back, if at all.
     #[inline(always)]
-    pub fn holds(&self, writer: Writer) -> bool {
+    pub fn holds(&self, writer: Writer) -> Option<Until> {
         let (callback, is_scheduled) = match writer {
-            Writer::Nobody => return false,
+            Writer::Nobody => return None,
             Writer::Event(number) => (number, false),
             Writer::Scheduled(number) => (number, true),
         };
         if self.callback.load(Ordering::Relaxed) == callback {
             self.several.store(true, Ordering::Relaxed);
-            return false;
+            return None;
         }
         let before = self.streak.load(Ordering::Relaxed);
         let several = self.several.load(Ordering::Relaxed);
@@ -63,7 +72,10 @@ impl Habit {
         self.callback.store(callback, Ordering::Relaxed);
         self.several.store(false, Ordering::Relaxed);
         self.streak.store(streak, Ordering::Relaxed);
-        streak == STREAK || (is_scheduled && self.is_usual())
+        if is_scheduled && self.is_usual() {
+            return Some(Until::TurnEnds);
+        }
+        (streak == STREAK).then_some(Until::CallbackEnds)
     }
 
     fn is_usual(&self) -> bool {
@@ -82,7 +94,7 @@ impl Habit {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Habit, PENALTY, USUAL, Writer};
+    use super::{Habit, PENALTY, USUAL, Until, Writer};
 
     /// Whether the first piece of each callback, with so many pieces, is held back.
     fn held(pieces: &[usize]) -> Vec<bool> {
@@ -91,8 +103,8 @@ mod tests {
         numbered
             .map(|(callback, pieces)| {
                 let first = habit.holds(Writer::Event(callback));
-                assert!((1..*pieces).all(|_| !habit.holds(Writer::Event(callback))));
-                first
+                assert!((1..*pieces).all(|_| habit.holds(Writer::Event(callback)).is_none()));
+                first == Some(Until::CallbackEnds)
             })
             .collect()
     }
@@ -111,35 +123,58 @@ mod tests {
     #[test]
     fn outside_of_a_callback_nothing_is_expected() {
         let habit = Habit::default();
-        assert!((0..10).all(|_| !habit.holds(Writer::Nobody)));
+        assert!((0..10).all(|_| habit.holds(Writer::Nobody).is_none()));
     }
 
     #[test]
     fn what_is_written_outside_of_callbacks_does_not_end_the_habit() {
         let habit = Habit::default();
         let expected = |callback| {
-            let first = habit.holds(Writer::Event(callback));
-            assert!(!habit.holds(Writer::Nobody) && !habit.holds(Writer::Event(callback)));
+            let first = habit.holds(Writer::Event(callback)).is_some();
+            assert_eq!(habit.holds(Writer::Nobody), None);
+            assert_eq!(habit.holds(Writer::Event(callback)), None);
             first
         };
         assert_eq!([1, 2, 3, 4].map(expected), [false, false, false, true]);
     }
 
+    /// How many scheduled callbacks write before one is held back until the turn ends.
+    fn sent_before(habit: &Habit) -> usize {
+        let held = |number: &u32| habit.holds(Writer::Scheduled(*number)) == Some(Until::TurnEnds);
+        (1..).take_while(|number| !held(number)).count()
+    }
+
     #[test]
     fn who_is_written_to_by_scheduled_callbacks_is_expected_to_be() {
         let habit = Habit::default();
-        let first = (1..).take_while(|number| !habit.holds(Writer::Scheduled(*number))).count();
-        assert_eq!(first, USUAL as usize);
-        assert!(!habit.holds(Writer::Event(100)), "an event's own callback writes at once");
-        assert!(habit.holds(Writer::Scheduled(101)));
-        assert!(!habit.holds(Writer::Scheduled(101)), "it has begun");
+        assert_eq!(sent_before(&habit), USUAL as usize);
+        assert_eq!(
+            habit.holds(Writer::Event(100)),
+            None,
+            "an event's own callback is sent at once"
+        );
+        assert_eq!(habit.holds(Writer::Scheduled(101)), Some(Until::TurnEnds));
+        assert_eq!(habit.holds(Writer::Scheduled(101)), None, "it has begun");
     }
 
     #[test]
     fn who_was_late_is_not_held_back_for_a_while() {
         let habit = Habit::default();
         habit.was_late();
-        let first = (1..).take_while(|number| !habit.holds(Writer::Scheduled(*number))).count();
-        assert_eq!(first, PENALTY as usize + USUAL as usize);
+        assert_eq!(sent_before(&habit), PENALTY as usize + USUAL as usize);
+    }
+
+    #[test]
+    fn whose_scheduled_callbacks_are_late_but_write_several_pieces_waits_for_their_ends() {
+        let habit = Habit::default();
+        let write = |number| {
+            let first = habit.holds(Writer::Scheduled(number));
+            assert_eq!(habit.holds(Writer::Scheduled(number)), None);
+            first
+        };
+        habit.was_late();
+        let until = [1, 2, 3, 4, 5].map(write);
+        assert_eq!(until[..3], [None; 3]);
+        assert_eq!(until[3..], [Some(Until::CallbackEnds); 2]);
     }
 }

@@ -65,11 +65,12 @@ impl Pace {
         self.callbacks += callbacks;
     }
 
-    /// The kernel was asked just now.
+    /// The kernel was asked just now, and has told something or not.
     #[inline(always)]
-    pub fn polled(&mut self, now: u64) {
+    pub fn polled(&mut self, now: u64, has_told: bool) {
         let stride = self.stride;
-        *self = Self { callbacks: 0, asked: now, read: now, left: stride, stride, is_second: true };
+        *self =
+            Self { callbacks: 0, asked: now, read: now, left: stride, stride, is_second: has_told };
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
     #[test]
     fn quick_turns_do_not_ask_and_many_do() {
         let mut pace = Pace::default();
-        pace.polled(1);
+        pace.polled(1, false);
         let (mut turns, mut looks) = (0, 0);
         while !pace.must_poll(|| {
             looks += 1;
@@ -96,13 +97,23 @@ mod tests {
     #[test]
     fn slow_turns_ask_every_second_time() {
         let (mut pace, mut now) = (Pace::default(), 1);
-        pace.polled(now);
+        pace.polled(now, true);
         for _ in 0..100 {
             now += BUDGET;
             assert!(!pace.must_poll(|| now), "what the first has scheduled comes first");
             now += BUDGET;
             assert!(pace.must_poll(|| now));
-            pace.polled(now);
+            pace.polled(now, true);
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_told_they_ask_every_time() {
+        let (mut pace, mut now) = (Pace::default(), 1);
+        for _ in 0..100 {
+            pace.polled(now, false);
+            now += BUDGET;
+            assert!(pace.must_poll(|| now));
         }
     }
 
@@ -110,7 +121,7 @@ mod tests {
     fn very_slow_ones_ask_every_time() {
         let (mut pace, mut now) = (Pace::default(), 1);
         for _ in 0..100 {
-            pace.polled(now);
+            pace.polled(now, true);
             now += BEFORE_SECOND;
             assert!(pace.must_poll(|| now));
         }
@@ -119,13 +130,13 @@ mod tests {
     #[test]
     fn turns_that_become_slow_are_noticed_soon() {
         let mut pace = Pace::default();
-        pace.polled(1);
+        pace.polled(1, true);
         while pace.stride < TURNS - 1 {
             assert!(!pace.must_poll(|| 2));
         }
         let slow = (1..).take_while(|turn| !pace.must_poll(|| 1 + turn * BUDGET)).count();
         assert!(slow < TURNS as usize, "after {slow} turns");
-        pace.polled(1);
+        pace.polled(1, true);
         assert!(!pace.must_poll(|| 1 + BUDGET));
         assert!(pace.must_poll(|| 1 + BUDGET), "from then on at once");
     }

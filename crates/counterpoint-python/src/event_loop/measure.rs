@@ -3,7 +3,7 @@
 //! Counting is a load and a store where the number is at hand anyway. Measuring reads the clock after
 //! each callback; whether to is one look at the loop's flags in each turn.
 
-use super::native::{Loop, OWN_CLOCK, State};
+use super::native::{HOLDING, Loop, OWN_CLOCK, State};
 use super::system::System;
 use super::turn::polled;
 use crate::boundary::{Counts, Meter};
@@ -89,10 +89,11 @@ impl Loop {
         let idle = self.state.with(py, |state| state.ready.is_empty());
         let (mut now, mut asleep, mut done) = (begun, 0, Ok(()));
         if poll || idle || pace.must_poll(clock::now) {
-            done = self.poll(py, owner, system);
+            let told = self.poll(py, owner, system);
             now = clock::now();
             asleep = if idle { now - begun } else { 0 };
-            polled(py, pace, now);
+            polled(py, pace, now, matches!(told, Ok(true)));
+            done = told.map(drop);
         }
         let oldest = self.oldest(py, now);
         done = done.and_then(|()| self.fire(py, owner));
@@ -158,7 +159,12 @@ impl Loop {
             *before = now;
         }
         self.counters.callbacks.add(ran as u64);
-        done = done.and_then(|()| self.end_turn(py, owner));
+        if done.is_ok() && self.is(HOLDING) {
+            done = self.end_turn(py, owner);
+            let now = clock::now();
+            took[ran.saturating_sub(1) % BATCH] += now - *before; // the last one's, as good as any's
+            *before = now;
+        }
         if done.is_err() {
             self.state.with(py, |state| state.is_cut_short = true);
         }

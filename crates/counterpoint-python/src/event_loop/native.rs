@@ -66,6 +66,8 @@ pub struct State {
     /// The transports that hold something back, and since when the first does.
     pub held: Vec<Ref>,
     pub held_since: u64,
+    /// One of them until the callback that writes has ended.
+    pub held_briefly: bool,
     /// The last run was cut short: what is ready may be told of again.
     pub is_cut_short: bool,
     /// An empty context for the next transport that needs one.
@@ -384,6 +386,7 @@ impl Loop {
         let everything = self.state.with(py, |state| {
             let spare = state.spare.take_any().map(|(object, _)| object);
             let more = [state.transports.take(), state.settled.take(), state.context.take(), spare];
+            let more = (more, mem::take(&mut state.held));
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
         });
         everything.1.iter().for_each(unschedule);

@@ -97,8 +97,8 @@ impl Loop {
         }
         let idle = self.state.with(py, |state| state.ready.is_empty());
         if poll || idle || pace.must_poll(clock::now) {
-            self.poll(py, owner, system)?;
-            polled(py, pace, clock::now());
+            let has_told = self.poll(py, owner, system)?;
+            polled(py, pace, clock::now(), has_told);
         }
         self.fire(py, owner)?;
         let ran = self.run_ready(py, owner)?;
@@ -106,9 +106,16 @@ impl Loop {
         Ok(())
     }
 
-    /// Asks the kernel what has happened; sleeps there if there is nothing else to do.
-    pub fn poll(&self, py: Python<'_>, owner: &Bound<'_, PyAny>, system: &System) -> PyResult<()> {
+    /// Asks the kernel what has happened, and sleeps there if there is nothing else to do; whether something
+    /// has.
+    pub fn poll(
+        &self,
+        py: Python<'_>,
+        owner: &Bound<'_, PyAny>,
+        system: &System,
+    ) -> PyResult<bool> {
         self.counters.polls.add(1);
+        self.end_turn(py, owner)?; // of which this is a part, if a callback has the loop turn
         self.drop_cancelled(py);
         let own = if self.is(OWN_CLOCK) { Some(own_time(owner)?.1) } else { None };
         let timeout = self.state.with(py, |state| self.may_sleep(state, own));
@@ -123,11 +130,15 @@ impl Loop {
             found
         };
         match found {
-            Ok(events) => self.dispatch(py, system, events),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return py.check_signals(),
-            Err(error) => return Err(os_error(&error)),
+            Ok(events) => {
+                self.dispatch(py, system, events);
+                Ok(!events.is_empty())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                py.check_signals().map(|()| false)
+            }
+            Err(error) => Err(os_error(&error)),
         }
-        Ok(())
     }
 
     /// How long to sleep, in nanoseconds; `None`: until something happens.
@@ -309,8 +320,8 @@ pub fn own_time(owner: &Bound<'_, PyAny>) -> PyResult<(f64, u64)> {
 
 /// The kernel was asked just now.
 #[inline(always)]
-pub fn polled(py: Python<'_>, pace: &mut Pace, now: u64) {
-    pace.polled(now);
+pub fn polled(py: Python<'_>, pace: &mut Pace, now: u64, has_told: bool) {
+    pace.polled(now, has_told);
     MEMORIES.iter().for_each(|memory| memory.age(py, now));
 }
 

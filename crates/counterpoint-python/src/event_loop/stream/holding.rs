@@ -18,6 +18,7 @@ use crate::event_loop::native::{HOLDING, Loop};
 use crate::event_loop::turn::{Due, transport_failed};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
+use counterpoint_reactor::habit::Until;
 use counterpoint_reactor::phase::Flag;
 use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
@@ -46,10 +47,19 @@ pub fn is_to_hold(
 ) -> bool {
     let native = connection.native.get();
     connection.phase.is(Flag::Holds)
-        && connection.habit.holds(native.writer())
+        && connection.habit.holds(native.writer()).is_some_and(|until| note(py, native, until))
         && (1..=MOST).contains(&size)
         && native.thread() == thread_owner() as u64
         && !is_watched(py, connection, transport)
+}
+
+/// Notes that something is to be sent when the callback ends, and with it all.
+#[inline(always)]
+fn note(py: Python<'_>, native: &Loop, until: Until) -> bool {
+    if until == Until::CallbackEnds {
+        native.state.with(py, |state| state.held_briefly = true);
+    }
+    true
 }
 
 /// Whether the loop is to tell when there is room, or has just told.
@@ -124,7 +134,10 @@ pub fn try_to_send_held(py: Python<'_>, connection: &Connection) {
     if connection.inside.with(py, |inside| inside.held == Some(generation)) {
         let sent = flush(py, connection);
         if matches!(sent, Ok(true)) {
-            connection.inside.with(py, |inside| inside.held = None);
+            connection.inside.with(py, |inside| {
+                // The loop's thread may have written more meanwhile.
+                inside.held = inside.held.filter(|_| !inside.outgoing.is_empty());
+            });
         }
     }
 }
@@ -141,8 +154,9 @@ impl Loop {
         done: PyResult<()>,
     ) -> PyResult<()> {
         if done.is_ok() && matches!(due, Due::Call(_)) {
-            let since = self.state.with(py, |state| state.held_since);
-            if clock::now().saturating_sub(since) < PATIENCE {
+            let (since, briefly) =
+                self.state.with(py, |state| (state.held_since, state.held_briefly));
+            if !briefly && clock::now().saturating_sub(since) < PATIENCE {
                 return Ok(());
             }
         }
@@ -158,8 +172,10 @@ impl Loop {
         mut done: PyResult<()>,
     ) -> PyResult<()> {
         self.flag(HOLDING, false);
-        let (held, since) =
-            self.state.with(py, |state| (mem::take(&mut state.held), state.held_since));
+        let (held, since) = self.state.with(py, |state| {
+            state.held_briefly = false;
+            (mem::take(&mut state.held), state.held_since)
+        });
         let is_late = clock::now().saturating_sub(since) >= LATE;
         for transport in held {
             let sent = send_in_context(py, &transport.bind(py), is_late);
@@ -179,7 +195,12 @@ fn send_in_context(py: Python<'_>, transport: &Bound<'_, PyAny>, is_late: bool) 
         connection.habit.was_late();
     }
     let context = connection.inside.with(py, |inside| inside.context.as_ref().map(Ref::share));
-    connection.within(py, context, |context| {
+    let sent = connection.within(py, context, |context| {
         context::enter(py, context, || send_held(py, connection, transport))
+    });
+    sent.or_else(|error| {
+        // It may be that the context cannot be entered: nobody would send it any more.
+        send_held(py, connection, transport)?;
+        Err(error)
     })
 }

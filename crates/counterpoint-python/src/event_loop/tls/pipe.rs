@@ -28,6 +28,8 @@ pub struct Pipe {
     /// What is behind the `MemoryBIO`s; a reference to each.
     incoming: *mut Bio,
     outgoing: *mut Bio,
+    /// There may be something in the one to be sent from, which only libssl writes to.
+    may_be_unsent: Cell<bool>,
     /// What is read first, while a call lasts; the other is empty then.
     input: Cell<*const u8>,
     input_left: Cell<usize>,
@@ -52,6 +54,7 @@ impl Pipe {
             library,
             incoming,
             outgoing,
+            may_be_unsent: Cell::new(true),
             input: Cell::new(ptr::null()),
             input_left: Cell::new(0),
             output: Cell::new(ptr::null_mut()),
@@ -85,8 +88,13 @@ impl Pipe {
     /// How much ciphertext is to be sent from the memory BIO.
     #[inline(always)]
     pub fn unsent(&self) -> usize {
+        if !self.may_be_unsent.get() {
+            return 0;
+        }
         // SAFETY: this has a reference.
-        unsafe { self.library.pending(self.outgoing) }
+        let unsent = unsafe { self.library.pending(self.outgoing) };
+        self.may_be_unsent.set(unsent != 0);
+        unsent
     }
 
     /// Puts ciphertext into the memory BIO; false: there is no memory.
@@ -107,10 +115,15 @@ impl Pipe {
         usize::try_from(count).unwrap_or(0)
     }
 
-    /// Has `bytes` read by the calls that `f` makes, which is given a way to see that they are used
-    /// up. What is left goes into the memory BIO; false: there is no memory.
-    pub fn reading<R>(&self, bytes: &[u8], f: impl FnOnce(Input<'_>) -> R) -> (R, bool) {
-        if bytes.is_empty() || self.unread() != 0 {
+    /// Has `bytes` read by the calls that `f` makes, behind the so much that is unread; it is given a way to
+    /// see that they are used up. What is left goes into the memory BIO; false: there is no memory.
+    pub fn reading<R>(
+        &self,
+        bytes: &[u8],
+        unread: usize,
+        f: impl FnOnce(Input<'_>) -> R,
+    ) -> (R, bool) {
+        if bytes.is_empty() || unread != 0 {
             let fed = self.feed(bytes); // behind what came before
             return (f(Input { pipe: self, lent: false }), fed);
         }
@@ -159,6 +172,7 @@ impl Pipe {
         let used = self.output_used.get();
         if len > self.output_room.get() - used {
             self.output_room.set(used); // what follows goes the same way
+            self.may_be_unsent.set(true);
             let len = c_int::try_from(len).unwrap_or(c_int::MAX);
             // SAFETY: this has a reference; so many bytes.
             let count = unsafe { (self.library.put)(self.outgoing, bytes.cast(), len) };

@@ -51,20 +51,27 @@ impl Fresh<'_> {
     }
 }
 
-/// Has `f` read what is fresh, or what is there; then the loop's buffer is given back.
+/// Has `f` read the so much that is there, and what is fresh; then the loop's buffer is given back.
 fn taking<R>(
     py: Python<'_>,
     ends: &Ends,
     fresh: &mut Option<Fresh<'_>>,
+    unread: usize,
     f: impl FnOnce(Input<'_>) -> R,
 ) -> PyResult<R> {
     let fresh = fresh.take();
     let bytes = fresh.as_ref().map_or(&[][..], |fresh| &fresh.buffer[..fresh.count]);
-    let (done, kept) = with_critical_section(&ends.object(py), || ends.pipe().reading(bytes, f));
+    let read = || ends.pipe().reading(bytes, unread, f);
+    let (done, kept) = with_critical_section(&ends.object(py), read);
     if let Some(fresh) = fresh {
         fresh.native.give_buffer(py, fresh.buffer);
     }
     if kept { Ok(done) } else { Err(PyMemoryError::new_err(())) }
+}
+
+/// Leaves what is fresh for later.
+fn leaving(py: Python<'_>, ends: &Ends, fresh: &mut Option<Fresh<'_>>) -> PyResult<()> {
+    taking(py, ends, fresh, ends.pipe().unread(), |_| ())
 }
 
 /// The socket of a TLS connection is readable.
@@ -89,7 +96,7 @@ pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
     let done = if tls.reads(py).is_some() {
         hand_over(tls, &protocol, fresh)
     } else {
-        taking(py, &ends, &mut fresh, |_| ())
+        leaving(py, &ends, &mut fresh)
             .and_then(|()| protocol.call_method0(intern!(py, "_advance")).map(drop))
     };
     done.or_else(|error| {
@@ -145,7 +152,7 @@ fn hand_over_all(
     let stop = hand_over_each(py, tls, &mut fresh);
     let Some(ends) = tls.ends(py) else { return stop.map(drop) };
     if fresh.is_some() {
-        taking(py, &ends, &mut fresh, |_| ())?; // get_buffer() has failed
+        leaving(py, &ends, &mut fresh)?; // get_buffer() has failed
     }
     match stop? {
         Stop::Closed | Stop::Failed => leave(protocol),
@@ -227,11 +234,12 @@ fn give_data(
 ) -> PyResult<Stop> {
     // SAFETY: alive as long as `ends`.
     let begun = unsafe { (ends.library.has_pending)(ends.ssl) } != 0;
-    let come = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
-    let room = come + if begun { RECORD } else { 0 };
+    let unread = ends.pipe().unread();
+    let room = Fresh::len(fresh.as_ref()) + unread + if begun { RECORD } else { 0 };
     let native = fresh.as_ref().map(|fresh| fresh.native);
     let spare = native.and_then(|native| native.state.with(py, |state| state.spare.take(room)));
-    let (data, stop) = taking(py, ends, fresh, |input| decrypted(py, ends, input, room, spare))??;
+    let read = |input: Input<'_>| decrypted(py, ends, input, room, spare);
+    let (data, stop) = taking(py, ends, fresh, unread, read)??;
     // What comes before an error is lost with it, as in asyncio.
     if let Some((data, room)) = data
         && stop != Stop::Failed
@@ -292,9 +300,8 @@ fn give_buffer(
     let hint = Fresh::len(fresh.as_ref()) + ends.pipe().unread();
     let view = view_of_buffer(py, application.as_ptr(), hint as ffi::Py_ssize_t)?;
     // SAFETY: the view's own memory, which is not moved while it is held.
-    let taken =
-        taking(py, ends, fresh, |input| unsafe { decrypt(ends, input, view.place(), view.len()) });
-    let (filled, stop) = taken?;
+    let read = |input: Input<'_>| unsafe { decrypt(ends, input, view.place(), view.len()) };
+    let (filled, stop) = taking(py, ends, fresh, ends.pipe().unread(), read)?;
     drop(view);
     if filled > 0 && stop != Stop::Failed {
         let name = intern!(py, "buffer_updated").as_ptr();

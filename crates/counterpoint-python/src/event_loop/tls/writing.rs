@@ -146,13 +146,16 @@ impl Target<'_, '_> {
     fn encrypt(&self, part: &[u8], buffer: &mut [u8]) -> (bool, usize) {
         let ends = self.ends;
         with_critical_section(&ends.object(self.py), || {
-            ends.library.forget_errors();
-            ends.pipe().writing(buffer, || {
+            let (taken, used) = ends.pipe().writing(buffer, || {
                 let (bytes, mut count) = (part.as_ptr().cast(), 0);
                 // SAFETY: alive as long as `ends`; so many bytes. In the mode that `_ssl` sets it
                 // takes all or nothing.
                 unsafe { (ends.library.write)(ends.ssl, bytes, part.len(), &mut count) == 1 }
-            })
+            });
+            if !taken {
+                ends.library.forget_errors(); // who tries the rest meets them again
+            }
+            (taken, used)
         })
     }
 
