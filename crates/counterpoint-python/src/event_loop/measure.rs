@@ -165,9 +165,7 @@ impl Loop {
             took[ran.saturating_sub(1) % BATCH] += now - *before; // the last one's, as good as any's
             *before = now;
         }
-        if done.is_err() {
-            self.state.with(py, |state| state.is_cut_short = true);
-        }
+        done = self.noted(py, done);
         self.measured.with(py, |measured| {
             if ran % BATCH != 0 {
                 measured.run_time.record_all(&took[..ran % BATCH]);

@@ -9,6 +9,7 @@ use crate::boundary::{
     Behind, Outline, Sole, bytes, fetch, guarded, noargs, none, one_by_name, os_error, waits,
 };
 use crate::executor::reference::Ref;
+use counterpoint_reactor::sizes::Sizes;
 use pyo3::ffi::{self, PyObject};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -90,7 +91,7 @@ unsafe extern "C" fn read_ready(transport: *mut PyObject, _: *mut PyObject) -> *
             unsafe { (READER.demand(py, transport)?, Bound::from_borrowed_ptr(py, transport)) };
         let fd = pipe.fd.load(Ordering::Relaxed);
         let source = Source { fd, left: &Cell::new(Left::Unknown), is_pipe: true };
-        match receive_bytes(py, pipe.native.get(), &source, MOST) {
+        match receive_bytes(py, pipe.native.get(), &source, MOST, Sizes::place_of_any) {
             Ok(Some(data)) => pipe.deliver(py, &object, data)?,
             Ok(None) => return Err(fetch(py)),
             Err(error) if waits(&error) => {}

@@ -210,16 +210,21 @@ impl Loop {
             let Some(due) = self.next_due(py, count) else { break };
             if let Err(error) = self.run_numbered(py, owner, &due, ran) {
                 self.counters.callbacks.add(ran as u64 + 1);
-                self.state.with(py, |state| state.is_cut_short = true);
-                return Err(error);
+                return self.noted(py, Err(error));
             }
         }
         self.counters.callbacks.add(count as u64);
         let done = self.end_turn(py, owner);
+        self.noted(py, done.map(|()| count))
+    }
+
+    /// Notes whether the run is cut short by how a turn has ended.
+    #[inline(always)]
+    pub fn noted<T>(&self, py: Python<'_>, done: PyResult<T>) -> PyResult<T> {
         if done.is_err() {
             self.state.with(py, |state| state.is_cut_short = true);
         }
-        done.map(|()| count)
+        done
     }
 
     /// All callbacks of the turn have run: what they have held back is sent.

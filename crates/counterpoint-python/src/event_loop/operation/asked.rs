@@ -76,16 +76,11 @@ pub unsafe extern "C" fn call(
     unsafe {
         let py = Python::assume_attached();
         match ffi::PyVectorcall_NARGS(count) {
-            0 if names.is_null() => owner_of(py, receiver(object)),
+            0 if names.is_null() => receiver(object).owner(py).map_or_else(none, Ref::into_ptr),
             1 => add_done_callback(object, place, names),
             _ => refuse_arguments(),
         }
     }
-}
-
-fn owner_of(py: Python<'_>, operation: Operation) -> *mut PyObject {
-    let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
-    owner.map_or_else(none, Ref::into_ptr)
 }
 
 #[cold]
@@ -122,7 +117,7 @@ unsafe fn add_done_callback(
 #[cold]
 fn call_soon(operation: Operation, callback: &Callback) -> *mut PyObject {
     guarded(|py| {
-        let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+        let owner = operation.owner(py);
         let (native, owner) = native_of(py, owner.as_ref())?;
         native.push(py, Due::Call(handle_of(py, owner, operation.as_ptr(), callback)?));
         Ok(none())

@@ -7,6 +7,7 @@ use crate::boundary::{View, none, os_error, waits};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{Left, Source, is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
+use counterpoint_reactor::sizes::Sizes;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::ffi;
 use pyo3::intern;
@@ -57,7 +58,7 @@ impl Attempt<'_, '_> {
         let source = Source { fd: self.fd(), left: &left, is_pipe: false };
         let received = match is_cut(source.fd, most) {
             true => receive_message(&source, most),
-            false => receive_bytes(self.py, native, &source, most),
+            false => receive_bytes(self.py, native, &source, most, Sizes::place_of_any),
         };
         match received {
             Ok(Some(data)) => Ok(Some(data)),

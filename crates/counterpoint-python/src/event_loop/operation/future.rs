@@ -269,7 +269,7 @@ pub unsafe extern "C" fn cancel(
         let message = given.filter(|message| !message.is_none()).map(Ref::from);
         let operation = receiver(object);
         operation.set_blocking(false);
-        let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+        let owner = operation.owner(py);
         if operation.phase() != Phase::Waiting {
             return Ok(boolean(false));
         }
@@ -368,7 +368,7 @@ fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*m
     if !operation.kind().is_of_stream() {
         return Err(PyRuntimeError::new_err("its outcome is the loop's to set"));
     }
-    let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+    let owner = operation.owner(py);
     let (native, _) = native_of(py, owner.as_ref())?;
     if !operation.pass(Phase::Waiting, Phase::Done) {
         let class = py.import("asyncio.exceptions")?.getattr("InvalidStateError")?;

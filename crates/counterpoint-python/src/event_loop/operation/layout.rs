@@ -196,6 +196,12 @@ impl Operation {
         self.memory().inside.with(py, f)
     }
 
+    /// Its loop, until it is over.
+    #[inline(always)]
+    pub fn owner(self, py: Python<'_>) -> Option<Ref> {
+        self.with(py, |inside| inside.owner.as_ref().map(Ref::share))
+    }
+
     #[inline(always)]
     pub fn phase(self) -> Phase {
         const ALL: [Phase; 5] =

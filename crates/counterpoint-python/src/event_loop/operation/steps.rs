@@ -254,7 +254,7 @@ pub fn unwatch(py: Python<'_>, operation: Operation) {
     if operation.kind().is_of_stream() {
         return super::streams::unwatch(py, operation);
     }
-    let owner = operation.with(py, |inside| inside.owner.as_ref().map(Ref::share));
+    let owner = operation.owner(py);
     // SAFETY: the owner is a loop of ours.
     let native = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
     if let Some(native) = native {

@@ -2,7 +2,7 @@
 
 use super::TRANSPORT;
 use super::connection::Connection;
-use super::receiving::{Left, MOST, Source, receive_some};
+use super::receiving::{Left, MOST, Source, receive_bytes};
 use crate::boundary::{View, fetch, os_error, waits};
 use crate::event_loop::context;
 use crate::event_loop::native::{Loop, State};
@@ -12,6 +12,7 @@ use crate::event_loop::turn::callback_failed;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::phase::Receiver;
 use counterpoint_reactor::poller::READ;
+use counterpoint_reactor::sizes::Sizes;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
@@ -93,7 +94,7 @@ impl Reading<'_, '_> {
         let Some(waiting) = Waiting::of(self.native, &protocol, &reader)? else { return Ok(false) };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
-        match receive_some(self.py, self.native, &self.source(), most) {
+        match receive_bytes(self.py, self.native, &self.source(), most, Sizes::place) {
             Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
             Ok(None) => context::enter(self.py, self.context, || self.lacks_memory())?,
             Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
@@ -118,7 +119,7 @@ impl Reading<'_, '_> {
 
     /// For a Protocol, which gets a bytes object of just the right size.
     fn data(&self) -> PyResult<()> {
-        match receive_some(self.py, self.native, &self.source(), MOST) {
+        match receive_bytes(self.py, self.native, &self.source(), MOST, Sizes::place) {
             Ok(Some(data)) => {
                 // SAFETY: a bytes object.
                 let size = unsafe { ffi::Py_SIZE(data.as_ptr()) };

@@ -64,43 +64,21 @@ impl Source<'_> {
     }
 }
 
-/// Receives at most so many bytes. `Ok(None)`: an exception is set.
+/// Receives at most so many bytes, at the place that `place` names. `Ok(None)`: an exception is set.
+///
+/// With [`Sizes::place`], which is for streams, what is left though there would be room is
+/// [`Left::More`].
 #[inline(always)]
 pub fn receive_bytes(
     py: Python<'_>,
     native: &Loop,
     source: &Source<'_>,
     most: usize,
+    place: impl FnOnce(Sizes) -> Place,
 ) -> io::Result<Option<Ref>> {
-    receive_at(py, native, source, most, sizes(py, native, source).place_of_any())
-}
-
-/// The same from a stream. What is left, though there would be room, is [`Left::More`].
-#[inline(always)]
-pub fn receive_some(
-    py: Python<'_>,
-    native: &Loop,
-    source: &Source<'_>,
-    most: usize,
-) -> io::Result<Option<Ref>> {
-    receive_at(py, native, source, most, sizes(py, native, source).place())
-}
-
-#[inline(always)]
-fn sizes(py: Python<'_>, native: &Loop, source: &Source<'_>) -> Sizes {
     let sizes = |slot: &Watchers| slot.sizes;
-    native.state.with(py, |state| state.registry.get(source.fd).map(sizes).unwrap_or_default())
-}
-
-#[inline(always)]
-fn receive_at(
-    py: Python<'_>,
-    native: &Loop,
-    source: &Source<'_>,
-    most: usize,
-    place: Place,
-) -> io::Result<Option<Ref>> {
-    match place {
+    let sizes = native.state.with(py, |state| state.registry.get(source.fd).map(sizes));
+    match place(sizes.unwrap_or_default()) {
         Place::Buffer => by_buffer(py, native, source, most),
         Place::Exactly(size) if size < most => exactly(py, native, source, size),
         _ => directly(py, native, source, most),
