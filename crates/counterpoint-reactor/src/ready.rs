@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 
 /// For so many callbacks room is kept, though a loop is idle.
-const ROOM: usize = 65_536;
+pub const ROOM: usize = 65_536;
 
 /// The callbacks that are due, in order.
 #[derive(Debug)]

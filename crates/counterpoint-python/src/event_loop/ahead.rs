@@ -7,8 +7,8 @@
 //! when they are queued would be too early: the kernel's own work for each drives them out again.
 
 use super::native::Loop;
+use super::queue::Due;
 use super::stream::TRANSPORT;
-use super::turn::Due;
 use crate::executor::reference::Ref;
 use pyo3::prelude::*;
 
@@ -16,7 +16,7 @@ use pyo3::prelude::*;
 const MANY: usize = 32;
 
 /// The transport that has something to do.
-fn transport(due: Option<&Due>) -> Option<&Ref> {
+fn transport<B>(due: Option<&Due<B>>) -> Option<&Ref> {
     if let Some(Due::Read(transport) | Due::Write(transport)) = due {
         Some(transport)
     } else {

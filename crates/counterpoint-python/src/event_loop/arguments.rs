@@ -1,27 +1,66 @@
 //! [`Arguments`]: what a vectorcall brought to a method that schedules a callback, which takes any
 //! number of its own behind, and its context by name.
 
+use super::bare::Bare;
 use super::context;
-use crate::boundary::guarded;
+use crate::boundary::{guarded, method, none};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{IntoPyDict, PyBool, PyTuple};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// The word "context", interned.
 static CONTEXT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
-/// A tuple of that word alone, which is never freed. The interpreter's tasks and futures name the
-/// keyword by one tuple of theirs, whose word is not the interned one.
+/// The tuple of that word alone by which the interpreter's own tasks and futures name the keyword, which is
+/// never freed; null: they are not native.
 static THEIRS: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Makes what the functions need.
-pub fn prepare(py: Python<'_>) {
+pub fn prepare(py: Python<'_>) -> PyResult<()> {
     CONTEXT.store(intern!(py, "context").clone().into_ptr(), Ordering::Relaxed);
+    match py.import("_asyncio") {
+        Ok(asyncio) => learn_theirs(&asyncio),
+        Err(_) => Ok(()),
+    }
+}
+
+/// Has a future call a loop that only looks at how.
+fn learn_theirs(asyncio: &Bound<'_, PyModule>) -> PyResult<()> {
+    let py = asyncio.py();
+    // A function's definition lives as long as the process.
+    let looks = Box::leak(Box::new(method(c"call_soon", learn, c"Look at the names.")));
+    // SAFETY: a new reference, or null with an exception set.
+    let looks = unsafe {
+        let made = ffi::PyCFunction_NewEx(looks, ptr::null_mut(), ptr::null_mut());
+        Bound::from_owned_ptr_or_err(py, made)?
+    };
+    let nothing = py.get_type::<PyBool>().into_any();
+    let given = [("get_debug", &nothing), ("call_soon", &looks)].into_py_dict(py)?;
+    let looking = py.import("types")?.getattr("SimpleNamespace")?.call((), Some(&given))?;
+    let given = [("loop", looking)].into_py_dict(py)?;
+    let future = asyncio.getattr("Future")?.call((), Some(&given))?;
+    future.call_method1("add_done_callback", (nothing,))?;
+    future.call_method1("set_result", (py.None(),))?;
+    Ok(())
+}
+
+/// `call_soon` of that loop.
+unsafe extern "C" fn learn(
+    _: *mut PyObject,
+    _: *const *mut PyObject,
+    _: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    if !names.is_null() {
+        // SAFETY: the names of the running vectorcall.
+        THEIRS.store(unsafe { Ref::new(names) }.into_ptr(), Ordering::Relaxed);
+    }
+    none()
 }
 
 /// What a vectorcall brought.
@@ -80,6 +119,30 @@ impl Arguments {
         }
     }
 
+    /// The callback, if a task or future of the interpreter's own schedules it: who drops the handle at once.
+    ///
+    /// # Safety
+    /// The arguments are those of a running vectorcall.
+    #[inline(always)]
+    pub unsafe fn asyncios(self) -> Option<Bare> {
+        // SAFETY: the caller's promise; a tuple that is held is the only one at its place.
+        unsafe {
+            if self.names.is_null()
+                || self.names != THEIRS.load(Ordering::Relaxed)
+                || !(1..=2).contains(&self.count)
+            {
+                return None;
+            }
+            let context = *self.place.add(self.count);
+            if ffi::PyContext_CheckExact(context) == 0 {
+                return None;
+            }
+            let argument = (self.count == 2).then(|| Ref::new(*self.place.add(1)));
+            let (function, context) = (Ref::new(*self.place), Some(Ref::new(context)));
+            Some(Bare { function, argument, context })
+        }
+    }
+
     /// The context to call in: what was given, or a copy of the current one; `Ok(None)`: an empty
     /// one. `Err`: an exception is set.
     ///
@@ -126,16 +189,7 @@ impl Arguments {
             return Err(());
         }
         // SAFETY: as above.
-        let given = unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1;
-        // ORDERING: relaxed; the pointer is compared, and never followed.
-        let known = given.then(|| {
-            let (none, order) = (ptr::null_mut(), Ordering::Relaxed);
-            THEIRS.compare_exchange(none, names.as_ptr(), order, order)
-        });
-        if let Some(Ok(_)) = known {
-            std::mem::forget(names);
-        }
-        Ok(given)
+        Ok(unsafe { ffi::PyTuple_GET_SIZE(names.as_ptr()) } == 1)
     }
 }
 

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 use std::ffi::{c_int, c_void};
 use std::os::fd::RawFd;
 
@@ -168,19 +169,27 @@ pub unsafe extern "C" fn current(owner: *mut PyObject, _: *mut c_void) -> *mut P
 
 /// `_ready`: what is ready, as a list of its own.
 pub unsafe extern "C" fn ready(owner: *mut PyObject, _: *mut c_void) -> *mut PyObject {
-    listed(owner, "ready")
+    guarded(|py| {
+        // SAFETY: the receiver of an attribute.
+        let (native, owner) =
+            unsafe { (BASE.demand(py, owner)?, Bound::from_borrowed_ptr(py, owner)) };
+        let list = PyList::empty(py);
+        for due in native.state.with(py, |state| state.ready.shared()) {
+            list.append(due.shown(py, &owner)?.bind(py))?;
+        }
+        Ok(list.into_any().into_ptr())
+    })
 }
 
 /// `_scheduled`: the timers, as a list of their own.
 pub unsafe extern "C" fn scheduled(owner: *mut PyObject, _: *mut c_void) -> *mut PyObject {
-    listed(owner, "timers")
-}
-
-fn listed(owner: *mut PyObject, what: &str) -> *mut PyObject {
     guarded(|py| {
         // SAFETY: the receiver of an attribute.
-        let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
-        Ok(owner.getattr(intern!(py, "_counterpoint_loop"))?.call_method0(what)?.into_ptr())
+        let native = unsafe { BASE.demand(py, owner)? };
+        let timers: Vec<Ref> =
+            native.state.with(py, |state| state.timers.iter().map(Ref::share).collect());
+        let list = PyList::new(py, timers.iter().map(|timer| timer.bind(py)))?;
+        Ok(list.into_any().into_ptr())
     })
 }
 

@@ -1,7 +1,7 @@
 //! `LoopBase`: the class in which all this comes together.
 
 use super::native::Loop;
-use super::{arguments, attributes, operation, schedule, tasks};
+use super::{arguments, attributes, bare, operation, schedule, tasks};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
@@ -32,7 +32,8 @@ pub fn make(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 fn make_class(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    arguments::prepare(py);
+    arguments::prepare(py)?;
+    bare::prepare(py);
     tasks::prepare(py)?;
     let methods = operation::methods();
     let base = py.import("asyncio.unix_events")?.getattr("SelectorEventLoop")?;

@@ -7,6 +7,7 @@
 mod ahead;
 mod arguments;
 mod attributes;
+mod bare;
 mod base;
 mod context;
 mod datagram;
@@ -17,6 +18,7 @@ mod measure;
 mod native;
 mod operation;
 mod pipe;
+mod queue;
 mod recycled;
 mod registry;
 mod schedule;

@@ -1,18 +1,17 @@
 //! `counterpoint._core.event_loop.Loop`: a loop's state, behind the Python object that is the loop.
 
 use super::base::BASE;
-use super::handle::{CANCELLED, HandleObject, SCHEDULED, visit_queued};
+use super::handle::{CANCELLED, HandleObject, SCHEDULED};
 use super::measure::{Counters, Measured, Metered};
+use super::queue::{Due, Queue};
 use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
 use super::stream::Spare;
 use super::system::System;
-use super::turn::Due;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::habit::Writer;
-use counterpoint_reactor::ready::Ready;
 use counterpoint_reactor::timers::Timers;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyObject;
@@ -50,7 +49,7 @@ const IS_SCHEDULED: u32 = 1;
 /// What a loop has to do.
 #[derive(Default)]
 pub struct State {
-    pub ready: Ready<Due>,
+    pub ready: Queue,
     pub timers: Timers<Ref>,
     pub registry: Registry,
     /// The handle that runs, in debug mode.
@@ -168,11 +167,9 @@ impl Loop {
     /// Queues what is due, and wakes the loop if it sleeps.
     #[inline(always)]
     pub fn push(&self, py: Python<'_>, due: Due) {
-        self.state.with(py, |state| {
-            if state.ready.push(due) {
-                state.ring();
-            }
-        });
+        if self.state.with(py, |state| state.ready.push(due)) {
+            self.state.with(py, |state| state.ring());
+        }
     }
 
     /// Its descriptors, for as long as it runs.
@@ -339,19 +336,6 @@ impl Loop {
         (self.counters.open.get(), ready, timers)
     }
 
-    /// The callbacks that are ready.
-    fn ready(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let share =
-            |state: &mut State| state.ready.iter().map(|due| due.object().share()).collect();
-        unbound(py, self.state.with(py, share))
-    }
-
-    /// The timers, in no order.
-    fn timers(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        let share = |state: &mut State| state.timers.iter().map(Ref::share).collect();
-        unbound(py, self.state.with(py, share))
-    }
-
     /// Each watched descriptor with its reader and writer.
     fn watched(&self, py: Python<'_>) -> Vec<(RawFd, Watched)> {
         let watched: Vec<_> = self.state.with(py, |state| {
@@ -390,8 +374,8 @@ impl Loop {
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
         });
         everything.1.iter().for_each(unschedule);
-        let ready = everything.0.iter().map(Due::object);
-        for handle in ready.chain(&everything.1).filter_map(|o| HandleObject::check(o.as_ptr())) {
+        let timers = everything.1.iter().filter_map(|timer| HandleObject::check(timer.as_ptr()));
+        for handle in everything.0.handles().chain(timers) {
             // What the collector does not know is not to close a cycle.
             drop(handle.empty(py));
         }
@@ -406,8 +390,7 @@ impl Loop {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: only the collector calls this.
         let state = unsafe { self.state.peek() };
-        // SAFETY: the loop holds what is queued.
-        state.ready.iter().try_for_each(|due| unsafe { visit_queued(due.object(), &visit) })?;
+        state.ready.visit(&visit)?;
         state.timers.iter().try_for_each(|timer| timer.visit(&visit))?;
         for (_, watchers) in state.registry.watched() {
             let watchers = [&watchers.reader, &watchers.writer];
@@ -431,8 +414,4 @@ impl Loop {
 fn objects(watchers: &Watchers) -> [Option<Ref>; 2] {
     let share = |watcher: &Option<Watcher>| watcher.as_ref().map(|w| w.object().share());
     [share(&watchers.reader), share(&watchers.writer)]
-}
-
-fn unbound(py: Python<'_>, objects: Vec<Ref>) -> Vec<Py<PyAny>> {
-    objects.into_iter().map(|object| object.bind(py).unbind()).collect()
 }

@@ -1,6 +1,6 @@
 //! Which descriptors a loop watches, and for whom.
 
-use super::turn::Due;
+use super::queue::Due;
 use crate::boundary::prefetch;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::poller::{EDGE, Event, ONCE, Poller, READ, WRITE};

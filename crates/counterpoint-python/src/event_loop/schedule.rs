@@ -3,8 +3,9 @@
 use super::arguments::{Arguments, by_position};
 use super::handle::{HandleObject, KEEPS, Kind, SCHEDULED, make};
 use super::native::{CLOSED, DEBUG, Loop, OWN_CLOCK};
-use super::turn::{Due, own_time};
-use crate::boundary::guarded;
+use super::queue::Due;
+use super::turn::own_time;
+use crate::boundary::{guarded, none};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
@@ -43,7 +44,7 @@ fn checked(owner: *mut PyObject, callback: *mut PyObject, name: &str, foreign: b
             }
             owner.call_method1(intern!(py, "_check_callback"), (callback, name))?;
         }
-        Ok(crate::boundary::none())
+        Ok(none())
     });
     !done.is_null()
 }
@@ -68,7 +69,7 @@ pub fn trace(handle: *mut PyObject) -> bool {
                 ffi::PyObject_GC_Track(handle.as_ptr().cast());
             }
         }
-        Ok(crate::boundary::none())
+        Ok(none())
     });
     !done.is_null()
 }
@@ -127,6 +128,12 @@ unsafe fn soon(
             return missing(name, "callback");
         }
         let native = receiver(owner);
+        if let Some(native) = native.filter(|native| !native.is(CLOSED | DEBUG))
+            && let Some(bare) = arguments.asyncios()
+        {
+            native.push(Python::assume_attached(), Due::Bare(bare));
+            return none(); // asyncio drops it
+        }
         let plain = native.is_some_and(|native| !native.is(CLOSED | DEBUG));
         if !plain && !checked(owner, *arguments.place, name, foreign) {
             return ptr::null_mut();

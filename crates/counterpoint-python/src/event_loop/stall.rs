@@ -2,7 +2,8 @@
 
 use super::handle::{GUARDED, HandleObject};
 use super::native::{ADOPTED, DEBUG, Loop, WATCHED};
-use super::turn::{Due, called, run_call, run_handle};
+use super::queue::Due;
+use super::turn::{called, run_call, run_handle};
 use crate::boundary::{Protected, thread_owner};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::beat::Beat;

@@ -7,6 +7,7 @@ use super::native::{
     ADOPTED, DEBUG, HOLDING, Loop, MEASURED, OWN_CLOCK, STOPPING, State, WATCHED, unschedule,
 };
 use super::operation;
+use super::queue::Due;
 use super::system::System;
 use crate::boundary::{halts_at_exit, os_error, still_halts_at_exit};
 use crate::executor::reference::Ref;
@@ -19,37 +20,6 @@ use pyo3::prelude::*;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// Something to do in this turn.
-pub enum Due {
-    /// To call a handle: ours or, rarely, one of the stdlib's.
-    Call(Ref),
-    /// To have a transport read.
-    Read(Ref),
-    /// To have a transport write.
-    Write(Ref),
-    /// To try an operation on a socket again.
-    Operation(Ref),
-}
-
-impl Due {
-    /// The handle or transport.
-    pub fn object(&self) -> &Ref {
-        match self {
-            Due::Call(object) | Due::Read(object) | Due::Write(object) | Due::Operation(object) => {
-                object
-            }
-        }
-    }
-}
-
-impl Due {
-    /// Whether that is the same for the same object.
-    fn is_same(&self, other: &Self) -> bool {
-        mem::discriminant(self) == mem::discriminant(other)
-            && self.object().as_ptr() == other.object().as_ptr()
-    }
-}
 
 impl Loop {
     /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
@@ -166,7 +136,7 @@ impl Loop {
             for event in events.iter().map(Poller::read) {
                 rung |= event.fd == alarm;
                 registry.dispatch(&system.poller, event, |due| {
-                    if !(cut_short && ready.iter().any(|other| due.is_same(other))) {
+                    if !(cut_short && ready.has(&due)) {
                         let _is_awake = ready.push(due);
                     }
                 });
@@ -212,6 +182,7 @@ impl Loop {
                 self.counters.callbacks.add(ran as u64 + 1);
                 return self.noted(py, Err(error));
             }
+            due.done();
         }
         self.counters.callbacks.add(count as u64);
         let done = self.end_turn(py, owner);
@@ -243,7 +214,7 @@ impl Loop {
         ran: usize,
     ) -> PyResult<()> {
         let before = self.counters.callbacks.get() + ran as u64;
-        self.runs((before + 1) as u32, matches!(due, Due::Call(_)));
+        self.runs((before + 1) as u32, due.is_scheduled());
         let done = self.run(py, owner, due);
         self.runs_nothing();
         if self.is(HOLDING) { self.after_holding(py, owner, due, done) } else { done }
@@ -272,6 +243,7 @@ impl Loop {
                 Some(handle) => run_handle(py, handle),
                 None => run_other(&handle.bind(py)),
             },
+            Due::Bare(bare) => bare.run(py, owner),
             Due::Read(transport) => {
                 let done = super::stream::read(py, self, transport.as_ptr());
                 done.or_else(|error| transport_failed(owner, transport, error))
@@ -305,7 +277,8 @@ impl Loop {
         done?;
         let limit: f64 = owner.getattr(intern!(py, "slow_callback_duration"))?.extract()?;
         if took >= limit {
-            owner.call_method1(intern!(py, "_callback_was_slow"), (due.object().bind(py), took))?;
+            let shown = due.shown(py, owner)?;
+            owner.call_method1(intern!(py, "_callback_was_slow"), (shown.bind(py), took))?;
         }
         Ok(())
     }
@@ -436,7 +409,7 @@ pub fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
 }
 
 #[cold]
-fn report(
+pub fn report(
     py: Python<'_>,
     handle: Option<HandleObject>,
     call: &Call,
@@ -450,7 +423,7 @@ fn report(
     let shown = match handle {
         // SAFETY: alive: whoever runs it holds it.
         Some(handle) => unsafe { Ref::new(handle.as_ptr()) },
-        None => HandleObject::of(py, call, context)?,
+        None => HandleObject::of(py, call, Some(context))?,
     };
     // SAFETY: a handle of ours, which is held.
     let handle = unsafe { HandleObject::from_ptr(shown.as_ptr()) };

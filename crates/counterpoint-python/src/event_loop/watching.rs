@@ -1,8 +1,8 @@
 //! Who is told of a descriptor: a loop's registry with its poller.
 
 use super::native::{Loop, State};
+use super::queue::Due;
 use super::registry::Watcher;
-use super::turn::Due;
 use crate::boundary::os_error;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyRuntimeError;

@@ -270,10 +270,11 @@ impl HandleObject {
     }
 
     /// One that shows what was called without one: with what, and in which context.
-    pub fn of(py: Python<'_>, call: &Call, context: &Ref) -> PyResult<Ref> {
+    pub fn of(py: Python<'_>, call: &Call, context: Option<&Ref>) -> PyResult<Ref> {
         let owner = call.owner.as_ref().map_or(ptr::null_mut(), Ref::as_ptr);
         let arguments: Vec<_> = call.arguments.iter().flatten().map(Ref::as_ptr).collect();
-        let (place, count, context) = (arguments.as_ptr(), arguments.len(), Some(context.share()));
+        let (place, count, context) =
+            (arguments.as_ptr(), arguments.len(), context.map(Ref::share));
         // SAFETY: attached; live objects, as every call has a loop. A new reference, or null with an exception
         // set.
         unsafe {
@@ -343,11 +344,12 @@ impl HandleObject {
 }
 
 impl Call {
-    /// Something with one argument.
+    /// Something with one argument, or none.
     #[inline(always)]
-    pub fn with_one(callback: Ref, argument: Ref, context: Option<Ref>, owner: Ref) -> Self {
-        let arguments = [Some(argument), None, None];
-        Self { callback, arguments, count: 1, context, owner: Some(owner) }
+    pub fn of(callback: Ref, argument: Option<Ref>, context: Option<Ref>, owner: Ref) -> Self {
+        let count = u8::from(argument.is_some());
+        let arguments = [argument, None, None];
+        Self { callback, arguments, count, context, owner: Some(owner) }
     }
 
     /// Calls it; null with an exception set if that raises.

@@ -1,11 +1,12 @@
 //! What a task asks an operation for each time that it waits for one, on the shortest way.
 
 use super::fields::Name;
-use super::future::{handle_of, native_of, receiver};
+use super::future::{native_of, receiver};
 use super::layout::{Callback, Operation, Phase};
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::arguments::Arguments;
-use crate::event_loop::turn::Due;
+use crate::event_loop::bare::Bare;
+use crate::event_loop::queue::Due;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi::{self, PyObject};
@@ -104,7 +105,7 @@ unsafe fn add_done_callback(
         (Python::assume_attached(), Callback { function: Ref::new(*place), context })
     };
     if operation.phase() != Phase::Waiting {
-        return call_soon(operation, &callback);
+        return call_soon(operation, callback);
     }
     operation.with(py, |inside| match inside.first {
         None => inside.first = Some(callback),
@@ -115,11 +116,14 @@ unsafe fn add_done_callback(
 
 /// It is done already.
 #[cold]
-fn call_soon(operation: Operation, callback: &Callback) -> *mut PyObject {
+fn call_soon(operation: Operation, callback: Callback) -> *mut PyObject {
     guarded(|py| {
         let owner = operation.owner(py);
-        let (native, owner) = native_of(py, owner.as_ref())?;
-        native.push(py, Due::Call(handle_of(py, owner, operation.as_ptr(), callback)?));
+        let (native, _) = native_of(py, owner.as_ref())?;
+        let Callback { function, context } = callback;
+        // SAFETY: the receiver, which is alive.
+        let argument = unsafe { Ref::new(operation.as_ptr()) };
+        native.push(py, Due::Bare(Bare { function, argument: Some(argument), context }));
         Ok(none())
     })
 }

@@ -4,9 +4,9 @@ use super::layout::{Callback, Inside, Operation, Outcome, Phase};
 use super::steps::unwatch;
 use super::stop::release;
 use crate::boundary::{boolean, guarded, none};
-use crate::event_loop::handle::{Call, Kind as HandleKind, make};
+use crate::event_loop::bare::Bare;
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
-use crate::event_loop::turn::{Due, run_call};
+use crate::event_loop::queue::Due;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
 use pyo3::ffi::{self, PyObject, PyTypeObject};
@@ -42,20 +42,16 @@ pub fn tell(
     drop(argument);
     let Some(owner) = owner else { return Ok(()) };
     let now = now && more.is_empty() && !native.is(DEBUG);
-    let mut callbacks = first.into_iter().chain(more);
-    while let Some(callback) = callbacks.next() {
+    for callback in first.into_iter().chain(more) {
         let argument = argument_for(py, native, &owner, (operation, cancelled), &callback);
+        let Callback { function, context } = callback;
+        let bare = Bare { function, argument: Some(argument), context };
         if now {
-            let Callback { function, context } = callback;
-            let done = run_call(py, None, &Call::with_one(function, argument, context, owner));
+            let done = bare.run(py, &owner.bind(py));
             release(py);
             return done;
         }
-        let Ok(handle) = handle_of(py, &owner, argument.as_ptr(), &callback) else {
-            tell_later(py, native, operation, std::iter::once(callback).chain(callbacks));
-            return Ok(());
-        };
-        native.push(py, Due::Call(handle));
+        native.push(py, Due::Bare(bare));
     }
     Ok(())
 }
@@ -75,32 +71,6 @@ fn argument_for(
     };
     // SAFETY: alive: whoever calls holds it.
     settled.unwrap_or_else(|| unsafe { Ref::new(operation.as_ptr()) })
-}
-
-/// There is no memory to tell them: the loop does it as soon as there is. Else they would wait for ever.
-#[cold]
-fn tell_later(
-    py: Python<'_>,
-    native: &Loop,
-    operation: Operation,
-    mut callbacks: impl Iterator<Item = Callback>,
-) {
-    operation.with(py, |inside| {
-        inside.first = callbacks.next();
-        inside.more.extend(callbacks);
-    });
-    // SAFETY: alive: whoever calls holds it.
-    native.push(py, Due::Operation(unsafe { Ref::new(operation.as_ptr()) }));
-}
-
-/// Tells who could not be told before.
-#[cold]
-pub fn tell_again(py: Python<'_>, native: &Loop, operation: Operation) -> PyResult<()> {
-    let outcome = operation.with(py, |inside| {
-        let waits = inside.first.is_some();
-        if waits { inside.outcome.take() } else { None }
-    });
-    outcome.map_or(Ok(()), |outcome| tell(py, native, operation, outcome, false))
 }
 
 /// Whether telling now lets a task go on at once, which takes what it came to.
@@ -180,22 +150,6 @@ fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> 
     };
     drop(native.state.with(py, |state| state.settled.replace(future.share())));
     Ok(Some(future))
-}
-
-/// A handle that calls a callback with that.
-pub fn handle_of(
-    py: Python<'_>,
-    owner: &Ref,
-    argument: *mut PyObject,
-    callback: &Callback,
-) -> PyResult<Ref> {
-    let (function, context) = (&callback.function, callback.context.as_ref().map(Ref::share));
-    // SAFETY: live objects, and the thread is attached.
-    unsafe {
-        let (kind, place) = (HandleKind::Brief, &raw const argument);
-        let handle = make(kind, owner.as_ptr(), function.as_ptr(), place, 1, context);
-        Ref::owned(handle).ok_or_else(|| crate::boundary::fetch(py))
-    }
 }
 
 /// The loop, which takes callbacks still.

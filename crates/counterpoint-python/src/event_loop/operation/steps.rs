@@ -1,7 +1,7 @@
 //! An operation as a coroutine, and what the loop does with it.
 
 use super::attempt::{attempt, room};
-use super::future::{tell, tell_again};
+use super::future::tell;
 use super::layout::{Inside, Kind, Operation, Outcome, Phase};
 use super::methods::descriptor_in;
 use super::stop::stop;
@@ -271,9 +271,6 @@ pub fn ready(py: Python<'_>, native: &Loop, object: &Ref) -> PyResult<()> {
     let told = |state: &mut crate::event_loop::native::State| {
         state.registry.is_told(fd, what, object.as_ptr())
     };
-    if operation.phase() == Phase::Done {
-        return tell_again(py, native, operation);
-    }
     if operation.phase() != Phase::Waiting || !native.state.with(py, told) {
         return Ok(());
     }

@@ -15,7 +15,8 @@ use super::writing::{failed, flush, watch};
 use crate::boundary::{os_error, thread_owner};
 use crate::event_loop::context;
 use crate::event_loop::native::{HOLDING, Loop};
-use crate::event_loop::turn::{Due, transport_failed};
+use crate::event_loop::queue::Due;
+use crate::event_loop::turn::transport_failed;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::habit::Until;
@@ -153,7 +154,7 @@ impl Loop {
         due: &Due,
         done: PyResult<()>,
     ) -> PyResult<()> {
-        if done.is_ok() && matches!(due, Due::Call(_)) {
+        if done.is_ok() && due.is_scheduled() {
             let (since, briefly) =
                 self.state.with(py, |state| (state.held_since, state.held_briefly));
             if !briefly && clock::now().saturating_sub(since) < PATIENCE {

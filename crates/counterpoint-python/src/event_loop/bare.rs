@@ -1,0 +1,109 @@
+//! [`Bare`]: a callback that nobody has a handle of.
+//!
+//! The interpreter's own tasks and futures schedule most callbacks of most programs, and drop the handle of
+//! each at once; who they are is known by how they name the context ([`Arguments::are_asyncios`]). Where
+//! one is to be seen after all, by an exception handler or in debug mode, a handle is made then.
+//!
+//! [`Arguments::are_asyncios`]: super::arguments::Arguments::are_asyncios
+
+use super::context;
+use super::handle::{Call, HandleObject};
+use super::turn::{report, run_call};
+use crate::executor::reference::Ref;
+use pyo3::ffi::{self, PyObject};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyTuple;
+use std::ptr;
+
+/// What is called, and with what.
+pub struct Bare {
+    pub function: Ref,
+    pub argument: Option<Ref>,
+    /// None: an empty one of its own.
+    pub context: Option<Ref>,
+}
+
+/// `()`.
+static NOTHING: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
+
+/// Makes what is needed.
+pub fn prepare(py: Python<'_>) {
+    let _ = NOTHING.set(py, PyTuple::empty(py).unbind());
+}
+
+impl Bare {
+    /// Calls it in its context, as handles are run.
+    #[inline(always)]
+    pub fn run(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Some(context) = &self.context else {
+            return run_call(py, None, &self.as_call(owner));
+        };
+        let done = context::enter(py, context, || {
+            // SAFETY: a reference of our own, or null with an exception set.
+            match unsafe { Ref::owned(self.call(py)) } {
+                Some(_) => Ok(()),
+                None => Err(crate::boundary::fetch(py)),
+            }
+        });
+        done.or_else(|raised| report(py, None, &self.as_call(owner), context, raised))
+    }
+
+    #[inline(always)]
+    fn call(&self, py: Python<'_>) -> *mut PyObject {
+        let function = self.function.as_ptr();
+        // SAFETY: `self` holds references to all that is passed. The flag gives the callee the place before the
+        // argument, which is ours.
+        unsafe {
+            if let Some(argument) = &self.argument {
+                let places = [ptr::null_mut(), argument.as_ptr()];
+                let flagged = 1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+                return ffi::PyObject_Vectorcall(
+                    function,
+                    places.as_ptr().add(1),
+                    flagged,
+                    ptr::null_mut(),
+                );
+            }
+            // A task's step has no other way to be called than this, which the interpreter would come to as
+            // well, by a longer way.
+            let class = ffi::Py_TYPE(function);
+            let has_vectorcall =
+                ffi::PyType_HasFeature(class, ffi::Py_TPFLAGS_HAVE_VECTORCALL) != 0;
+            match ((*class).tp_call, NOTHING.get(py)) {
+                (Some(call), Some(nothing)) if !has_vectorcall => {
+                    call(function, nothing.as_ptr(), ptr::null_mut())
+                }
+                _ => ffi::PyObject_CallNoArgs(function),
+            }
+        }
+    }
+
+    /// The same, once more.
+    pub fn share(&self) -> Self {
+        let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
+        Self {
+            function: self.function.share(),
+            argument: share(&self.argument),
+            context: share(&self.context),
+        }
+    }
+
+    /// The same, as a handle has it.
+    #[cold]
+    fn as_call(&self, owner: &Bound<'_, PyAny>) -> Call {
+        let Self { function, argument, context } = self.share();
+        Call::of(function, argument, context, Ref::from(owner.clone()))
+    }
+
+    /// A handle that shows it.
+    #[cold]
+    pub fn shown(&self, py: Python<'_>, owner: &Bound<'_, PyAny>) -> PyResult<Ref> {
+        HandleObject::of(py, &self.as_call(owner), self.context.as_ref())
+    }
+
+    /// What it holds.
+    pub fn held(&self) -> impl Iterator<Item = &Ref> {
+        [Some(&self.function), self.argument.as_ref(), self.context.as_ref()].into_iter().flatten()
+    }
+}
