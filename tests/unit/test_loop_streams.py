@@ -90,7 +90,7 @@ class TestReading:
             assert await reader.read(5) == b"there"
             assert await reader.read(100) == b" already"
             assert not reader._buffer
-            assert reader._waiter is None
+            assert not reader._waiter
             assert await reader.read(0) == b""
 
         with_stream(loop, body)
@@ -200,7 +200,7 @@ class TestReading:
                     task.cancel()
                     with pytest.raises(asyncio.CancelledError):
                         await task
-                assert reader._waiter is None
+                assert not reader._waiter
             assert await reader.read(10) == b"lost?"
 
         with_stream(loop, body)

@@ -198,7 +198,7 @@ class SocketTransport(TransportBase):
         self._protocol_connected = True
         reader = quick_reader(protocol)
         if reader is not None:
-            self._counterpoint_connection.read_by(reader)
+            self._counterpoint_connection.read_by(reader, protocol)
 
     def _begin(self, waiter: Any) -> None:
         if self._loop is None:

@@ -3,6 +3,7 @@
 use super::native::Loop;
 use super::{arguments, attributes, bare, operation, schedule, tasks};
 use crate::boundary::{Behind, Outline, attribute, method, noargs, one};
+use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use std::ptr;
@@ -19,9 +20,29 @@ static CLASS: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
 /// A live object, and an attached thread.
 #[inline(always)]
 pub unsafe fn is_ours(object: *mut PyObject) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { ffi::Py_TYPE(object) == USUAL.load(Ordering::Relaxed) || is_derived(object) }
+}
+
+/// The class of the first loop that was asked for, which is kept: mostly that of all others.
+static USUAL: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// # Safety
+/// As [`is_ours`].
+#[cold]
+unsafe fn is_derived(object: *mut PyObject) -> bool {
     let class = CLASS.load(Ordering::Relaxed);
     // SAFETY: the caller's promise; the class lives as long as the process.
-    !class.is_null() && unsafe { ffi::PyObject_TypeCheck(object, class) } != 0
+    unsafe {
+        let is_ours = !class.is_null() && ffi::PyObject_TypeCheck(object, class) != 0;
+        if is_ours && USUAL.load(Ordering::Relaxed).is_null() {
+            let usual = Ref::new(ffi::Py_TYPE(object).cast()).into_ptr().cast();
+            let (none, order) = (ptr::null_mut(), Ordering::Relaxed);
+            let known = USUAL.compare_exchange(none, usual, order, order);
+            drop(known.err().and_then(|_| Ref::owned(usual.cast())));
+        }
+        is_ours
+    }
 }
 
 /// Makes the class.

@@ -39,15 +39,15 @@ impl Name {
         string == self.string(py).as_ptr()
     }
 
-    /// What the dict has at its place, if that is it, borrowed; and the place behind. Without a GIL somebody
-    /// may change the dict meanwhile.
+    /// What the dict has at its place, if that is it, borrowed. Without a GIL somebody may change the dict
+    /// meanwhile.
     #[inline(always)]
-    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<(*mut ffi::PyObject, isize)> {
+    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<*mut ffi::PyObject> {
         if cfg!(Py_GIL_DISABLED) {
             return None;
         }
-        let (key, value, next) = entry(own, self.place.load(Ordering::Relaxed))?;
-        self.is(own.py(), key).then_some((value, next))
+        let (key, value, _) = entry(own, self.place.load(Ordering::Relaxed))?;
+        self.is(own.py(), key).then_some(value)
     }
 
     /// Learns the place, once.
@@ -104,7 +104,7 @@ impl<'a, 'py> Fields<'a, 'py> {
     pub fn get(&self, name: &Name) -> PyResult<Bound<'py, PyAny>> {
         match name.at_its_place(&self.own) {
             // SAFETY: a live object, held before anything else runs.
-            Some((found, _)) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
+            Some(found) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
             None => self.look_for(name),
         }
     }
@@ -142,10 +142,11 @@ impl<'a, 'py> Fields<'a, 'py> {
         }
     }
 
-    /// Whether it is the attribute that the object got last: whatever is put into it comes behind.
+    /// How many the object itself has.
     #[inline(always)]
-    pub fn end_with(&self, name: &Name) -> bool {
-        name.at_its_place(&self.own).is_some_and(|(_, next)| entry(&self.own, next).is_none())
+    pub fn count(&self) -> isize {
+        // SAFETY: a live dict.
+        unsafe { ffi::PyDict_Size(self.own.as_ptr()) }
     }
 
     /// Whether the object itself has it.

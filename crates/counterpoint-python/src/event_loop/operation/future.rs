@@ -13,7 +13,7 @@ use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::PyTuple;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem;
 use std::ptr;
@@ -300,36 +300,15 @@ pub unsafe extern "C" fn exception(object: *mut PyObject, _: *mut PyObject) -> *
     })
 }
 
-/// `set_result(value)`, by which asyncio's own code wakes who waits for a stream.
-pub unsafe extern "C" fn set_result(object: *mut PyObject, _: *mut PyObject) -> *mut PyObject {
-    guarded(|py| settle(py, receiver(object), Outcome::Fed))
-}
-
-/// `set_exception(exception)`, by which it tells that a stream has failed.
-pub unsafe extern "C" fn set_exception(
-    object: *mut PyObject,
-    exception: *mut PyObject,
-) -> *mut PyObject {
-    guarded(|py| {
-        // SAFETY: the argument of a method.
-        let given = unsafe { Bound::from_borrowed_ptr(py, exception) };
-        let given = if given.is_instance_of::<PyType>() { given.call0()? } else { given };
-        settle(py, receiver(object), Outcome::Error(given.into()))
-    })
-}
-
-fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<*mut PyObject> {
-    if !operation.kind().is_of_stream() {
-        return Err(PyRuntimeError::new_err("its outcome is the loop's to set"));
-    }
+/// It came to that, by asyncio's code, of which only streams have some.
+pub fn settle(py: Python<'_>, operation: Operation, outcome: Outcome) -> PyResult<()> {
     let owner = operation.owner(py);
     let (native, _) = native_of(py, owner.as_ref())?;
     if !operation.pass(Phase::Waiting, Phase::Done) {
         let class = py.import("asyncio.exceptions")?.getattr("InvalidStateError")?;
         return Err(PyErr::from_value(class.call1(("invalid state",))?));
     }
-    tell(py, native, operation, outcome, false)?;
-    Ok(none())
+    tell(py, native, operation, outcome, false)
 }
 
 /// `__name__`.

@@ -15,6 +15,7 @@ mod fields;
 mod future;
 mod layout;
 mod methods;
+mod seat;
 mod steps;
 mod stop;
 mod streams;
@@ -23,7 +24,7 @@ pub use layout::RECYCLED;
 pub use methods::methods;
 pub use steps::ready;
 pub use stop::release;
-pub use streams::{Waiting, feed, quicken};
+pub use streams::{Waiting, feed, quicken, seat_of};
 
 use crate::boundary::{Spec, attribute, method, noargs, one, raw_type, slot};
 use pyo3::ffi;
@@ -69,12 +70,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
             noargs(c"done", future::done, c"done($self)\n--\n\nWhether it is done."),
             noargs(c"result", future::result, c"result($self)\n--\n\nWhat it came to."),
             noargs(c"exception", future::exception, c"exception($self)\n--\n\nWhy it failed."),
-            one(c"set_result", future::set_result, c"set_result($self, value)\n--\n\nWake it."),
-            one(
-                c"set_exception",
-                future::set_exception,
-                c"set_exception($self, exc)\n--\n\nFail it.",
-            ),
         ],
         members: vec![ffi::PyMemberDef {
             name: c"__vectorcalloffset__".as_ptr(),
@@ -93,6 +88,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     };
     let class = raw_type(module.py(), spec, None)?;
     layout::made(&class);
+    module.add_class::<seat::Seat>()?;
     module.add_function(wrap_pyfunction!(quicken, module)?)?;
     module.add("Operation", class)
 }

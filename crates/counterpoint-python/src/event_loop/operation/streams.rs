@@ -2,7 +2,7 @@
 //!
 //! Such a reader is given a class of ours, derived from `asyncio.StreamReader`, whose `read` is here, and
 //! what its other methods wait with, and which is the same in all else: the attributes stay asyncio's,
-//! for its code and for everybody's. While an operation waits it is the reader's `_waiter`, which
+//! for its code and for everybody's. Who waits is noted in a [`Seat`], the reader's `_waiter`, which
 //! asyncio's code wakes as it wakes a future of its own. The transport does better: it wakes the task
 //! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
 //! which is empty then.
@@ -11,8 +11,9 @@ use super::fields::{Fields, Name};
 use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
 use super::methods::call_as_method;
+use super::seat::Seat;
 use super::steps::{Step, gone};
-use crate::boundary::{guarded, method};
+use crate::boundary::{guarded, method, none};
 use crate::event_loop::base::is_ours;
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
 use crate::executor::reference::Ref;
@@ -32,14 +33,11 @@ static BUFFER: Name = Name::new("_buffer");
 static EOF: Name = Name::new("_eof");
 static WAITER: Name = Name::new("_waiter");
 static PAUSED: Name = Name::new("_paused");
-/// Methods that somebody may have put into a reader, or its protocol, to see what comes.
-static FEED_DATA: Name = Name::new("feed_data");
-static WAKEUP_WAITER: Name = Name::new("_wakeup_waiter");
-static DATA_RECEIVED: Name = Name::new("data_received");
 
 /// The methods of asyncio's class, for all that is not usual; they live as long as the process.
 static READ: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 static WAIT: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
+static WAKE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
 /// Gives a class that is derived from `asyncio.StreamReader` the native methods.
 #[pyfunction]
@@ -48,6 +46,7 @@ pub fn quicken(class: &Bound<'_, PyType>) -> PyResult<()> {
     let ours = [
         (&READ, method(c"read", read, c"read($self, n=-1)\n--\n\nRead up to n bytes.")),
         (&WAIT, method(c"_wait_for_data", wait, c"_wait_for_data($self, name)\n--\n\nWait.")),
+        (&WAKE, method(c"_wakeup_waiter", wake, c"_wakeup_waiter($self)\n--\n\nTell who waits.")),
     ];
     for (place, definition) in ours {
         // SAFETY: the name is static.
@@ -88,13 +87,37 @@ unsafe extern "C" fn wait(
     unsafe {
         let owner = match usual_loop(reader) {
             Ok(Some(owner)) if count == 1 && names.is_null() => owner,
-            Ok(_) => return as_asyncio(&WAIT, reader, place, count, names),
+            Ok(_) => return wait_as_asyncio(reader, place, count, names),
             Err(()) => return ptr::null_mut(),
         };
         let (owner, sock) = (Some(owner), Some(Ref::new(reader)));
         let inside = Inside { owner, sock, argument: Some(Ref::new(*place)), ..Inside::default() };
         make(Kind::WaitForData, inside).map_or(ptr::null_mut(), Ref::into_ptr)
     }
+}
+
+/// asyncio's code has a future of its own for the `_waiter`.
+#[cold]
+fn wait_as_asyncio(
+    reader: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    let vacated: *mut PyObject = guarded(|py| {
+        // SAFETY: the receiver of a method.
+        let reader = unsafe { Bound::from_borrowed_ptr(py, reader) };
+        let fields = Fields::of(&reader)?;
+        let waiter = fields.get(&WAITER)?;
+        if Seat::check(&waiter).is_some_and(|seat| seat.operation().is_none()) {
+            fields.set(&WAITER, &Ref::from(py.None().into_bound(py)))?;
+        }
+        Ok(none())
+    });
+    if vacated.is_null() {
+        return vacated;
+    }
+    as_asyncio(&WAIT, reader, place, count, names)
 }
 
 /// `read(n=-1)`.
@@ -125,6 +148,26 @@ unsafe extern "C" fn read(
         }
         as_asyncio(&READ, reader, place, count, names)
     }
+}
+
+/// `_wakeup_waiter()`: asyncio's own would take the seat away.
+unsafe extern "C" fn wake(
+    reader: *mut PyObject,
+    place: *const *mut PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    guarded(|py| {
+        // SAFETY: the receiver of a method.
+        let waiter = Fields::of(&unsafe { Bound::from_borrowed_ptr(py, reader) })?.get(&WAITER)?;
+        match Seat::check(&waiter) {
+            Some(seat) if count == 0 && names.is_null() => {
+                seat.settle(py, Outcome::Fed)?;
+                Ok(none())
+            }
+            _ => Ok(as_asyncio(&WAKE, reader, place, count, names)),
+        }
+    })
 }
 
 /// Whether it is a loop of ours, out of debug mode.
@@ -187,10 +230,15 @@ pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
 fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyResult<Step> {
     let reader = fields.object();
     let py = reader.py();
-    if !fields.get(&WAITER)?.is_none() {
-        let text = "called while another coroutine is already waiting for incoming data";
-        return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
-    }
+    let waiter = fields.get(&WAITER)?;
+    let waiter = match Seat::check(&waiter) {
+        Some(seat) if seat.operation().is_none() => waiter,
+        None if waiter.is_none() => seat_in(fields)?,
+        _ => {
+            let text = "called while another coroutine is already waiting for incoming data";
+            return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
+        }
+    };
     if fields.is(&PAUSED)? {
         // To wait while it is paused would be to wait for ever.
         reader.setattr(intern!(py, "_paused"), false)?;
@@ -200,10 +248,35 @@ fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyRes
     if !operation.pass(Phase::Trying, Phase::Waiting) {
         return Err(gone());
     }
-    // SAFETY: alive: whoever calls holds it.
-    let itself = unsafe { Ref::new(operation.as_ptr()) };
-    fields.set(&WAITER, &itself)?;
+    let Some(seat) = Seat::check(&waiter) else { return Err(gone()) };
+    seat.take(operation);
+    drop(operation.with(py, |inside| inside.argument.replace(waiter.into())));
     Ok(Step::Wait)
+}
+
+/// The seat of a reader that asyncio has made; none if it has somebody wait already, or somebody wants to
+/// see what comes.
+pub fn seat_of<'py>(
+    reader: &Bound<'py, PyAny>,
+    protocol: &Bound<'py, PyAny>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let fields = Fields::of(reader)?;
+    let waiter = fields.get(&WAITER)?;
+    if !waiter.is_none() {
+        return Ok(Seat::check(&waiter).is_some().then_some(waiter));
+    }
+    let Some(seat) = Seat::of(reader, protocol)? else { return Ok(None) };
+    let seat = Bound::new(reader.py(), seat)?.into_any();
+    fields.set(&WAITER, &Ref::from(seat.clone()))?;
+    Ok(Some(seat))
+}
+
+/// A new seat, for a reader that has none any more. Its transport does not know this one.
+#[cold]
+fn seat_in<'py>(fields: &Fields<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+    let seat = Bound::new(fields.object().py(), Seat::default())?.into_any();
+    fields.set(&WAITER, &Ref::from(seat.clone()))?;
+    Ok(seat)
 }
 
 fn is_empty(buffer: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -240,65 +313,52 @@ pub fn take(reader: &Bound<'_, PyAny>, most: usize) -> PyResult<Ref> {
 
 /// Nobody waits any more.
 pub fn unwatch(py: Python<'_>, operation: Operation) {
-    let reader = operation.with(py, |inside| inside.sock.as_ref().map(Ref::share));
-    let Some(reader) = reader else { return };
-    let reader = reader.bind(py);
-    let is_waiter = reader
-        .getattr(intern!(py, "_waiter"))
-        .is_ok_and(|waiter| waiter.as_ptr() == operation.as_ptr());
-    if is_waiter && let Err(error) = reader.setattr(intern!(py, "_waiter"), py.None()) {
-        error.write_unraisable(py, Some(&reader));
+    let seat = operation.with(py, |inside| inside.argument.as_ref().map(Ref::share));
+    if let Some(seat) = seat
+        && let Some(seat) = Seat::check(&seat.bind(py))
+    {
+        seat.leave(operation);
     }
 }
 
-/// The operation that waits for this reader.
+/// The operation that waits for a reader.
 pub struct Waiting {
-    /// The operation, held.
+    /// The operation, held, and its reader.
     object: Ref,
+    reader: Ref,
     /// How much it takes past the buffer, at most.
     pub most: usize,
 }
 
 impl Waiting {
-    /// Who waits for the reader natively, in that loop; there may be nobody, or somebody may want to
-    /// see what comes.
+    /// Who waits natively, in that loop; there may be nobody, or somebody may want to see what comes.
     pub fn of(
         native: &Loop,
         protocol: &Bound<'_, PyAny>,
-        reader: &Bound<'_, PyAny>,
+        seat: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Self>> {
-        let py = reader.py();
-        let fields = Fields::of(reader)?;
-        let waiter = fields.get(&WAITER)?;
-        let Some(operation) = Operation::check(waiter.as_ptr()) else { return Ok(None) };
-        let (owner, most) =
-            operation.with(py, |inside| (inside.owner.as_ref().map(Ref::share), inside.number));
+        let Some(seat) = Seat::check(seat) else { return Ok(None) };
+        let Some(operation) = seat.operation() else { return Ok(None) };
+        let py = protocol.py();
+        // SAFETY: alive while it is noted.
+        let object = unsafe { Ref::new(operation.as_ptr()) };
+        let (owner, reader, most) = operation.with(py, |inside| {
+            let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
+            (share(&inside.owner), share(&inside.sock), inside.number)
+        });
         // SAFETY: the owner is a loop of ours.
         let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
+        let Some(reader) = reader else { return Ok(None) };
         let waits = operation.phase() == Phase::Waiting
             && loops.is_some_and(|loops| ptr::eq(loops, native))
-            && is_as_made(&fields)?
-            && !Fields::of(protocol)?.has_own(&DATA_RECEIVED)?;
-        Ok(waits.then(|| Self { object: waiter.into(), most }))
+            && seat.is_as_made(&reader.bind(py), protocol)?;
+        Ok(waits.then_some(Self { object, reader, most }))
     }
 }
 
-/// Whether nobody has put a method into the reader to see what comes.
-#[inline(always)]
-fn is_as_made(reader: &Fields<'_, '_>) -> PyResult<bool> {
-    // `_paused` is the last that its constructor sets.
-    Ok(reader.end_with(&PAUSED)
-        || !(reader.has_own(&FEED_DATA)? || reader.has_own(&WAKEUP_WAITER)?))
-}
-
 /// Hands data to who waits, past the buffer or by it, and lets its task go on.
-pub fn feed(
-    py: Python<'_>,
-    native: &Loop,
-    reader: &Bound<'_, PyAny>,
-    waiting: &Waiting,
-    data: Ref,
-) -> PyResult<()> {
+pub fn feed(py: Python<'_>, native: &Loop, waiting: &Waiting, data: Ref) -> PyResult<()> {
+    let reader = &waiting.reader.bind(py);
     // SAFETY: an operation, which is held, and a bytes object.
     let (operation, size) = unsafe {
         (Operation::from_ptr(waiting.object.as_ptr()), ffi::Py_SIZE(data.as_ptr()) as usize)
@@ -311,7 +371,7 @@ pub fn feed(
     if !past {
         append(reader, &data)?;
     }
-    fields.set(&WAITER, &Ref::from(py.None().into_bound(py)))?;
+    unwatch(py, operation);
     if operation.pass(Phase::Waiting, Phase::Done) {
         let outcome = if past { Outcome::Value(data) } else { Outcome::Fed };
         return tell(py, native, operation, outcome, true);

@@ -8,6 +8,7 @@ use crate::event_loop::context;
 use crate::event_loop::descriptor::Descriptor;
 use crate::event_loop::measure::Counter;
 use crate::event_loop::native::{Loop, State};
+use crate::event_loop::operation::seat_of;
 use crate::event_loop::tls;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::habit::Habit;
@@ -17,7 +18,6 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,8 +60,8 @@ pub struct Inside {
     pub outgoing: Outgoing<Bytes>,
     /// That is held back, in the process of that generation.
     pub held: Option<u32>,
-    /// A weak reference to the StreamReader that may be fed natively, past the protocol.
-    pub reader: Option<Ref>,
+    /// Where it is noted who is to be fed natively, past the protocol.
+    pub seat: Option<Ref>,
 }
 
 /// The native half of a socket transport.
@@ -178,10 +178,10 @@ impl Connection {
             (false, false) => Receiver::Plain,
         });
         let protocol = Some(Ref::from(protocol.clone()));
-        let (before, reader) = self.inside.with(py, |inside| {
-            (std::mem::replace(&mut inside.protocol, protocol), inside.reader.take())
+        let (before, seat) = self.inside.with(py, |inside| {
+            (std::mem::replace(&mut inside.protocol, protocol), inside.seat.take())
         });
-        drop(reader);
+        drop(seat);
         Ok(before)
     }
 }
@@ -230,10 +230,14 @@ impl Connection {
         drop(self.inside.with(py, |inside| inside.outgoing.clear()));
     }
 
-    /// The protocol is asyncio's for streams: its reader, by a weak reference, may be fed natively.
-    fn read_by(&self, reader: Bound<'_, PyWeakrefReference>) {
-        let (py, reader) = (reader.py(), Some(Ref::from(reader.into_any())));
-        drop(self.inside.with(py, |inside| std::mem::replace(&mut inside.reader, reader)));
+    /// The protocol is asyncio's for streams: its reader may be fed natively, unless somebody waits for it
+    /// already.
+    fn read_by(&self, reader: &Bound<'_, PyAny>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
+        if let Some(seat) = seat_of(reader, protocol)? {
+            let (py, mut seat) = (reader.py(), Some(Ref::from(seat)));
+            self.inside.with(py, |inside| std::mem::swap(&mut inside.seat, &mut seat));
+        }
+        Ok(())
     }
 
     /// The connection is at its end: nothing is read or written any more.
@@ -299,7 +303,7 @@ impl Connection {
         self.descriptor.visit(&visit)?;
         // SAFETY: only the collector calls this.
         let inside = unsafe { self.inside.peek() };
-        let held = [&inside.protocol, &inside.empty_waiter, &inside.context, &inside.reader];
+        let held = [&inside.protocol, &inside.empty_waiter, &inside.context, &inside.seat];
         held.into_iter().flatten().try_for_each(|object| object.visit(&visit))
     }
 

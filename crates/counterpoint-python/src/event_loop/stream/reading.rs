@@ -17,7 +17,6 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::cell::Cell;
 use std::ffi::c_long;
 use std::io;
@@ -50,16 +49,16 @@ fn read_from(
     transport: *mut PyObject,
     left: &Cell<Left>,
 ) -> PyResult<()> {
-    let (context, protocol, reader) = connection.inside.with(py, |inside| {
+    let (context, protocol, seat) = connection.inside.with(py, |inside| {
         let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
-        (share(&inside.context), share(&inside.protocol), share(&inside.reader))
+        (share(&inside.context), share(&inside.protocol), share(&inside.seat))
     });
     let Some(protocol) = protocol else { return Ok(()) };
     connection.within(py, context, |context| {
         let protocol = protocol.as_ptr();
         let read = Reading { py, native, connection, transport, protocol, context, left };
-        if let Some(reader) = reader
-            && read.stream(&reader)?
+        if let Some(seat) = seat
+            && read.stream(&seat)?
         {
             return Ok(());
         }
@@ -86,29 +85,29 @@ pub struct Reading<'a, 'py> {
 impl Reading<'_, '_> {
     /// For a stream for which somebody waits, who gets the data without further ado; whether that is
     /// so, and it is done.
-    fn stream(&self, reader: &Ref) -> PyResult<bool> {
-        let reader = reader.bind(self.py).cast_into::<PyWeakrefReference>()?.upgrade();
-        let Some(reader) = reader else { return Ok(false) };
+    fn stream(&self, seat: &Ref) -> PyResult<bool> {
         // SAFETY: alive: whoever calls `read` holds it.
         let protocol = unsafe { Bound::from_borrowed_ptr(self.py, self.protocol) };
-        let Some(waiting) = Waiting::of(self.native, &protocol, &reader)? else { return Ok(false) };
+        let Some(waiting) = Waiting::of(self.native, &protocol, &seat.bind(self.py))? else {
+            return Ok(false);
+        };
         // Who asks for little is not to cost a system call for each.
         let most = if waiting.most < LITTLE { MOST } else { waiting.most.min(MOST) };
         match receive_bytes(self.py, self.native, &self.source(), most, Sizes::place) {
-            Ok(Some(data)) => self.hand_on(&reader, &waiting, data)?,
+            Ok(Some(data)) => self.hand_on(&waiting, data)?,
             Ok(None) => context::enter(self.py, self.context, || self.lacks_memory())?,
             Err(error) => context::enter(self.py, self.context, || self.refused(error))?,
         }
         Ok(true)
     }
 
-    fn hand_on(&self, reader: &Bound<'_, PyAny>, waiting: &Waiting, data: Ref) -> PyResult<()> {
+    fn hand_on(&self, waiting: &Waiting, data: Ref) -> PyResult<()> {
         // SAFETY: a bytes object.
         match unsafe { ffi::Py_SIZE(data.as_ptr()) } as usize {
             0 => context::enter(self.py, self.context, || self.end()),
             size => {
                 self.connection.has_received(size);
-                let fed = feed(self.py, self.native, reader, waiting, data);
+                let fed = feed(self.py, self.native, waiting, data);
                 fed.or_else(|error| {
                     let message = "Fatal error: protocol.data_received() call failed.";
                     context::enter(self.py, self.context, || self.failed(error, message))
