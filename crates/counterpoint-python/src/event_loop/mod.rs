@@ -12,6 +12,7 @@ mod base;
 mod context;
 mod datagram;
 mod descriptor;
+mod fields;
 mod handle;
 mod kept;
 mod measure;

@@ -58,6 +58,8 @@ pub struct State {
     pub transports: Option<Ref>,
     /// A future that is done, once it is needed.
     pub settled: Option<Ref>,
+    /// `{"loop": it}`, once it is needed.
+    pub named: Option<Ref>,
     /// None once the loop is closed.
     pub system: Option<Arc<System>>,
     /// What was received last, if nobody has it any more.
@@ -369,8 +371,8 @@ impl Loop {
         halts_at_exit();
         let everything = self.state.with(py, |state| {
             let spare = state.spare.take_any().map(|(object, _)| object);
-            let more = [state.transports.take(), state.settled.take(), state.context.take(), spare];
-            let more = (more, mem::take(&mut state.held));
+            let more = [state.transports.take(), state.settled.take(), state.named.take()];
+            let more = (more, state.context.take(), spare, mem::take(&mut state.held));
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
         });
         everything.1.iter().for_each(unschedule);
@@ -400,7 +402,7 @@ impl Loop {
         }
         // SAFETY: as above.
         let adopted = unsafe { self.pulse.adopted.peek() };
-        let more = [&state.current, &state.transports, &state.settled, adopted];
+        let more = [&state.current, &state.transports, &state.settled, &state.named, adopted];
         more.into_iter().flatten().try_for_each(|object| object.visit(&visit))
     }
 

@@ -1,24 +1,34 @@
 //! `create_task` and `create_future`: as they are mostly called, without a frame of Python.
 
 use super::arguments::Arguments;
+use super::fields::{Fields, Name};
 use super::native::{CLOSED, DEBUG, Loop};
 use crate::executor::reference::Ref;
-use pyo3::exceptions::PyAttributeError;
-use pyo3::ffi::{self, PyObject};
+use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// So many keywords of a task are passed on natively.
 const MOST: usize = 3;
 
+/// asyncio's own classes of tasks and futures, where they are native; they live as long as the process.
+pub static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+static FUTURE: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
+
+/// What is looked up each time.
+static FACTORY: Name = Name::new("_task_factory");
+static TASK_CLASS: Name = Name::new("Task");
+static FUTURE_CLASS: Name = Name::new("Future");
+
 /// What the functions need.
 struct Names {
-    /// The namespaces in which asyncio looks up its classes, anew each time: programs change them.
-    tasks: Py<PyDict>,
-    futures: Py<PyDict>,
+    /// The modules in which asyncio looks up its classes, anew each time: programs change them.
+    tasks: Py<PyAny>,
+    futures: Py<PyAny>,
     /// `("loop",)`, and `("loop", "name")`.
     looped: Py<PyTuple>,
     named: Py<PyTuple>,
@@ -28,16 +38,18 @@ static NAMES: PyOnceLock<Names> = PyOnceLock::new();
 
 /// Makes what the functions need.
 pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    let namespace = |name| -> PyResult<Py<PyDict>> {
-        let namespace = py.import(name)?.getattr("__dict__")?;
-        Ok(namespace.cast_into::<PyDict>()?.unbind())
-    };
+    if let Ok(module) = py.import("_asyncio") {
+        for (place, name) in [(&TASK, "Task"), (&FUTURE, "Future")] {
+            place.store(module.getattr(name)?.into_ptr().cast(), Ordering::Relaxed);
+        }
+    }
+    let module = |name| PyResult::Ok(py.import(name)?.into_any().unbind());
     let (word, name) = (intern!(py, "loop"), intern!(py, "name"));
     let _ = NAMES.set(
         py,
         Names {
-            tasks: namespace("asyncio.tasks")?,
-            futures: namespace("asyncio.futures")?,
+            tasks: module("asyncio.tasks")?,
+            futures: module("asyncio.futures")?,
             looped: PyTuple::new(py, [word])?.unbind(),
             named: PyTuple::new(py, [word, name])?.unbind(),
         },
@@ -63,19 +75,11 @@ impl Names {
     }
 }
 
-/// A class by its name; `None` with an exception set.
+/// An attribute that an object has itself; `None` with an exception set.
 #[inline(always)]
-fn class(py: Python<'_>, namespace: &Py<PyDict>, name: &Bound<'_, PyAny>) -> Option<Ref> {
-    let mut found = ptr::null_mut();
-    // SAFETY: a live dict and a live string; a new reference or null.
-    let class = unsafe {
-        ffi::compat::PyDict_GetItemRef(namespace.as_ptr(), name.as_ptr(), &mut found);
-        Ref::owned(found)
-    };
-    if class.is_none() && !PyErr::occurred(py) {
-        PyAttributeError::new_err(format!("asyncio has no {name}")).restore(py);
-    }
-    class
+fn own(object: &Bound<'_, PyAny>, name: &Name) -> Option<Ref> {
+    let found = Fields::of(object).and_then(|fields| fields.get(name));
+    found.map(Ref::from).map_err(|error| error.restore(object.py())).ok()
 }
 
 /// Whether the loop makes tasks itself: it was given no factory.
@@ -84,11 +88,9 @@ fn class(py: Python<'_>, namespace: &Py<PyDict>, name: &Bound<'_, PyAny>) -> Opt
 /// A live loop.
 #[inline(always)]
 unsafe fn makes_tasks(py: Python<'_>, owner: *mut PyObject) -> Option<bool> {
-    // SAFETY: the caller's promise; a new reference, or null with an exception set.
-    unsafe {
-        let factory = ffi::PyObject_GetAttr(owner, intern!(py, "_task_factory").as_ptr());
-        Some(Ref::owned(factory)?.as_ptr() == ffi::Py_None())
-    }
+    // SAFETY: the caller's promise.
+    let owner = unsafe { Bound::from_borrowed_ptr(py, owner) };
+    Some(own(&owner, &FACTORY)?.bind(py).is_none())
 }
 
 /// `create_task(coro, **kwargs)`.
@@ -102,15 +104,15 @@ pub unsafe extern "C" fn create_task(
     // SAFETY: a method is called attached, on its own type, by the vectorcall protocol.
     unsafe {
         let py = Python::assume_attached();
-        let plain = Loop::of(py, owner).is_some_and(|native| !native.is(CLOSED | DEBUG));
+        let native = Loop::of(py, owner).filter(|native| !native.is(CLOSED | DEBUG));
         let keywords = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
         let usual = arguments.count == 1 && keywords <= MOST;
-        if !plain || !usual || (keywords > 0 && names_loop(py, names)) {
-            return slowly(py, owner, arguments);
-        }
+        let usual = usual && !(keywords > 0 && names_loop(py, names));
+        let Some(native) = native.filter(|_| usual) else { return slowly(py, owner, arguments) };
         match makes_tasks(py, owner) {
             Some(true) => {
-                new_task(py, owner, arguments, keywords).map_or(ptr::null_mut(), Ref::into_ptr)
+                let made = new_task(py, native, owner, arguments, keywords);
+                made.map_or(ptr::null_mut(), Ref::into_ptr)
             }
             Some(false) => slowly(py, owner, arguments),
             None => ptr::null_mut(),
@@ -138,12 +140,18 @@ unsafe fn names_loop(py: Python<'_>, names: *mut PyObject) -> bool {
 #[inline(always)]
 unsafe fn new_task(
     py: Python<'_>,
+    native: &Loop,
     owner: *mut PyObject,
     arguments: Arguments,
     keywords: usize,
 ) -> Option<Ref> {
     let names = NAMES.get(py)?;
-    let class = class(py, &names.tasks, intern!(py, "Task"))?;
+    let class = own(names.tasks.bind(py), &TASK_CLASS)?;
+    if keywords == 0 && class.as_ptr() == TASK.load(Ordering::Relaxed).cast() {
+        // SAFETY: the caller's promise.
+        let coroutine = unsafe { Ref::new(*arguments.place) };
+        return of_asyncios(py, native, owner, &class, [coroutine]);
+    }
     let words = names.with_loop(py, arguments.names)?;
     // SAFETY: the caller's promise; so many places are written as are told of.
     unsafe {
@@ -154,6 +162,60 @@ unsafe fn new_task(
         }
         Ref::owned(ffi::PyObject_Vectorcall(class.as_ptr(), values.as_ptr(), 1, words.as_ptr()))
     }
+}
+
+/// Makes one of asyncio's own tasks or futures. Each time the same dict names the loop: their constructors
+/// look at it and no more, and to make one is a tenth of what they cost.
+#[inline(always)]
+fn of_asyncios<const N: usize>(
+    py: Python<'_>,
+    native: &Loop,
+    owner: *mut PyObject,
+    class: &Ref,
+    arguments: [Ref; N],
+) -> Option<Ref> {
+    let named = native.state.with(py, |state| state.named.as_ref().map(Ref::share));
+    // SAFETY: live objects; new references, or null with an exception set. A new tuple takes what is put
+    // into it.
+    unsafe {
+        let named = match named {
+            Some(named) => named,
+            None => name_loop(py, native, owner)?,
+        };
+        let tuple = Ref::owned(ffi::PyTuple_New(N as ffi::Py_ssize_t))?;
+        for (at, argument) in (0..).zip(arguments) {
+            ffi::PyTuple_SET_ITEM(tuple.as_ptr(), at, argument.into_ptr());
+        }
+        Ref::owned(ffi::PyObject_Call(class.as_ptr(), tuple.as_ptr(), named.as_ptr()))
+    }
+}
+
+/// A future of asyncio's own, natively; `None`: there is no such class.
+pub fn native_future(py: Python<'_>, native: &Loop, owner: &Ref) -> Option<Option<Ref>> {
+    // SAFETY: null, or a class that lives as long as the process.
+    let class = unsafe {
+        let class = FUTURE.load(Ordering::Relaxed);
+        Bound::from_borrowed_ptr_or_opt(py, class.cast())?
+    };
+    Some(of_asyncios(py, native, owner.as_ptr(), &Ref::from(class), []))
+}
+
+/// `{"loop": owner}`, which the loop keeps.
+///
+/// # Safety
+/// A live loop, and its native part.
+#[cold]
+unsafe fn name_loop(py: Python<'_>, native: &Loop, owner: *mut PyObject) -> Option<Ref> {
+    // SAFETY: the caller's promise; a new reference, or null with an exception set.
+    let named = unsafe {
+        let named = Ref::owned(ffi::PyDict_New())?;
+        if ffi::PyDict_SetItem(named.as_ptr(), intern!(py, "loop").as_ptr(), owner) != 0 {
+            return None;
+        }
+        named
+    };
+    drop(native.state.with(py, |state| state.named.replace(named.share())));
+    Some(named)
 }
 
 /// In debug mode, with a factory, or called in a way that needs a word of complaint.
@@ -176,9 +238,15 @@ pub unsafe extern "C" fn create_future(owner: *mut PyObject, _: *mut PyObject) -
     unsafe {
         let py = Python::assume_attached();
         let Some(names) = NAMES.get(py) else { return ptr::null_mut() };
-        let Some(class) = class(py, &names.futures, intern!(py, "Future")) else {
+        let Some(class) = own(names.futures.bind(py), &FUTURE_CLASS) else {
             return ptr::null_mut();
         };
+        if class.as_ptr() == FUTURE.load(Ordering::Relaxed).cast()
+            && let Some(native) = Loop::of(py, owner)
+        {
+            let made = of_asyncios(py, native, owner, &class, []);
+            return made.map_or(ptr::null_mut(), Ref::into_ptr);
+        }
         ffi::PyObject_Vectorcall(class.as_ptr(), &raw const owner, 0, names.looped.as_ptr())
     }
 }

@@ -1,11 +1,11 @@
 //! What a task asks an operation for each time that it waits for one, on the shortest way.
 
-use super::fields::Name;
 use super::future::{native_of, receiver};
 use super::layout::{Callback, Operation, Phase};
 use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::arguments::Arguments;
 use crate::event_loop::bare::Bare;
+use crate::event_loop::fields::Name;
 use crate::event_loop::queue::Due;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyTypeError;

@@ -7,13 +7,13 @@ use crate::boundary::{boolean, guarded, none};
 use crate::event_loop::bare::Bare;
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
 use crate::event_loop::queue::Due;
+use crate::event_loop::tasks;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAttributeError, PyRuntimeError};
-use pyo3::ffi::{self, PyObject, PyTypeObject};
+use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyTuple;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem;
 use std::ptr;
@@ -94,7 +94,7 @@ fn wakes_task(function: &Ref) -> bool {
             return false;
         }
         let receiver = ffi::PyCFunction_GetSelf(function);
-        if receiver.is_null() || ffi::Py_TYPE(receiver) != TASK.load(Ordering::Relaxed) {
+        if receiver.is_null() || ffi::Py_TYPE(receiver) != tasks::TASK.load(Ordering::Relaxed) {
             return false;
         }
         let method = (*function.cast::<ffi::PyCFunctionObject>()).m_ml;
@@ -109,45 +109,21 @@ fn wakes_task(function: &Ref) -> bool {
     }
 }
 
-/// The classes of asyncio's own tasks and futures, where they are native; they live as long as the
-/// process.
-static TASK: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
-static FUTURE: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
-
-/// `("loop",)`.
-static NAMES: PyOnceLock<Py<PyTuple>> = PyOnceLock::new();
-
-/// Looks up the classes.
-pub fn prepare(py: Python<'_>) -> PyResult<()> {
-    let _ = NAMES.set(py, PyTuple::new(py, [intern!(py, "loop")])?.unbind());
-    if let Ok(module) = py.import("_asyncio") {
-        FUTURE.store(module.getattr("Future")?.into_ptr(), Ordering::Relaxed);
-        TASK.store(module.getattr("Task")?.into_ptr().cast(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
 /// A future of the loop's that is done.
 fn settled(py: Python<'_>, native: &Loop, owner: &Ref) -> PyResult<Option<Ref>> {
     if let Some(future) = native.state.with(py, |state| state.settled.as_ref().map(Ref::share)) {
         return Ok(Some(future));
     }
-    // SAFETY: null, or a class that lives as long as the process.
-    let class = unsafe { Bound::from_borrowed_ptr_or_opt(py, FUTURE.load(Ordering::Relaxed)) };
-    let Some(class) = class else { return Ok(None) };
-    let Some(names) = NAMES.get(py) else { return Ok(None) };
-    // SAFETY: live objects; new references, or null with an exception set. What pyo3 has for this
+    let Some(future) = tasks::native_future(py, native, owner) else { return Ok(None) };
+    let future = future.ok_or_else(|| crate::boundary::fetch(py))?;
+    // SAFETY: live objects; a new reference, or null with an exception set. What pyo3 has for this
     // panics where there is no memory.
-    let future = unsafe {
-        let place = [owner.as_ptr()];
-        let future = ffi::PyObject_Vectorcall(class.as_ptr(), place.as_ptr(), 0, names.as_ptr());
-        let future = Ref::owned(future).ok_or_else(|| crate::boundary::fetch(py))?;
+    let set = unsafe {
         let place = [future.as_ptr(), ffi::Py_None()];
         let name = intern!(py, "set_result").as_ptr();
-        let set = ffi::PyObject_VectorcallMethod(name, place.as_ptr(), 2, ptr::null_mut());
-        drop(Ref::owned(set).ok_or_else(|| crate::boundary::fetch(py))?);
-        future
+        Ref::owned(ffi::PyObject_VectorcallMethod(name, place.as_ptr(), 2, ptr::null_mut()))
     };
+    drop(set.ok_or_else(|| crate::boundary::fetch(py))?);
     drop(native.state.with(py, |state| state.settled.replace(future.share())));
     Ok(Some(future))
 }

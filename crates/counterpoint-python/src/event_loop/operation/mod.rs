@@ -11,7 +11,6 @@
 
 mod asked;
 mod attempt;
-mod fields;
 mod future;
 mod layout;
 mod methods;
@@ -35,7 +34,6 @@ use std::ptr;
 /// Makes the class and adds it to the module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     methods::prepare(module.py())?;
-    future::prepare(module.py())?;
     asked::prepare(module.py());
     let spec = Spec {
         name: c"counterpoint._core.event_loop.Operation",

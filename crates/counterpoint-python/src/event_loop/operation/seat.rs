@@ -7,9 +7,9 @@
 //! It holds nobody: who waits holds the reader, which holds the seat. Whoever forgets a reader that somebody
 //! waits for has it collected, and the connection ended, as with asyncio's. All that is with a GIL only.
 
-use super::fields::{Fields, Name};
 use super::future::settle;
 use super::layout::{Operation, Outcome, Phase};
+use crate::event_loop::fields::{Fields, Name};
 use crate::executor::reference::Ref;
 use pyo3::ffi::PyObject;
 use pyo3::prelude::*;

@@ -7,7 +7,6 @@
 //! in the event's own turn, and hands what it has received to a `read`, past the reader's buffer,
 //! which is empty then.
 
-use super::fields::{Fields, Name};
 use super::future::{goes_on_at_once, tell};
 use super::layout::{Inside, Kind, Operation, Outcome, Phase, make};
 use super::methods::call_as_method;
@@ -15,6 +14,7 @@ use super::seat::Seat;
 use super::steps::{Step, gone};
 use crate::boundary::{guarded, method, none};
 use crate::event_loop::base::is_ours;
+use crate::event_loop::fields::{Fields, Name};
 use crate::event_loop::native::{CLOSED, DEBUG, Loop};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError};

@@ -116,10 +116,11 @@ impl<'a, 'py> Fields<'a, 'py> {
             name.learn(&self.own);
         }
         let string = name.string(py);
-        // SAFETY: a live dict and string; what is found is borrowed, and held before anything else runs.
+        // SAFETY: a live dict and string; a new reference, or null with or without an exception set.
         let found = unsafe {
-            let found = ffi::PyDict_GetItemWithError(self.own.as_ptr(), string.as_ptr());
-            Bound::from_borrowed_ptr_or_opt(py, found)
+            let mut found = ptr::null_mut();
+            ffi::compat::PyDict_GetItemRef(self.own.as_ptr(), string.as_ptr(), &mut found);
+            Bound::from_owned_ptr_or_opt(py, found)
         };
         match found {
             Some(found) => Ok(found),
