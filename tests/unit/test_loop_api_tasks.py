@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,9 @@ from typing import Any
 
 import pytest
 
+from counterpoint.aio import new_event_loop
 from tests import loops
-from tests.support import DEADLINE
+from tests.support import DEADLINE, FREE_THREADED
 
 number: contextvars.ContextVar[int] = contextvars.ContextVar("number", default=0)
 
@@ -358,6 +360,17 @@ def test_tasks_are_seen_from_outside(command: str) -> None:
     if "ermission" in shown.stdout + shown.stderr:
         pytest.skip("this machine lets no process look into another")
     assert "the inner one" in shown.stdout, shown.stderr
+
+
+@pytest.mark.skipif(FREE_THREADED, reason="references are not counted in one place there")
+def test_a_closed_loop_is_freed_with_its_last_reference() -> None:
+    loop = new_event_loop()
+    loop.create_future()
+    loop.close()
+    assert not loop.create_future().done()
+    known = weakref.ref(loop)
+    del loop
+    assert known() is None
 
 
 Numeric = Callable[[AbstractEventLoop], Any]

@@ -157,8 +157,7 @@ def test_one_that_takes_long_is_told_of_though_debug_mode_came_later(
     assert any("took" in record.getMessage() for record in caplog.records)
 
 
-def test_a_task_steps_in_whatever_it_was_given_as_context() -> None:
-    """asyncio's tasks take any object for a context; what is none is refused when it is scheduled."""
+def test_a_tasks_context_that_is_none_is_refused_when_it_is_scheduled() -> None:
     loop = new_event_loop()
     coroutine = asyncio.sleep(0)
     with pytest.raises(TypeError, match="Context"):

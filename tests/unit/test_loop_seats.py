@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import functools
 import gc
 import socket
 import sys
 import weakref
 from asyncio import AbstractEventLoop
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, cast
 
 import pytest
 
-from tests.support import eventually_async
+from tests.support import DEADLINE, eventually_async
 from tests.unit.sockets import run
 from tests.unit.test_loop_streams import HOST, natively, send, waiting, with_stream
 
@@ -160,11 +163,113 @@ class TestSeats:
 
         with_stream(loop, body)
 
+    def test_a_hook_in_place_of_an_attribute(self, loop: AbstractEventLoop) -> None:
+        seen: list[bytes] = []
+
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            before = reader.feed_data
+            del reader._exception
+            reader.feed_data = lambda data: (seen.append(data), before(data))
+            reader._exception = None
+            task = await waiting(reader.read(10))
+            await send(peer, b"data")
+            assert await task == b"data"
+
+        with_stream(loop, body)
+        assert seen == [b"data"]
+
+
+class TestData:
+    """What streams were given is used again for what comes later, if nobody has it."""
+
+    @pytest.mark.parametrize("every", [1, 3, 1000])
+    def test_what_was_kept_is_as_it_was(self, loop: AbstractEventLoop, every: int) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            kept: dict[bytes, int] = {}
+            sizes = [600, 1_000, 1_000, 990, 5_000, 4_900, 10_000, 12_000, 15_000, 20_000]
+            for turn in range(200):
+                size = sizes[turn // 3 % len(sizes)]
+                task = await waiting(reader.read(20_000))
+                await send(peer, turn.to_bytes(2, "big") * (size // 2))
+                data = await task
+                while len(data) < size:
+                    data += await reader.read(20_000)
+                assert data == turn.to_bytes(2, "big") * (size // 2)
+                assert hash(data) == hash(bytes(bytearray(data)))
+                if turn % every == 0:
+                    kept[data] = turn
+            for turn in range(0, 200, every):
+                assert kept[turn.to_bytes(2, "big") * (sizes[turn // 3 % len(sizes)] // 2)] == turn
+
+        with_stream(loop, body)
+
+    def test_it_is_used_again(self, loop: AbstractEventLoop) -> None:
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            places = set()
+            for _ in range(200):
+                task = await waiting(reader.read(2_000))
+                await send(peer, bytes(1_000))
+                data = await task
+                places.add(id(data))
+            # It has this one, and no more than so many others are kept.
+            assert len(places) <= 40
+
+        with_stream(loop, body)
+
+
+class TestWhoIsKept:
+    @pytest.mark.parametrize("call", ["read", "readline"])
+    def test_who_has_the_reader_keeps_the_task_that_waits_for_it(
+        self, loop: AbstractEventLoop, call: str
+    ) -> None:
+        """Nobody else does: asyncio's list of tasks is a weak one."""
+        got: list[bytes] = []
+
+        async def pump(reader: asyncio.StreamReader) -> None:
+            while data := await getattr(reader, call)(*([10] if call == "read" else [])):
+                got.append(data)
+
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            asyncio.create_task(pump(reader))  # noqa: RUF006
+            for number in range(1, 4):
+                await asyncio.sleep(0)
+                gc.collect()
+                await send(peer, b"data\n")
+                await eventually_async(lambda number=number: len(got) == number)
+
+        with_stream(loop, body)
+        assert got == [b"data\n"] * 3
+
+    def test_who_has_the_writer_keeps_a_servers_task(self, loop: AbstractEventLoop) -> None:
+        writers: list[asyncio.StreamWriter] = []
+
+        async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(100):
+                writer.write(data)
+            writer.close()
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            asyncio.create_task(echo(reader, writer))  # noqa: RUF006
+
+        async def main() -> None:
+            server = await asyncio.start_server(accept, HOST, 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            for _ in range(3):
+                writer.write(b"data")
+                assert await asyncio.wait_for(reader.read(10), DEADLINE) == b"data"
+                gc.collect()
+            writer.close()
+            assert await reader.read() == b""
+            server.close()
+
+        run(loop, main())
+
     @pytest.mark.parametrize("call", ["read", "readline"])
     def test_a_reader_that_is_forgotten_while_somebody_waits(
         self, loop: AbstractEventLoop, call: str
     ) -> None:
-        """As with asyncio, nobody keeps a task that nobody knows but the reader that it waits for."""
+        """As with asyncio, a task that nobody knows but its own reader is not kept."""
         gone: list[weakref.ref[Any]] = []
         loop.set_exception_handler(lambda _, context: None)
 
@@ -191,3 +296,62 @@ class TestSeats:
                 transport.abort()
 
         run(loop, main())
+
+    def test_one_that_is_woken_while_the_collector_clears_it(self, loop: AbstractEventLoop) -> None:
+        """A destructor in C may run anything; who waits is known to nobody any more by then."""
+        destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+        make_capsule = ctypes.pythonapi.PyCapsule_New
+        make_capsule.restype = ctypes.py_object
+        make_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, destructor]
+        told: list[str] = []
+        loop.set_exception_handler(lambda _, context: told.append(context["message"]))
+
+        class Reading(Coroutine[Any, Any, bytes]):
+            """As compiled ones are: nothing closes what it waits for."""
+
+            def __init__(self, reader: asyncio.StreamReader) -> None:
+                self.reader, self.call = reader, cast(Any, None)
+
+            def send(self, value: object) -> Any:
+                self.call = self.call or self.reader.read(100)
+                return self.call.send(None)
+
+            def throw(self, *error: Any) -> Any:
+                return self.call.throw(*error)
+
+            def close(self) -> None:
+                pass
+
+            def __await__(self) -> Any:
+                return self
+
+        def forget(reader: asyncio.StreamReader, capsule: object) -> None:
+            task = asyncio.Task(Reading(reader), loop=loop)
+            task.add_done_callback(functools.partial(told.append, capsule))
+
+        async def connect() -> tuple[Any, socket.socket]:
+            ours, theirs = socket.socketpair()
+            reader, writer = await asyncio.open_connection(sock=ours)
+            forget(reader, make_capsule(1, None, goes))
+            await asyncio.sleep(0)
+            return writer, theirs
+
+        @destructor
+        def goes(_: object) -> None:
+            if not loop.is_running():
+                peer.send(b"data")
+                loop.run_until_complete(asyncio.sleep(0.001))
+                told.append("went")
+
+        gc.disable()
+        try:
+            writer, peer = loop.run_until_complete(connect())
+            loop.run_until_complete(asyncio.sleep(0))
+            del writer._reader
+            gc.collect()
+        finally:
+            gc.enable()
+        peer.close()
+        writer.close()
+        loop.run_until_complete(asyncio.sleep(0))
+        assert "went" in told

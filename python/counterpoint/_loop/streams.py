@@ -75,9 +75,9 @@ _ALONE = _alone()
 
 
 def _replace(protocol: Any) -> None:
-    """Give a protocol a new reader, that differs in its class alone, for one that nobody else knows.
+    """Give a protocol a new reader, of our class and else the same, for one that nobody else knows.
 
-    A change of an object's class would cost CPython its short way to the object's attributes for good.
+    A change of an object's class would cost CPython its short way to its attributes for good.
     """
     reader: Any = StreamReader.__new__(StreamReader)
     for name, value in vars(protocol._strong_reader).items():

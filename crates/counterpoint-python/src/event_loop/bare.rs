@@ -1,10 +1,10 @@
 //! [`Bare`]: a callback that nobody has a handle of.
 //!
 //! The interpreter's own tasks and futures schedule most callbacks of most programs, and drop the handle of
-//! each at once; who they are is known by how they name the context ([`Arguments::are_asyncios`]). Where
+//! each at once; who they are is known by how they name the context ([`Arguments::asyncios`]). Where
 //! one is to be seen after all, by an exception handler or in debug mode, a handle is made then.
 //!
-//! [`Arguments::are_asyncios`]: super::arguments::Arguments::are_asyncios
+//! [`Arguments::asyncios`]: super::arguments::Arguments::asyncios
 
 use super::context;
 use super::handle::{Call, HandleObject};
@@ -52,18 +52,10 @@ impl Bare {
     #[inline(always)]
     fn call(&self, py: Python<'_>) -> *mut PyObject {
         let function = self.function.as_ptr();
-        // SAFETY: `self` holds references to all that is passed. The flag gives the callee the place before the
-        // argument, which is ours.
+        // SAFETY: `self` holds references to all that is passed.
         unsafe {
             if let Some(argument) = &self.argument {
-                let places = [ptr::null_mut(), argument.as_ptr()];
-                let flagged = 1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-                return ffi::PyObject_Vectorcall(
-                    function,
-                    places.as_ptr().add(1),
-                    flagged,
-                    ptr::null_mut(),
-                );
+                return call_with_one(function, argument.as_ptr());
             }
             // A task's step has no other way to be called than this, which the interpreter would come to as
             // well, by a longer way.
@@ -105,5 +97,28 @@ impl Bare {
     /// What it holds.
     pub fn held(&self) -> impl Iterator<Item = &Ref> {
         [Some(&self.function), self.argument.as_ref(), self.context.as_ref()].into_iter().flatten()
+    }
+}
+
+/// Calls a function with one argument. That by which a task is woken is one in C that takes just one: it is
+/// called as the interpreter would, but for its look at how deep the stack is, which it is not here.
+///
+/// # Safety
+/// Live objects, and an attached thread.
+#[inline(always)]
+unsafe fn call_with_one(function: *mut PyObject, argument: *mut PyObject) -> *mut PyObject {
+    // SAFETY: the caller's promise, and by the checks. The flag gives the callee the place before the argument,
+    // which is ours.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(function) != 0 {
+            let object = function.cast::<ffi::PyCFunctionObject>();
+            let method = (*object).m_ml;
+            if (*method).ml_flags == ffi::METH_O {
+                return ((*method).ml_meth.PyCFunction)((*object).m_self, argument);
+            }
+        }
+        let places = [ptr::null_mut(), argument];
+        let flagged = 1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        ffi::PyObject_Vectorcall(function, places.as_ptr().add(1), flagged, ptr::null_mut())
     }
 }

@@ -39,15 +39,15 @@ impl Name {
         string == self.string(py).as_ptr()
     }
 
-    /// What the dict has at its place, if that is it, borrowed. Without a GIL somebody may change the dict
-    /// meanwhile.
+    /// What the dict has at its place, if that is it, borrowed; and the place behind. Without a GIL somebody
+    /// may change the dict meanwhile.
     #[inline(always)]
-    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<*mut ffi::PyObject> {
+    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<(*mut ffi::PyObject, isize)> {
         if cfg!(Py_GIL_DISABLED) {
             return None;
         }
-        let (key, value, _) = entry(own, self.place.load(Ordering::Relaxed))?;
-        self.is(own.py(), key).then_some(value)
+        let (key, value, next) = entry(own, self.place.load(Ordering::Relaxed))?;
+        self.is(own.py(), key).then_some((value, next))
     }
 
     /// Learns the place, once.
@@ -104,7 +104,7 @@ impl<'a, 'py> Fields<'a, 'py> {
     pub fn get(&self, name: &Name) -> PyResult<Bound<'py, PyAny>> {
         match name.at_its_place(&self.own) {
             // SAFETY: a live object, held before anything else runs.
-            Some(found) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
+            Some((found, _)) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
             None => self.look_for(name),
         }
     }
@@ -148,6 +148,27 @@ impl<'a, 'py> Fields<'a, 'py> {
     pub fn count(&self) -> isize {
         // SAFETY: a live dict.
         unsafe { ffi::PyDict_Size(self.own.as_ptr()) }
+    }
+
+    /// Whether it is the attribute that the object got last: whatever is put into it comes behind.
+    #[inline(always)]
+    pub fn end_with(&self, name: &Name) -> bool {
+        name.at_its_place(&self.own).is_some_and(|(_, next)| self.ends_at(next))
+    }
+
+    /// The place behind the last.
+    pub fn end(&self) -> isize {
+        let mut place = 0;
+        while let Some((_, _, next)) = entry(&self.own, place) {
+            place = next;
+        }
+        place
+    }
+
+    /// Whether none is at that place, or behind it.
+    #[inline(always)]
+    pub fn ends_at(&self, place: isize) -> bool {
+        entry(&self.own, place).is_none()
     }
 
     /// Whether the object itself has it.

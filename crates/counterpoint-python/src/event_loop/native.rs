@@ -370,7 +370,7 @@ impl Loop {
     fn clear(&self, py: Python<'_>) {
         halts_at_exit();
         let everything = self.state.with(py, |state| {
-            let spare = state.spare.take_any().map(|(object, _)| object);
+            let spare = mem::take(&mut state.spare);
             let more = [state.transports.take(), state.settled.take(), state.named.take()];
             let more = (more, state.context.take(), spare, mem::take(&mut state.held));
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)

@@ -242,7 +242,7 @@ pub unsafe extern "C" fn create_future(owner: *mut PyObject, _: *mut PyObject) -
             return ptr::null_mut();
         };
         if class.as_ptr() == FUTURE.load(Ordering::Relaxed).cast()
-            && let Some(native) = Loop::of(py, owner)
+            && let Some(native) = Loop::of(py, owner).filter(|native| !native.is(CLOSED))
         {
             let made = of_asyncios(py, native, owner, &class, []);
             return made.map_or(ptr::null_mut(), Ref::into_ptr);

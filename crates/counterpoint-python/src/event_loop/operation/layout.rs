@@ -282,10 +282,8 @@ pub unsafe extern "C" fn dealloc(object: *mut PyObject) {
     unsafe {
         ffi::PyObject_GC_UnTrack(object.cast());
         let operation = Operation(object);
-        match operation.phase() {
-            Phase::New => never_awaited(operation.kind()),
-            Phase::Waiting => attached(|py| super::steps::forgotten(py, operation)),
-            Phase::Trying | Phase::Done | Phase::Ended => {}
+        if operation.phase() == Phase::New {
+            never_awaited(operation.kind());
         }
         let memory: *mut Memory = object.cast();
         // Most came to their end and hold nothing any more.
@@ -360,7 +358,6 @@ pub unsafe extern "C" fn clear(object: *mut PyObject) -> c_int {
     attached(|py| {
         // SAFETY: called by the collector on garbage, attached, outside traversal.
         let operation = unsafe { Operation::from_ptr(object) };
-        super::steps::forgotten(py, operation);
         operation.end();
         drop(operation.take(py));
     });

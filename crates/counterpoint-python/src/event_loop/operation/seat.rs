@@ -1,22 +1,25 @@
 //! [`Seat`]: where it is noted who waits for a stream natively.
 //!
 //! It is a reader's `_waiter` as long as there is a native way to wait for the stream, whether somebody does
-//! or not, and to asyncio's code a future that is done while nobody does. The transport has it too, and so
-//! finds who waits without a look at the reader.
+//! or not, and to asyncio's code a future that is done while nobody does. The transport finds who waits
+//! by it, without a look at the reader.
 //!
-//! It holds nobody: who waits holds the reader, which holds the seat. Whoever forgets a reader that somebody
-//! waits for has it collected, and the connection ended, as with asyncio's. All that is with a GIL only.
+//! As with asyncio's, who has the reader keeps whoever waits for it, and its task; and whoever forgets both
+//! has them collected, and the connection ended. So the transport has a weak reference, which leads nowhere
+//! as soon as they are garbage. All that is with a GIL only.
 
 use super::future::settle;
 use super::layout::{Operation, Outcome, Phase};
+use crate::boundary::Protected;
 use crate::event_loop::fields::{Fields, Name};
 use crate::executor::reference::Ref;
-use pyo3::ffi::PyObject;
+use pyo3::exceptions::PyAttributeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
+/// The last attribute that a reader's constructor sets: whatever is put into it comes behind.
+static PAUSED: Name = Name::new("_paused");
 /// Methods that somebody may have put into a reader, or its protocol, to see what comes.
 static FEED_DATA: Name = Name::new("feed_data");
 static WAKEUP_WAITER: Name = Name::new("_wakeup_waiter");
@@ -24,21 +27,39 @@ static DATA_RECEIVED: Name = Name::new("data_received");
 
 /// Where it is noted who waits.
 #[derive(Default)]
-#[pyclass(frozen, module = "counterpoint._core.event_loop")]
+#[pyclass(frozen, weakref, module = "counterpoint._core.event_loop")]
 pub struct Seat {
-    /// An operation that waits, or null. Whoever ends one takes it out, at the latest its destructor.
-    taken: AtomicPtr<PyObject>,
-    /// How many attributes the reader and its protocol had when nobody had put a method into them.
-    fields: [isize; 2],
+    /// The operation that waits; or that did, and was given up by the collector.
+    taken: Protected<Option<Ref>>,
+    /// Where the attributes of the protocol ended when nobody had put a method there.
+    end: End,
+}
+
+/// How many attributes an object has, and at which place of its dict the next would be put.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct End {
+    count: isize,
+    place: isize,
+}
+
+impl End {
+    fn of(fields: &Fields<'_, '_>) -> Self {
+        Self { count: fields.count(), place: fields.end() }
+    }
+
+    /// Whether it is there still, as far as can be seen at a glance.
+    #[inline(always)]
+    fn is_of(self, fields: &Fields<'_, '_>) -> bool {
+        fields.count() == self.count && fields.ends_at(self.place)
+    }
 }
 
 impl Seat {
     /// One for a stream that is as asyncio has made it.
     pub fn of(reader: &Bound<'_, PyAny>, protocol: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         let (reader, protocol) = (Fields::of(reader)?, Fields::of(protocol)?);
-        let fields = [reader.count(), protocol.count()];
-        let is_as_made = is_as_made(&reader)? && !protocol.has_own(&DATA_RECEIVED)?;
-        Ok(is_as_made.then(|| Self { fields, ..Self::default() }))
+        let (end, is_as_made) = (End::of(&protocol), is_as_made(&reader, &protocol)?);
+        Ok(is_as_made.then(|| Self { end, ..Self::default() }))
     }
 
     /// `object` as one, if it is.
@@ -49,24 +70,22 @@ impl Seat {
 
     /// Who waits.
     #[inline(always)]
-    pub fn operation(&self) -> Option<Operation> {
-        let taken = self.taken.load(Ordering::Relaxed);
-        // SAFETY: whoever ends one has taken it out before.
-        (!taken.is_null()).then(|| unsafe { Operation::from_ptr(taken) })
+    pub fn operation(&self, py: Python<'_>) -> Option<Ref> {
+        let taken = self.taken.with(py, |taken| taken.as_ref().map(Ref::share));
+        taken.filter(|object| operation_of(object).phase() == Phase::Waiting)
     }
 
     /// It waits from now on; nobody did.
     #[inline(always)]
-    pub fn take(&self, operation: Operation) {
-        self.taken.store(operation.as_ptr(), Ordering::Relaxed);
+    pub fn take(&self, py: Python<'_>, operation: Ref) {
+        drop(self.taken.with(py, |taken| taken.replace(operation)));
     }
 
     /// It waits no more.
     #[inline(always)]
-    pub fn leave(&self, operation: Operation) {
-        if self.taken.load(Ordering::Relaxed) == operation.as_ptr() {
-            self.taken.store(ptr::null_mut(), Ordering::Relaxed);
-        }
+    pub fn leave(&self, py: Python<'_>, operation: Operation) {
+        let is_its = |object: &mut Ref| object.as_ptr() == operation.as_ptr();
+        drop(self.taken.with(py, |taken| taken.take_if(is_its)));
     }
 
     /// Whether nobody has put a method into the stream since, to see what comes.
@@ -77,52 +96,62 @@ impl Seat {
         protocol: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let (reader, protocol) = (Fields::of(reader)?, Fields::of(protocol)?);
-        if self.fields == [reader.count(), protocol.count()] {
+        if reader.end_with(&PAUSED) && self.end.is_of(&protocol) {
             return Ok(true);
         }
-        Ok(is_as_made(&reader)? && !protocol.has_own(&DATA_RECEIVED)?)
+        is_as_made(&reader, &protocol)
     }
 
     /// What asyncio's code has for who waits.
     pub fn settle(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
-        let Some(operation) = self.operation() else { return Ok(()) };
-        // SAFETY: alive while it is noted.
-        let held = unsafe { Ref::new(operation.as_ptr()) };
-        self.leave(operation);
-        settle(py, operation, outcome)?;
-        drop(held);
-        Ok(())
+        let Some(object) = self.operation(py) else { return Ok(()) };
+        self.leave(py, operation_of(&object));
+        settle(py, operation_of(&object), outcome)
     }
 }
 
+/// # Panics
+/// Never: only operations are put into a seat.
+#[inline(always)]
+fn operation_of(object: &Ref) -> Operation {
+    // SAFETY: only operations take a seat, and it is held.
+    unsafe { Operation::from_ptr(object.as_ptr()) }
+}
+
 #[cold]
-fn is_as_made(reader: &Fields<'_, '_>) -> PyResult<bool> {
-    Ok(!(reader.has_own(&FEED_DATA)? || reader.has_own(&WAKEUP_WAITER)?))
+fn is_as_made(reader: &Fields<'_, '_>, protocol: &Fields<'_, '_>) -> PyResult<bool> {
+    let sees = reader.has_own(&FEED_DATA)? || reader.has_own(&WAKEUP_WAITER)?;
+    Ok(!sees && !protocol.has_own(&DATA_RECEIVED)?)
 }
 
 #[pymethods]
 impl Seat {
     /// Whether nobody waits: asyncio's code has nothing to tell then.
-    fn cancelled(&self) -> bool {
-        self.done()
+    fn cancelled(&self, py: Python<'_>) -> bool {
+        self.done(py)
     }
 
     /// The same.
-    fn done(&self) -> bool {
-        self.operation().is_none_or(|operation| operation.phase() != Phase::Waiting)
+    fn done(&self, py: Python<'_>) -> bool {
+        self.operation(py).is_none()
     }
 
-    fn __bool__(&self) -> bool {
-        !self.done()
+    fn __bool__(&self, py: Python<'_>) -> bool {
+        !self.done(py)
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        match self.operation() {
-            // SAFETY: alive while it is noted.
-            Some(operation) => {
-                unsafe { Ref::new(operation.as_ptr()) }.bind(py).repr().map(|s| s.to_string())
-            }
+        match self.operation(py) {
+            Some(operation) => operation.bind(py).repr().map(|shown| shown.to_string()),
             None => Ok("<nobody waits>".to_owned()),
+        }
+    }
+
+    /// All else that a future has is that of who waits.
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        match self.operation(py) {
+            Some(operation) => operation.bind(py).getattr(name),
+            None => Err(PyAttributeError::new_err(format!("{name}: nobody waits for the stream"))),
         }
     }
 
@@ -133,8 +162,19 @@ impl Seat {
 
     /// The stream has failed.
     fn set_exception(&self, py: Python<'_>, exception: Bound<'_, PyAny>) -> PyResult<()> {
-        let exception =
-            if exception.is_instance_of::<PyType>() { exception.call0()? } else { exception };
+        let is_class = exception.is_instance_of::<PyType>();
+        let exception = if is_class { exception.call0()? } else { exception };
         self.settle(py, Outcome::Error(exception.into()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // SAFETY: only the collector calls this.
+        unsafe { self.taken.peek() }.as_ref().map_or(Ok(()), |taken| taken.visit(&visit))
+    }
+
+    fn __clear__(&self) {
+        // SAFETY: the collector calls this attached.
+        let py = unsafe { Python::assume_attached() };
+        drop(self.taken.with(py, Option::take));
     }
 }

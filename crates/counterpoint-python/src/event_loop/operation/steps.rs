@@ -249,14 +249,6 @@ pub fn leave(py: Python<'_>, operation: Operation) -> Phase {
     before
 }
 
-/// It goes, and may wait still: a stream is not to wake it.
-#[cold]
-pub fn forgotten(py: Python<'_>, operation: Operation) {
-    if operation.kind().is_of_stream() {
-        super::streams::unwatch(py, operation);
-    }
-}
-
 /// The loop is not to watch for it any more.
 pub fn unwatch(py: Python<'_>, operation: Operation) {
     if operation.kind().is_of_stream() {

@@ -109,7 +109,7 @@ fn wait_as_asyncio(
         let reader = unsafe { Bound::from_borrowed_ptr(py, reader) };
         let fields = Fields::of(&reader)?;
         let waiter = fields.get(&WAITER)?;
-        if Seat::check(&waiter).is_some_and(|seat| seat.operation().is_none()) {
+        if Seat::check(&waiter).is_some_and(|seat| seat.operation(py).is_none()) {
             fields.set(&WAITER, &Ref::from(py.None().into_bound(py)))?;
         }
         Ok(none())
@@ -230,28 +230,36 @@ pub fn wait_for_data(py: Python<'_>, operation: Operation) -> PyResult<Step> {
 fn wait_with(fields: &Fields<'_, '_>, operation: Operation, name: &str) -> PyResult<Step> {
     let reader = fields.object();
     let py = reader.py();
-    let waiter = fields.get(&WAITER)?;
-    let waiter = match Seat::check(&waiter) {
-        Some(seat) if seat.operation().is_none() => waiter,
-        None if waiter.is_none() => seat_in(fields)?,
-        _ => {
-            let text = "called while another coroutine is already waiting for incoming data";
-            return Err(PyRuntimeError::new_err(format!("{name}() {text}")));
-        }
-    };
+    let mut waiter = vacant_seat(fields, name)?;
     if fields.is(&PAUSED)? {
         // To wait while it is paused would be to wait for ever.
         reader.setattr(intern!(py, "_paused"), false)?;
         reader.getattr(intern!(py, "_transport"))?.call_method0(intern!(py, "resume_reading"))?;
+        waiter = vacant_seat(fields, name)?; // that may be anybody's method
     }
     operation.set_blocking(true);
     if !operation.pass(Phase::Trying, Phase::Waiting) {
         return Err(gone());
     }
     let Some(seat) = Seat::check(&waiter) else { return Err(gone()) };
-    seat.take(operation);
+    // SAFETY: alive: whoever calls holds it.
+    seat.take(py, unsafe { Ref::new(operation.as_ptr()) });
     drop(operation.with(py, |inside| inside.argument.replace(waiter.into())));
     Ok(Step::Wait)
+}
+
+/// The reader's seat, which nobody has taken.
+#[inline(always)]
+fn vacant_seat<'py>(fields: &Fields<'_, 'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let waiter = fields.get(&WAITER)?;
+    match Seat::check(&waiter) {
+        Some(seat) if seat.operation(waiter.py()).is_none() => Ok(waiter),
+        None if waiter.is_none() => seat_in(fields),
+        _ => {
+            let text = "called while another coroutine is already waiting for incoming data";
+            Err(PyRuntimeError::new_err(format!("{name}() {text}")))
+        }
+    }
 }
 
 /// The seat of a reader that asyncio has made; none if it has somebody wait already, or somebody wants to
@@ -317,7 +325,7 @@ pub fn unwatch(py: Python<'_>, operation: Operation) {
     if let Some(seat) = seat
         && let Some(seat) = Seat::check(&seat.bind(py))
     {
-        seat.leave(operation);
+        seat.leave(py, operation);
     }
 }
 
@@ -338,10 +346,10 @@ impl Waiting {
         seat: &Bound<'_, PyAny>,
     ) -> PyResult<Option<Self>> {
         let Some(seat) = Seat::check(seat) else { return Ok(None) };
-        let Some(operation) = seat.operation() else { return Ok(None) };
         let py = protocol.py();
-        // SAFETY: alive while it is noted.
-        let object = unsafe { Ref::new(operation.as_ptr()) };
+        let Some(object) = seat.operation(py) else { return Ok(None) };
+        // SAFETY: an operation, which is held.
+        let operation = unsafe { Operation::from_ptr(object.as_ptr()) };
         let (owner, reader, most) = operation.with(py, |inside| {
             let share = |object: &Option<Ref>| object.as_ref().map(Ref::share);
             (share(&inside.owner), share(&inside.sock), inside.number)
@@ -349,8 +357,7 @@ impl Waiting {
         // SAFETY: the owner is a loop of ours.
         let loops = owner.as_ref().and_then(|owner| unsafe { Loop::of(py, owner.as_ptr()) });
         let Some(reader) = reader else { return Ok(None) };
-        let waits = operation.phase() == Phase::Waiting
-            && loops.is_some_and(|loops| ptr::eq(loops, native))
+        let waits = loops.is_some_and(|loops| ptr::eq(loops, native))
             && seat.is_as_made(&reader.bind(py), protocol)?;
         Ok(waits.then_some(Self { object, reader, most }))
     }
@@ -368,15 +375,22 @@ pub fn feed(py: Python<'_>, native: &Loop, waiting: &Waiting, data: Ref) -> PyRe
     let past = size <= waiting.most
         && goes_on_at_once(py, native, operation)
         && is_empty(&fields.get(&BUFFER)?)?;
-    if !past {
+    let outcome = if past {
+        drop(native.state.with(py, |state| state.spare.hand(&data)));
+        Outcome::Value(data)
+    } else {
         append(reader, &data)?;
-    }
+        drop(native.state.with(py, |state| state.spare.give_back(data)));
+        Outcome::Fed
+    };
     unwatch(py, operation);
     if operation.pass(Phase::Waiting, Phase::Done) {
-        let outcome = if past { Outcome::Value(data) } else { Outcome::Fed };
         return tell(py, native, operation, outcome, true);
     }
-    if past { append(reader, &data) } else { Ok(()) }
+    match outcome {
+        Outcome::Value(data) => append(reader, &data),
+        _ => Ok(()),
+    }
 }
 
 /// What `feed_data` does but for waking: the buffer grows, and the transport pauses if it is too much.

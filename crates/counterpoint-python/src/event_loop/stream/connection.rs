@@ -18,6 +18,7 @@ use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyWeakrefReference;
 use std::os::fd::RawFd;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +61,7 @@ pub struct Inside {
     pub outgoing: Outgoing<Bytes>,
     /// That is held back, in the process of that generation.
     pub held: Option<u32>,
-    /// Where it is noted who is to be fed natively, past the protocol.
+    /// A weak reference to where it is noted who is to be fed natively, past the protocol.
     pub seat: Option<Ref>,
 }
 
@@ -234,6 +235,7 @@ impl Connection {
     /// already.
     fn read_by(&self, reader: &Bound<'_, PyAny>, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
         if let Some(seat) = seat_of(reader, protocol)? {
+            let seat = PyWeakrefReference::new(&seat)?.into_any();
             let (py, mut seat) = (reader.py(), Some(Ref::from(seat)));
             self.inside.with(py, |inside| std::mem::swap(&mut inside.seat, &mut seat));
         }

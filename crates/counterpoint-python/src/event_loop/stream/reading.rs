@@ -17,6 +17,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::{PyWeakrefMethods, PyWeakrefReference};
 use std::cell::Cell;
 use std::ffi::c_long;
 use std::io;
@@ -86,9 +87,11 @@ impl Reading<'_, '_> {
     /// For a stream for which somebody waits, who gets the data without further ado; whether that is
     /// so, and it is done.
     fn stream(&self, seat: &Ref) -> PyResult<bool> {
+        let seat = seat.bind(self.py).cast_into::<PyWeakrefReference>()?.upgrade();
+        let Some(seat) = seat else { return Ok(false) };
         // SAFETY: alive: whoever calls `read` holds it.
         let protocol = unsafe { Bound::from_borrowed_ptr(self.py, self.protocol) };
-        let Some(waiting) = Waiting::of(self.native, &protocol, &seat.bind(self.py))? else {
+        let Some(waiting) = Waiting::of(self.native, &protocol, &seat)? else {
             return Ok(false);
         };
         // Who asks for little is not to cost a system call for each.

@@ -1,14 +1,20 @@
-//! [`Spare`]: the bytes object that a protocol was given last, for what is received next.
+//! [`Spare`]: the bytes objects that protocols and streams were given last, for what is received next.
 //!
 //! Most protocols are done with what they were given when `data_received` returns. An object that
 //! nobody else has then is used again: one of a kilobyte, which the C library makes and frees, takes a
-//! fifth of the instructions of an echo. Without a GIL it cannot be told whether somebody else has it.
+//! fifth of the instructions of an echo. Who reads a stream mostly has what it read until it reads on, so
+//! of what streams were given the last few are kept, to see whether the oldest is nobody else's by now.
+//! Without a GIL it cannot be told whether somebody else has it.
 
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, Py_ssize_t, PyBytesObject};
 
 /// Smaller ones come from the interpreter, which is as fast.
 const LEAST: usize = 512;
+
+/// So many are kept of those that streams were given, and how large they are at most.
+const HANDED: usize = 32;
+const LARGEST: usize = 16 * 1024;
 
 /// An object and for how many bytes it has room, which may be more than it is long.
 type Roomy = (Ref, usize);
@@ -19,6 +25,9 @@ pub struct Spare {
     kept: Option<Roomy>,
     /// Where the last object is that was handed out, and its room.
     lent: (usize, usize),
+    /// What streams were given, and which of it is the oldest.
+    handed: [Option<Roomy>; HANDED],
+    oldest: usize,
 }
 
 impl Spare {
@@ -27,7 +36,13 @@ impl Spare {
     #[inline(always)]
     pub fn take(&mut self, len: usize) -> Option<Ref> {
         let fits = |&mut (_, room): &mut Roomy| len <= room && room - len <= room / 4;
-        let (object, room) = self.kept.take_if(fits)?;
+        let is_free = |object: &Ref| {
+            // SAFETY: a live object.
+            cfg!(not(Py_GIL_DISABLED)) && unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1
+        };
+        let handed = |roomy: &mut Roomy| fits(roomy) && is_free(&roomy.0);
+        let kept = self.kept.take_if(fits);
+        let (object, room) = kept.or_else(|| self.handed[self.oldest].take_if(handed))?;
         self.lend(&object, room);
         // SAFETY: it has that much room, and nobody else has it.
         unsafe { set_len(&object, len) };
@@ -43,6 +58,22 @@ impl Spare {
     #[inline(always)]
     pub fn lend(&mut self, object: &Ref, room: usize) {
         self.lent = (object.as_ptr() as usize, room);
+    }
+
+    /// An object that was handed out is a stream's now; what is to be dropped now.
+    #[inline(always)]
+    #[must_use]
+    pub fn hand(&mut self, object: &Ref) -> Option<Ref> {
+        let (place, room) = self.lent;
+        if cfg!(Py_GIL_DISABLED)
+            || object.as_ptr() as usize != place
+            || !(LEAST..=LARGEST).contains(&room)
+        {
+            return None;
+        }
+        let before = self.handed[self.oldest].replace((object.share(), room));
+        self.oldest = (self.oldest + 1) % HANDED;
+        before.map(|(before, _)| before)
     }
 
     /// An object that was handed out is not needed any more by whoever calls; what is to be dropped
