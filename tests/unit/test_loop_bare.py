@@ -128,7 +128,7 @@ def test_who_puts_another_call_soon_into_a_loop_gets_handles(
     assert all(isinstance(handle, asyncio.Handle) for handle in handles)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 def test_a_loop_that_is_forgotten_with_some_is_collected() -> None:
     class Held:
         pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import functools
 import gc
 import socket
@@ -299,6 +298,7 @@ class TestWhoIsKept:
 
     def test_one_that_is_woken_while_the_collector_clears_it(self, loop: AbstractEventLoop) -> None:
         """A destructor in C may run anything; who waits is known to nobody any more by then."""
+        ctypes = pytest.importorskip("ctypes")
         destructor = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
         make_capsule = ctypes.pythonapi.PyCapsule_New
         make_capsule.restype = ctypes.py_object
