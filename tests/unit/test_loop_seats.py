@@ -177,6 +177,22 @@ class TestSeats:
         with_stream(loop, body)
         assert seen == [b"data"]
 
+    def test_a_hook_in_place_of_a_protocols_attribute(self, loop: AbstractEventLoop) -> None:
+        seen: list[bytes] = []
+
+        async def body(reader: Any, writer: Any, peer: socket.socket) -> None:
+            protocol = writer.transport.get_protocol()
+            before, over_ssl = protocol.data_received, protocol._over_ssl
+            del protocol._over_ssl
+            protocol.data_received = lambda data: (seen.append(data), before(data))
+            task = await waiting(reader.read(10))
+            await send(peer, b"data")
+            assert await task == b"data"
+            protocol._over_ssl = over_ssl
+
+        with_stream(loop, body)
+        assert seen == [b"data"]
+
 
 class TestData:
     """What streams were given is used again for what comes later, if nobody has it."""
@@ -199,6 +215,41 @@ class TestData:
                     kept[data] = turn
             for turn in range(0, 200, every):
                 assert kept[turn.to_bytes(2, "big") * (sizes[turn // 3 % len(sizes)] // 2)] == turn
+
+        with_stream(loop, body)
+
+    def test_the_room_of_one_is_not_taken_for_anothers(self, loop: AbstractEventLoop) -> None:
+        """Objects that are made and freed in turn come to lie in the same place."""
+
+        async def body(reader: Any, _: Any, peer: socket.socket) -> None:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+
+            async def get(data: bytes) -> Any:
+                task = await waiting(reader.read(20_480))
+                await send(peer, data)
+                return await task
+
+            kept: list[object] = []
+            for turn in range(20):
+                await get(bytes(17_000))
+                await get(bytes(17_001 + turn))  # much came: into the object itself
+                task = await waiting(reader.read(20_480))
+                room, barrier = bytes(20_480), bytes(1_000)
+                kept.append(([bytes(16_000) for _ in range(300)], barrier))
+                theirs.send(bytes(16_000))
+                del room
+                await loop.sock_recv(ours, 16_384)  # an object that is freed at once
+                await send(peer, b"y" * 1_000)
+                await task  # one of a thousand bytes, in its place
+                del task
+            kept.append([bytes(1_000) for _ in range(3_000)])
+            for _ in range(40):
+                await get(b"z" * 600)
+                await get(b"q" * 15_000)
+            assert all(value == bytes(1_000) for value in kept[-1])  # type: ignore[attr-defined]
+            ours.close()
+            theirs.close()
 
         with_stream(loop, body)
 

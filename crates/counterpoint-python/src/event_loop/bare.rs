@@ -8,6 +8,7 @@
 
 use super::context;
 use super::handle::{Call, HandleObject};
+use super::operation::wakes_task;
 use super::turn::{report, run_call};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
@@ -55,7 +56,7 @@ impl Bare {
         // SAFETY: `self` holds references to all that is passed.
         unsafe {
             if let Some(argument) = &self.argument {
-                return call_with_one(function, argument.as_ptr());
+                return call_with_one(&self.function, argument.as_ptr());
             }
             // A task's step has no other way to be called than this, which the interpreter would come to as
             // well, by a longer way.
@@ -106,19 +107,20 @@ impl Bare {
 /// # Safety
 /// Live objects, and an attached thread.
 #[inline(always)]
-unsafe fn call_with_one(function: *mut PyObject, argument: *mut PyObject) -> *mut PyObject {
+unsafe fn call_with_one(function: &Ref, argument: *mut PyObject) -> *mut PyObject {
+    let object = function.as_ptr();
     // SAFETY: the caller's promise, and by the checks. The flag gives the callee the place before the argument,
     // which is ours.
     unsafe {
-        if ffi::PyCFunction_CheckExact(function) != 0 {
-            let object = function.cast::<ffi::PyCFunctionObject>();
-            let method = (*object).m_ml;
+        if wakes_task(function) {
+            let wakeup = object.cast::<ffi::PyCFunctionObject>();
+            let method = (*wakeup).m_ml;
             if (*method).ml_flags == ffi::METH_O {
-                return ((*method).ml_meth.PyCFunction)((*object).m_self, argument);
+                return ((*method).ml_meth.PyCFunction)((*wakeup).m_self, argument);
             }
         }
         let places = [ptr::null_mut(), argument];
         let flagged = 1 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-        ffi::PyObject_Vectorcall(function, places.as_ptr().add(1), flagged, ptr::null_mut())
+        ffi::PyObject_Vectorcall(object, places.as_ptr().add(1), flagged, ptr::null_mut())
     }
 }

@@ -39,15 +39,15 @@ impl Name {
         string == self.string(py).as_ptr()
     }
 
-    /// What the dict has at its place, if that is it, borrowed; and the place behind. Without a GIL somebody
-    /// may change the dict meanwhile.
+    /// What the dict has at its place, if that is it, borrowed. Without a GIL somebody may change the dict
+    /// meanwhile.
     #[inline(always)]
-    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<(*mut ffi::PyObject, isize)> {
+    fn at_its_place(&self, own: &Bound<'_, PyAny>) -> Option<*mut ffi::PyObject> {
         if cfg!(Py_GIL_DISABLED) {
             return None;
         }
-        let (key, value, next) = entry(own, self.place.load(Ordering::Relaxed))?;
-        self.is(own.py(), key).then_some((value, next))
+        let (key, value, _) = entry(own, self.place.load(Ordering::Relaxed))?;
+        self.is(own.py(), key).then_some(value)
     }
 
     /// Learns the place, once.
@@ -73,6 +73,12 @@ fn entry(
     // SAFETY: a live dict, of which any place may be asked for.
     let found = unsafe { ffi::PyDict_Next(own.as_ptr(), &mut place, &mut key, &mut value) };
     (found != 0).then_some((key, value, place))
+}
+
+/// An attribute that is the last of an object's: its name, and its place in the dict.
+pub struct Last {
+    place: isize,
+    key: Py<PyAny>,
 }
 
 /// An object with its dict, where a look takes a third of what one through its class takes. For
@@ -104,7 +110,7 @@ impl<'a, 'py> Fields<'a, 'py> {
     pub fn get(&self, name: &Name) -> PyResult<Bound<'py, PyAny>> {
         match name.at_its_place(&self.own) {
             // SAFETY: a live object, held before anything else runs.
-            Some((found, _)) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
+            Some(found) => Ok(unsafe { Bound::from_borrowed_ptr(self.object.py(), found) }),
             None => self.look_for(name),
         }
     }
@@ -143,32 +149,24 @@ impl<'a, 'py> Fields<'a, 'py> {
         }
     }
 
-    /// How many the object itself has.
-    #[inline(always)]
-    pub fn count(&self) -> isize {
-        // SAFETY: a live dict.
-        unsafe { ffi::PyDict_Size(self.own.as_ptr()) }
-    }
-
-    /// Whether it is the attribute that the object got last: whatever is put into it comes behind.
-    #[inline(always)]
-    pub fn end_with(&self, name: &Name) -> bool {
-        name.at_its_place(&self.own).is_some_and(|(_, next)| self.ends_at(next))
-    }
-
-    /// The place behind the last.
-    pub fn end(&self) -> isize {
-        let mut place = 0;
-        while let Some((_, _, next)) = entry(&self.own, place) {
+    /// The one that the object got last.
+    pub fn last(&self) -> Option<Last> {
+        let (mut place, mut last) = (0, None);
+        while let Some((key, _, next)) = entry(&self.own, place) {
+            // SAFETY: a live object, which is held.
+            let key = unsafe { Bound::from_borrowed_ptr(self.object.py(), key) };
+            last = Some(Last { place, key: key.unbind() });
             place = next;
         }
-        place
+        last
     }
 
-    /// Whether none is at that place, or behind it.
+    /// Whether it is the last still: whatever is put into the object comes behind.
     #[inline(always)]
-    pub fn ends_at(&self, place: isize) -> bool {
-        entry(&self.own, place).is_none()
+    pub fn end_with(&self, last: &Last) -> bool {
+        entry(&self.own, last.place).is_some_and(|(key, _, next)| {
+            key == last.key.as_ptr() && entry(&self.own, next).is_none()
+        })
     }
 
     /// Whether the object itself has it.

@@ -85,7 +85,8 @@ pub fn goes_on_at_once(py: Python<'_>, native: &Loop, operation: Operation) -> b
 /// Whether it is what a task of asyncio's own waits with. To that it is all one which future is done:
 /// it looks at the result, to see whether that is an error, and then goes on with its coroutine,
 /// which asks the operation. A future of asyncio's own it looks at directly.
-fn wakes_task(function: &Ref) -> bool {
+#[inline(always)]
+pub fn wakes_task(function: &Ref) -> bool {
     static WAKEUP: AtomicPtr<ffi::PyMethodDef> = AtomicPtr::new(ptr::null_mut());
     let function = function.as_ptr();
     // SAFETY: a live object, looked at as what it is.

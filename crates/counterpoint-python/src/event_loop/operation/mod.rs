@@ -19,6 +19,7 @@ mod steps;
 mod stop;
 mod streams;
 
+pub use future::wakes_task;
 pub use layout::RECYCLED;
 pub use methods::methods;
 pub use steps::ready;

@@ -11,15 +11,13 @@
 use super::future::settle;
 use super::layout::{Operation, Outcome, Phase};
 use crate::boundary::Protected;
-use crate::event_loop::fields::{Fields, Name};
+use crate::event_loop::fields::{Fields, Last, Name};
 use crate::executor::reference::Ref;
 use pyo3::exceptions::PyAttributeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-/// The last attribute that a reader's constructor sets: whatever is put into it comes behind.
-static PAUSED: Name = Name::new("_paused");
 /// Methods that somebody may have put into a reader, or its protocol, to see what comes.
 static FEED_DATA: Name = Name::new("feed_data");
 static WAKEUP_WAITER: Name = Name::new("_wakeup_waiter");
@@ -31,35 +29,18 @@ static DATA_RECEIVED: Name = Name::new("data_received");
 pub struct Seat {
     /// The operation that waits; or that did, and was given up by the collector.
     taken: Protected<Option<Ref>>,
-    /// Where the attributes of the protocol ended when nobody had put a method there.
-    end: End,
-}
-
-/// How many attributes an object has, and at which place of its dict the next would be put.
-#[derive(Clone, Copy, Default, PartialEq)]
-struct End {
-    count: isize,
-    place: isize,
-}
-
-impl End {
-    fn of(fields: &Fields<'_, '_>) -> Self {
-        Self { count: fields.count(), place: fields.end() }
-    }
-
-    /// Whether it is there still, as far as can be seen at a glance.
-    #[inline(always)]
-    fn is_of(self, fields: &Fields<'_, '_>) -> bool {
-        fields.count() == self.count && fields.ends_at(self.place)
-    }
+    /// The last attributes of the reader and of its protocol when nobody had put a method there: what is put
+    /// there later comes behind.
+    last: [Option<Last>; 2],
 }
 
 impl Seat {
     /// One for a stream that is as asyncio has made it.
     pub fn of(reader: &Bound<'_, PyAny>, protocol: &Bound<'_, PyAny>) -> PyResult<Option<Self>> {
         let (reader, protocol) = (Fields::of(reader)?, Fields::of(protocol)?);
-        let (end, is_as_made) = (End::of(&protocol), is_as_made(&reader, &protocol)?);
-        Ok(is_as_made.then(|| Self { end, ..Self::default() }))
+        let (last, is_as_made) =
+            ([reader.last(), protocol.last()], is_as_made(&reader, &protocol)?);
+        Ok(is_as_made.then(|| Self { last, ..Self::default() }))
     }
 
     /// `object` as one, if it is.
@@ -96,7 +77,10 @@ impl Seat {
         protocol: &Bound<'_, PyAny>,
     ) -> PyResult<bool> {
         let (reader, protocol) = (Fields::of(reader)?, Fields::of(protocol)?);
-        if reader.end_with(&PAUSED) && self.end.is_of(&protocol) {
+        if let [Some(its), Some(protocols)] = &self.last
+            && reader.end_with(its)
+            && protocol.end_with(protocols)
+        {
             return Ok(true);
         }
         is_as_made(&reader, &protocol)

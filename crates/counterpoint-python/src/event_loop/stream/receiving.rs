@@ -77,7 +77,10 @@ pub fn receive_bytes(
     place: impl FnOnce(Sizes) -> Place,
 ) -> io::Result<Option<Ref>> {
     let sizes = |slot: &Watchers| slot.sizes;
-    let sizes = native.state.with(py, |state| state.registry.get(source.fd).map(sizes));
+    let sizes = native.state.with(py, |state| {
+        state.spare.begin();
+        state.registry.get(source.fd).map(sizes)
+    });
     match place(sizes.unwrap_or_default()) {
         Place::Buffer => by_buffer(py, native, source, most),
         Place::Exactly(size) if size < most => exactly(py, native, source, size),
@@ -167,7 +170,11 @@ fn directly(
         let object = into_object(source, most)?;
         // SAFETY: a bytes object.
         let size = |object: &Ref| unsafe { ffi::Py_SIZE(object.as_ptr()) } as usize;
-        note(py, native, source, object.as_ref().map_or(0, size));
+        let count = object.as_ref().map_or(0, size);
+        note(py, native, source, count);
+        if let Some(object) = &object {
+            native.state.with(py, |state| state.spare.lend(object, count));
+        }
         return Ok(object);
     }
     let spare = native.state.with(py, |state| state.spare.take_any());

@@ -8,6 +8,7 @@
 
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, Py_ssize_t, PyBytesObject};
+use std::mem;
 
 /// Smaller ones come from the interpreter, which is as fast.
 const LEAST: usize = 512;
@@ -23,7 +24,8 @@ type Roomy = (Ref, usize);
 #[derive(Default)]
 pub struct Spare {
     kept: Option<Roomy>,
-    /// Where the last object is that was handed out, and its room.
+    /// Where the last object is that was handed out, and its room, until it comes back or another is received.
+    /// So it is no object's that died before whatever comes back was made.
     lent: (usize, usize),
     /// What streams were given, and which of it is the oldest.
     handed: [Option<Roomy>; HANDED],
@@ -54,6 +56,12 @@ impl Spare {
         self.kept.take()
     }
 
+    /// Another object is about to be made: what was handed out may be gone, and its place the next one's.
+    #[inline(always)]
+    pub fn begin(&mut self) {
+        self.lent = (0, 0);
+    }
+
     /// An object with so much room is handed out.
     #[inline(always)]
     pub fn lend(&mut self, object: &Ref, room: usize) {
@@ -64,7 +72,7 @@ impl Spare {
     #[inline(always)]
     #[must_use]
     pub fn hand(&mut self, object: &Ref) -> Option<Ref> {
-        let (place, room) = self.lent;
+        let (place, room) = mem::take(&mut self.lent);
         if cfg!(Py_GIL_DISABLED)
             || object.as_ptr() as usize != place
             || !(LEAST..=LARGEST).contains(&room)
@@ -81,7 +89,7 @@ impl Spare {
     #[inline(always)]
     #[must_use]
     pub fn give_back(&mut self, object: Ref) -> Option<Ref> {
-        let (place, room) = self.lent;
+        let (place, room) = mem::take(&mut self.lent);
         // SAFETY: a live object.
         let unshared = unsafe { ffi::Py_REFCNT(object.as_ptr()) } == 1;
         if cfg!(Py_GIL_DISABLED) || !unshared || object.as_ptr() as usize != place || room < LEAST {
