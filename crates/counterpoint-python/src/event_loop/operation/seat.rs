@@ -94,8 +94,7 @@ impl Seat {
     }
 }
 
-/// # Panics
-/// Never: only operations are put into a seat.
+/// What has taken a seat, as what it is.
 #[inline(always)]
 fn operation_of(object: &Ref) -> Operation {
     // SAFETY: only operations take a seat, and it is held.
