@@ -6,10 +6,9 @@
 //!
 //! [`Arguments::asyncios`]: super::arguments::Arguments::asyncios
 
-use super::context;
 use super::handle::{Call, HandleObject};
 use super::operation::wakes_task;
-use super::turn::{report, run_call};
+use super::turn::{call_in, report, run_call};
 use crate::executor::reference::Ref;
 use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
@@ -40,13 +39,7 @@ impl Bare {
         let Some(context) = &self.context else {
             return run_call(py, None, &self.as_call(owner));
         };
-        let done = context::enter(py, context, || {
-            // SAFETY: a reference of our own, or null with an exception set.
-            match unsafe { Ref::owned(self.call(py)) } {
-                Some(_) => Ok(()),
-                None => Err(crate::boundary::fetch(py)),
-            }
-        });
+        let done = call_in(py, context, || self.call(py));
         done.or_else(|raised| report(py, None, &self.as_call(owner), context, raised))
     }
 

@@ -120,7 +120,7 @@ impl Queue {
         self.entries.pop()?.replaced(|()| bare.pop_front())
     }
 
-    /// The handle or transport of the one that is so far behind the next.
+    /// The one that is so far behind the next.
     #[inline(always)]
     pub fn get(&self, index: usize) -> Option<&Due<()>> {
         self.entries.get(index)

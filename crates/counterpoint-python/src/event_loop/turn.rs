@@ -15,6 +15,7 @@ use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
 use counterpoint_reactor::poller::{Events, Poller};
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi::PyObject;
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
@@ -393,14 +394,24 @@ fn run_in(
     call: &Call,
     context: &Ref,
 ) -> PyResult<()> {
-    let done = context::enter(py, context, || {
-        // SAFETY: a reference of our own, or null with an exception set.
-        match unsafe { Ref::owned(call.make()) } {
+    let done = call_in(py, context, || call.make());
+    done.or_else(|raised| report(py, handle, call, context, raised))
+}
+
+/// Makes a call in a context: what returns a reference of its own, or null with an exception set.
+#[inline(always)]
+pub fn call_in(
+    py: Python<'_>,
+    context: &Ref,
+    make: impl FnOnce() -> *mut PyObject,
+) -> PyResult<()> {
+    context::enter(py, context, || {
+        // SAFETY: as is said above.
+        match unsafe { Ref::owned(make()) } {
             Some(_) => Ok(()),
             None => Err(crate::boundary::fetch(py)),
         }
-    });
-    done.or_else(|raised| report(py, handle, call, context, raised))
+    })
 }
 
 /// Whether the exception is to end the program, and not the callback alone.

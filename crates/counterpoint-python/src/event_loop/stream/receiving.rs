@@ -167,15 +167,10 @@ fn directly(
     most: usize,
 ) -> io::Result<Option<Ref>> {
     if most < DIRECT {
-        let object = into_object(source, most)?;
-        // SAFETY: a bytes object.
-        let size = |object: &Ref| unsafe { ffi::Py_SIZE(object.as_ptr()) } as usize;
-        let count = object.as_ref().map_or(0, size);
+        let Some(object) = with_room(most) else { return Ok(None) };
+        let count = source.receive(place(&object), most)?;
         note(py, native, source, count);
-        if let Some(object) = &object {
-            native.state.with(py, |state| state.spare.lend(object, count));
-        }
-        return Ok(object);
+        return Ok(cut_and_lent(py, native, object, count));
     }
     let spare = native.state.with(py, |state| state.spare.take_any());
     let came_back = spare.is_some();
