@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from counterpoint import futures
+from counterpoint._core import Collector
 from counterpoint.futures import Future, ThreadPoolExecutor
 from tests.support import DEADLINE, loops, spawn
 
@@ -132,6 +133,30 @@ def test_many_wait_for_the_same_futures() -> None:
             gate.set()
             all_end(waiting)
             assert [future.result() for future in pending] == list(range(20))
+
+
+def test_who_stops_watching_hides_no_other_who_watches() -> None:
+    futures_of_now, over = [Future[int]()], threading.Event()
+
+    def come_and_go() -> None:
+        collector = Collector()
+        while not over.is_set():
+            future = futures_of_now[0]
+            collector.watch([future])
+            collector.unwatch([future])
+
+    staying = [Collector() for _ in range(10)]
+    passing = [spawn(come_and_go) for _ in range(3)]
+    try:
+        for _ in range(OPERATIONS // 20):
+            future = futures_of_now[0] = Future()
+            for each in staying:
+                each.watch([future])
+            future.set_result(1)
+            assert [each.take() for each in staying] == [[future]] * len(staying)
+    finally:
+        over.set()
+    all_end(passing)
 
 
 def test_tasks_of_several_loops_await_and_are_cancelled() -> None:

@@ -29,6 +29,19 @@ def failed(error: BaseException, make: Callable[[], Any] = Future) -> Any:
 
 
 class TestFuture:
+    def test_a_callback_that_is_removed_meanwhile_hides_no_other(self) -> None:
+        future, told = Future[int](), []
+
+        def first(_: Future[int]) -> None:
+            told.append("first")
+            future._remove_done_callback(first)
+
+        future.add_done_callback(first)
+        future.add_done_callback(lambda _: told.append("second"))
+        future.add_done_callback(lambda _: told.append("third"))
+        future.set_result(1)
+        assert told == ["first", "second", "third"]
+
     @pytest.mark.parametrize("ends", ["set_result", "set_exception"])
     def test_who_waits_goes_on_before_the_callbacks(self, ends: str) -> None:
         future: Future[Any] = Future()

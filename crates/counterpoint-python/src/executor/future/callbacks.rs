@@ -1,5 +1,6 @@
 //! Done callbacks and observers: who is told when a future ends.
 
+use super::complete::acquire;
 use super::stdlib::log_callback;
 use super::{FutureObject, layout::Fields};
 use crate::boundary::{LoopWaker, TaskHandle, halts_at_exit};
@@ -25,7 +26,7 @@ pub enum News {
 type ListOf = fn(&mut Fields) -> &mut *mut PyObject;
 
 /// Adds to one of a future's lists, making it if need be; unless `closed` has an answer, which is
-/// returned instead.
+/// returned instead. Holds the condition meanwhile if there is one.
 #[cfg(not(Py_GIL_DISABLED))]
 pub fn add<R>(
     py: Python<'_>,
@@ -34,6 +35,7 @@ pub fn add<R>(
     item: *mut PyObject,
     closed: impl Fn(&State, &Fields) -> Option<R>,
 ) -> PyResult<Option<R>> {
+    let _acquired = acquire(py, future)?;
     let needed = future.with(py, |_, fields| list(fields).is_null());
     // SAFETY: a new reference, or null: then appending reports the error.
     let mut spare = needed.then(|| unsafe { Ref::owned(ffi::PyList_New(0)) }).flatten();
@@ -65,7 +67,32 @@ pub fn add<R>(
     item: *mut PyObject,
     closed: impl Fn(&State, &Fields) -> Option<R>,
 ) -> PyResult<Option<R>> {
+    replace(py, future, list, closed, |old| longer(py, old, item).map(Some))
+}
+
+/// Takes the first item equal to `item`, if any, off one of a future's lists. Whoever goes through
+/// the list at the same time, to tell all that are in it, must not miss the next one: so a shorter
+/// copy takes the list's place.
+pub fn remove(
+    py: Python<'_>,
+    future: FutureObject,
+    list: ListOf,
+    item: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    replace(py, future, list, |_, _| None::<()>, |old| shorter(py, old, item)).map(drop)
+}
+
+/// Puts what `change` makes of one of a future's lists into its place, unless `closed` has an
+/// answer, which is returned instead. Begins again if somebody else was faster.
+fn replace<R>(
+    py: Python<'_>,
+    future: FutureObject,
+    list: ListOf,
+    closed: impl Fn(&State, &Fields) -> Option<R>,
+    change: impl Fn(Option<&Ref>) -> PyResult<Option<Ref>>,
+) -> PyResult<Option<R>> {
     loop {
+        let acquired = acquire(py, future)?;
         let (answer, old) = future.with(py, |state, fields| {
             // SAFETY: under the lock.
             (closed(state, fields), unsafe { share(*list(fields)) })
@@ -73,17 +100,23 @@ pub fn add<R>(
         if answer.is_some() {
             return Ok(answer);
         }
-        let (mut longer, len) = (Some(longer(py, old.as_ref(), item)?), length(old.as_ref()));
+        let len = length(old.as_ref());
+        let mut changed = Some(change(old.as_ref())?);
         let replaced = future.with(py, |state, fields| {
             let answer = closed(state, fields);
             // SAFETY: under the lock.
             let there = unsafe { share(*list(fields)) };
-            let same = there.as_ref().map(Ref::as_ptr) == old.as_ref().map(Ref::as_ptr);
-            let same = same && length(there.as_ref()) == len;
+            // Others change a list in place, but not without the condition.
+            let same = there.as_ref().map(Ref::as_ptr) == old.as_ref().map(Ref::as_ptr)
+                && length(there.as_ref()) == len
+                && (acquired.is_some() || fields.condition.is_null());
             // `old` owns the list as well: this is not the last reference.
             drop(there);
-            match longer.take_if(|_| answer.is_none() && same) {
-                Some(longer) => Ok(std::mem::replace(list(fields), longer.into_ptr())),
+            match changed.take_if(|_| answer.is_none() && same) {
+                Some(changed) => {
+                    let changed = changed.map_or(ptr::null_mut(), Ref::into_ptr);
+                    Ok(std::mem::replace(list(fields), changed))
+                }
                 None => Err(answer),
             }
         });
@@ -99,24 +132,39 @@ pub fn add<R>(
     }
 }
 
+/// A copy of a list; an empty one of none.
+fn copy(py: Python<'_>, list: Option<&Ref>) -> PyResult<Ref> {
+    // SAFETY: a live list; a new reference or null.
+    let copy = unsafe {
+        Ref::owned(match list {
+            Some(list) => ffi::PyList_GetSlice(list.as_ptr(), 0, ffi::PY_SSIZE_T_MAX),
+            None => ffi::PyList_New(0),
+        })
+    };
+    copy.ok_or_else(|| crate::boundary::fetch(py))
+}
+
 /// A copy of a list with one more item.
 #[cfg(Py_GIL_DISABLED)]
 fn longer(py: Python<'_>, list: Option<&Ref>, item: *mut PyObject) -> PyResult<Ref> {
-    // SAFETY: a live list and a live item; a new reference or null.
-    unsafe {
-        let copy = match list {
-            Some(list) => ffi::PyList_GetSlice(list.as_ptr(), 0, ffi::PY_SSIZE_T_MAX),
-            None => ffi::PyList_New(0),
-        };
-        let copy = Ref::owned(copy).ok_or_else(|| crate::boundary::fetch(py))?;
-        if ffi::PyList_Append(copy.as_ptr(), item) != 0 {
-            return Err(crate::boundary::fetch(py));
-        }
-        Ok(copy)
+    let copy = copy(py, list)?;
+    // SAFETY: a live list and a live item.
+    if unsafe { ffi::PyList_Append(copy.as_ptr(), item) } != 0 {
+        return Err(crate::boundary::fetch(py));
     }
+    Ok(copy)
 }
 
-#[cfg(Py_GIL_DISABLED)]
+/// A copy of a list without the first item equal to `item`; none if nothing is left.
+fn shorter(py: Python<'_>, list: Option<&Ref>, item: &Bound<'_, PyAny>) -> PyResult<Option<Ref>> {
+    let Some(list) = list else { return Ok(None) };
+    let copy = copy(py, Some(list))?;
+    if copy.bind(py).contains(item)? {
+        copy.bind(py).call_method1(intern!(py, "remove"), (item,))?;
+    }
+    Ok((length(Some(&copy)) > 0).then_some(copy))
+}
+
 fn length(list: Option<&Ref>) -> isize {
     // SAFETY: a live list; reading its length takes no lock.
     list.map_or(0, |list| unsafe { ffi::PyList_Size(list.as_ptr()) })

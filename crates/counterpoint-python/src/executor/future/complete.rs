@@ -1,6 +1,6 @@
 //! The changes of a future's phase: started, finished, cancelled, sent back.
 
-use super::callbacks::{News, add, invoke, share, take, tell};
+use super::callbacks::{News, add, invoke, remove, share, take, tell};
 use super::{FutureObject, layout::Fields, remote, stdlib};
 use crate::boundary::{TaskHandle, halts_at_exit};
 use crate::executor::pool::end_guesses;
@@ -330,7 +330,6 @@ pub fn settled_or_watch(
 ) -> PyResult<Option<bool>> {
     loop {
         remote::settle(py, future)?;
-        let _acquired = acquire(py, future)?;
         let answer = add(
             py,
             future,
@@ -353,14 +352,5 @@ pub fn settled_or_watch(
 
 /// Takes an observer off a future that it does not care for any more.
 pub fn unwatch(py: Python<'_>, future: FutureObject, observer: &Bound<'_, PyAny>) -> PyResult<()> {
-    let _acquired = acquire(py, future)?;
-    // SAFETY: under the lock.
-    let list = future.with(py, |_, fields| unsafe { share(fields.observers) });
-    if let Some(list) = list {
-        let list = list.bind(py);
-        if list.contains(observer)? {
-            list.call_method1(intern!(py, "remove"), (observer,))?;
-        }
-    }
-    Ok(())
+    remove(py, future, |fields| &mut fields.observers, observer)
 }

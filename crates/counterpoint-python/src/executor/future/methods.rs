@@ -2,7 +2,7 @@
 
 use super::FutureObject;
 use super::attributes::{describe, phase_name};
-use super::callbacks::{add, call, invoke_all, share};
+use super::callbacks::{add, call, invoke_all, remove, share};
 use super::complete::{Ending, Refused, acquire, cancel, complete, start};
 use super::stdlib::{self, log_callback};
 use super::waiting::{exception, quick_result, result};
@@ -149,7 +149,6 @@ fn end(py: Python<'_>, future: FutureObject, ending: Ending) -> PyResult<*mut Py
 method_of_one!(add_done_callback, "add_done_callback", "fn", |py, future, given| {
     let callback = given.ok_or_else(|| missing("add_done_callback", "fn"))?;
     guess_wait_in_loop(py, future)?;
-    let acquired = acquire(py, future)?;
     let over = add(
         py,
         future,
@@ -157,7 +156,6 @@ method_of_one!(add_done_callback, "add_done_callback", "fn", |py, future, given|
         callback.as_ptr(),
         |state, _| state.phase().is_done().then_some(()),
     )?;
-    drop(acquired);
     if over.is_some() && call(py, &Ref::from(callback), future).is_none() {
         log_callback(py, future, crate::boundary::fetch(py))?;
     }
@@ -166,15 +164,7 @@ method_of_one!(add_done_callback, "add_done_callback", "fn", |py, future, given|
 
 method_of_one!(remove_done_callback, "_remove_done_callback", "fn", |py, future, given| {
     let callback = given.ok_or_else(|| missing("_remove_done_callback", "fn"))?;
-    let _acquired = acquire(py, future)?;
-    // SAFETY: under the lock.
-    let list = future.with(py, |_, fields| unsafe { share(fields.callbacks) });
-    if let Some(list) = list {
-        let list = list.bind(py);
-        if list.contains(&callback)? {
-            list.call_method1(intern!(py, "remove"), (callback,))?;
-        }
-    }
+    remove(py, future, |fields| &mut fields.callbacks, &callback)?;
     Ok(py.None().into_ptr())
 });
 
