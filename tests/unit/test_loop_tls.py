@@ -192,15 +192,16 @@ def test_a_protocol_may_pause_in_get_buffer(ends: Ends) -> None:
     ends.run(main())
 
 
-def test_writing_is_paused_while_the_peer_does_not_read(ends: Ends) -> None:
+@pytest.mark.parametrize("size", [1_000, 16_384, 100_000])
+def test_writing_is_paused_while_the_peer_does_not_read(ends: Ends, size: int) -> None:
     async def main() -> None:
         server, client = Plain(), Plain()
         await ends.connect(server, client)
         server.transport.pause_reading()
-        data = noise(100_000)
+        data = noise(size)
         count = 0
         while client.events != ["pause"]:
-            assert count < 1_000, "nobody paused it"
+            assert count * size < 100_000_000, "nobody paused it"
             client.transport.write(data)
             count += 1
         assert client.transport.get_write_buffer_size() > 0

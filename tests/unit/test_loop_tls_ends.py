@@ -284,6 +284,21 @@ def test_an_end_without_a_word_ends_the_connection(ends: Ends, how: int) -> None
     ends.run(main())
 
 
+@pytest.mark.parametrize("size", [10, 16_384, 100_000])
+def test_what_the_kernel_refuses_ends_the_connection(ends: Ends, size: int) -> None:
+    async def main() -> None:
+        server, client = Plain(), Plain()
+        await ends.connect(server, client)
+        with raw(client.transport) as sock:
+            sock.shutdown(socket.SHUT_WR)
+        for _ in range(3):
+            client.transport.write(bytes(size))
+        assert isinstance(await client.ended(), BrokenPipeError)
+        assert client.transport.get_write_buffer_size() == 0
+
+    ends.run(main())
+
+
 def test_half_a_record_is_no_data(ends: Ends) -> None:
     async def main() -> None:
         server, client = Plain(), Plain()

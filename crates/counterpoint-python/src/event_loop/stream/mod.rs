@@ -14,12 +14,15 @@ mod spare;
 mod writing;
 
 pub use connection::Connection;
+pub use holding::is_to_hold;
 pub use reading::{Reading, call_method, read, view_of_buffer};
 pub use receiving::{
     Left, MOST, Source, cut, domain, is_cut, receive_bytes, receive_message, with_room,
 };
 pub use spare::{Spare, place, set_len};
-pub use writing::{send_copied, snapshot, write_more, writes_natively};
+pub use writing::{
+    free_socket, has_written, send, send_copied, snapshot, write_more, writes_natively,
+};
 
 use crate::boundary::{Behind, Outline, method, noargs, one_by_name};
 use pyo3::prelude::*;

@@ -57,7 +57,7 @@ unsafe fn write_data(transport: *mut PyObject, data: *mut PyObject) -> *mut PyOb
         }
         let (mut sent, is_to_hold) = (0, is_to_hold(py, connection, transport, size));
         if is_free(py, connection) && !is_to_hold {
-            match send(connection, place.cast(), size) {
+            match send_of(connection, place.cast(), size) {
                 Ok(count) if count == size => return none(),
                 Ok(count) => sent = count,
                 Err(error) => return refused(transport, error),
@@ -106,12 +106,14 @@ fn is_array(data: *mut PyObject) -> bool {
     !cfg!(Py_GIL_DISABLED) && unsafe { ffi::PyByteArray_CheckExact(data) } != 0
 }
 
-/// Sends bytes that somebody else keeps; what the kernel does not take at once is copied.
+/// Sends bytes that somebody else keeps, unless they are to be held back; what the kernel does not
+/// take at once is copied.
 pub fn send_copied(
     py: Python<'_>,
     connection: &Connection,
     transport: *mut PyObject,
     bytes: &[u8],
+    is_to_hold: bool,
 ) -> PyResult<()> {
     // SAFETY: alive: whoever calls holds it.
     let object = unsafe { Bound::from_borrowed_ptr(py, transport) };
@@ -120,12 +122,28 @@ pub fn send_copied(
         object.call_method1(intern!(py, "write"), (copy.bind(py),))?;
         return Ok(());
     }
-    let is_to_hold = is_to_hold(py, connection, transport, bytes.len());
     match send_or_keep(py, connection, bytes, is_to_hold) {
         Ok(Some(rest)) => queue(py, connection, transport, rest, 0, is_to_hold),
         Ok(None) => Ok(()),
         Err(error) => lost(&object, error),
     }
+}
+
+/// The socket, if one who writes to it now writes nothing before its turn.
+#[inline(always)]
+pub fn free_socket(py: Python<'_>, connection: &Connection) -> Option<RawFd> {
+    (connection.phase.may_write() && is_free(py, connection)).then(|| connection.fd())
+}
+
+/// Counts what was written to [`free_socket`], and ends the connection if it was refused.
+pub fn has_written(
+    connection: &Connection,
+    transport: &Bound<'_, PyAny>,
+    count: usize,
+    refused: Option<io::Error>,
+) -> PyResult<()> {
+    connection.has_sent(count);
+    refused.map_or(Ok(()), |error| lost(transport, Lost::Refused(error)))
 }
 
 /// Sends what the kernel takes at once, if nothing is queued and it is not to be held back; a copy of
@@ -139,7 +157,7 @@ fn send_or_keep(
     let mut sent = 0;
     if is_free(py, connection) && !is_to_hold && !data.is_empty() {
         // SAFETY: so many bytes.
-        sent = unsafe { send(connection, data.as_ptr(), data.len()) }.map_err(Lost::Refused)?;
+        sent = unsafe { send_of(connection, data.as_ptr(), data.len()) }.map_err(Lost::Refused)?;
     }
     if sent == data.len() {
         return Ok(None);
@@ -164,17 +182,28 @@ pub fn writes_natively(transport: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(ours.zip(method).is_some_and(|(ours, method)| method.is(ours)))
 }
 
-/// Sends what the kernel takes at once; 0 if it takes nothing now.
+/// Sends what the kernel takes at once.
 #[inline(always)]
-unsafe fn send(connection: &Connection, place: *const u8, size: usize) -> io::Result<usize> {
+unsafe fn send_of(connection: &Connection, place: *const u8, size: usize) -> io::Result<usize> {
+    // SAFETY: the caller's memory.
+    let count = unsafe { send(connection.fd(), place, size) }?;
+    connection.has_sent(count);
+    Ok(count)
+}
+
+/// Sends what the kernel takes at once; 0 if it takes nothing now.
+///
+/// # Safety
+/// So many bytes.
+#[inline(always)]
+pub unsafe fn send(fd: RawFd, place: *const u8, size: usize) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the caller's memory. The call does not wait, so the interpreter is kept.
-    let count = unsafe { libc::send(connection.fd(), place.cast(), size, flags) };
-    if count >= 0 {
-        connection.has_sent(count as usize);
-        return Ok(count as usize);
+    let count = unsafe { libc::send(fd, place.cast(), size, flags) };
+    match usize::try_from(count) {
+        Ok(count) => Ok(count),
+        Err(_) => nothing_yet(io::Error::last_os_error()).map(|()| 0),
     }
-    nothing_yet(io::Error::last_os_error()).map(|()| 0)
 }
 
 #[cold]

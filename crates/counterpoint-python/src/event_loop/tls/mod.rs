@@ -21,6 +21,9 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+/// The most that one record holds.
+const RECORD: usize = 16 * 1024;
+
 /// Where a protocol's native half is.
 static PROTOCOL: Behind<Tls> = Behind::new(c"_counterpoint_tls");
 /// Where an application's transport has the same.

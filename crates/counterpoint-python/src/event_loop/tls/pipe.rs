@@ -1,14 +1,17 @@
 //! [`Pipe`]: the BIO through which libssl reads and writes, instead of the two `MemoryBIO`s.
 //!
 //! While a call of ours lasts, it reads what the socket has given, where that lies, and writes where
-//! it is sent from. At all other times it leads to and from the `MemoryBIO`s, so that asyncio's code
+//! it is sent from, or to the socket itself. At all other times it leads to and from the `MemoryBIO`s, so that asyncio's code
 //! finds there what it would find without it.
 
 use super::library::{Bio, Library, Method, Ssl};
+use crate::event_loop::stream::send;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_long, c_void};
+use std::io;
+use std::os::fd::RawFd;
 use std::ptr;
 
 /// All of `BIO_FLAGS_RWS` and `BIO_FLAGS_SHOULD_RETRY`.
@@ -37,6 +40,10 @@ pub struct Pipe {
     output: Cell<*mut u8>,
     output_room: Cell<usize>,
     output_used: Cell<usize>,
+    /// The socket that it goes to instead, while a call lasts.
+    socket: Cell<Option<RawFd>>,
+    sent: Cell<usize>,
+    refused: Cell<Option<c_int>>,
 }
 
 impl Pipe {
@@ -60,6 +67,9 @@ impl Pipe {
             output: Cell::new(ptr::null_mut()),
             output_room: Cell::new(0),
             output_used: Cell::new(0),
+            socket: Cell::new(None),
+            sent: Cell::new(0),
+            refused: Cell::new(None),
         };
         // SAFETY: the caller's promise; the SSL takes the only reference to the new BIO, and gives
         // back those that it had to the other two.
@@ -146,6 +156,20 @@ impl Pipe {
         (done, self.output_used.replace(0))
     }
 
+    /// Has the calls that `f` makes write to a socket; how much that took, and what it refused the rest
+    /// with. What it does not take now goes into the memory BIO.
+    pub fn sending<R>(
+        &self,
+        socket: RawFd,
+        f: impl FnOnce() -> R,
+    ) -> (R, usize, Option<io::Error>) {
+        self.socket.set(Some(socket));
+        let done = f();
+        self.socket.set(None);
+        let refused = self.refused.take().map(io::Error::from_raw_os_error);
+        (done, self.sent.replace(0), refused)
+    }
+
     /// # Safety
     /// So much room.
     unsafe fn read(&self, place: *mut u8, room: usize) -> Option<usize> {
@@ -169,18 +193,56 @@ impl Pipe {
     /// # Safety
     /// So many bytes.
     unsafe fn write(&self, bytes: *const u8, len: usize) -> Option<usize> {
+        if let Some(socket) = self.socket.get() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.send(socket, bytes, len) };
+        }
         let used = self.output_used.get();
         if len > self.output_room.get() - used {
             self.output_room.set(used); // what follows goes the same way
-            self.may_be_unsent.set(true);
-            let len = c_int::try_from(len).unwrap_or(c_int::MAX);
-            // SAFETY: this has a reference; so many bytes.
-            let count = unsafe { (self.library.put)(self.outgoing, bytes.cast(), len) };
-            return usize::try_from(count).ok().filter(|&count| count > 0);
+            // SAFETY: the caller's promise.
+            return unsafe { self.keep(bytes, len) };
         }
         // SAFETY: there is room, in what lives as long as the call does.
         unsafe { ptr::copy_nonoverlapping(bytes, self.output.get().add(used), len) };
         self.output_used.set(used + len);
+        Some(len)
+    }
+
+    /// Puts ciphertext into the memory BIO that it is sent from later.
+    ///
+    /// # Safety
+    /// So many bytes.
+    unsafe fn keep(&self, bytes: *const u8, len: usize) -> Option<usize> {
+        self.may_be_unsent.set(true);
+        let len = c_int::try_from(len).unwrap_or(c_int::MAX);
+        // SAFETY: this has a reference; so many bytes.
+        let count = unsafe { (self.library.put)(self.outgoing, bytes.cast(), len) };
+        usize::try_from(count).ok().filter(|&count| count > 0)
+    }
+
+    /// What is refused is lost, and the connection at its end: libssl need not know.
+    ///
+    /// # Safety
+    /// So many bytes.
+    unsafe fn send(&self, socket: RawFd, bytes: *const u8, len: usize) -> Option<usize> {
+        if self.refused.get().is_some() {
+            return Some(len);
+        }
+        // SAFETY: the caller's promise.
+        let sent = match unsafe { send(socket, bytes, len) } {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.refused.set(error.raw_os_error());
+                return Some(len);
+            }
+        };
+        self.sent.set(self.sent.get() + sent);
+        if sent < len {
+            self.socket.set(None); // what follows goes the same way
+            // SAFETY: what is left of so many bytes.
+            unsafe { self.keep(bytes.add(sent), len - sent) }?;
+        }
         Some(len)
     }
 }

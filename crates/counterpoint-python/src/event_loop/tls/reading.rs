@@ -5,7 +5,7 @@ use super::engine::{
 };
 use super::library::{WANT_READ, ZERO_RETURN};
 use super::pipe::Input;
-use super::{PROTOCOL, native_of};
+use super::{PROTOCOL, RECORD, native_of};
 use crate::boundary::{guarded, none};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{
@@ -17,9 +17,6 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
-
-/// The most that one record holds.
-const RECORD: usize = 16 * 1024;
 
 /// One part in so many of an object need not be used: to cut it costs more.
 const SLACK: usize = 16;

@@ -1,9 +1,12 @@
 //! Encrypting what the application writes, and sending it at once.
 
-use super::TRANSPORT;
 use super::engine::{Ends, Tls};
+use super::{RECORD, TRANSPORT};
 use crate::boundary::{self, Sole, guarded, none};
-use crate::event_loop::stream::{self, Connection, send_copied, snapshot};
+use crate::event_loop::native::Loop;
+use crate::event_loop::stream::{
+    self, Connection, free_socket, has_written, is_to_hold, send_copied, snapshot,
+};
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
 use pyo3::exceptions::PyException;
@@ -102,11 +105,29 @@ fn write_now(py: Python<'_>, tls: &Tls, bytes: &[u8]) -> PyResult<usize> {
     let Some(connection) = (unsafe { stream::TRANSPORT.get(py, transport.as_ptr()) }) else {
         return Ok(0);
     };
-    let mut buffer = connection.native.get().take_buffer(py);
-    let target = Target { py, tls, ends: &ends, connection, transport: &transport };
-    let done = target.write(bytes, &mut buffer);
-    connection.native.get().give_buffer(py, buffer);
-    done
+    let mut room = Room { py, native: connection.native.get(), buffer: None };
+    Target { py, tls, ends: &ends, connection, transport: &transport }.write(bytes, &mut room)
+}
+
+/// The loop's buffer, taken when it is needed and given back on drop.
+struct Room<'a, 'py> {
+    py: Python<'py>,
+    native: &'a Loop,
+    buffer: Option<Vec<u8>>,
+}
+
+impl Room<'_, '_> {
+    fn get(&mut self) -> &mut [u8] {
+        self.buffer.get_or_insert_with(|| self.native.take_buffer(self.py))
+    }
+}
+
+impl Drop for Room<'_, '_> {
+    fn drop(&mut self) {
+        if let Some(buffer) = self.buffer.take() {
+            self.native.give_buffer(self.py, buffer);
+        }
+    }
 }
 
 /// Where ciphertext goes.
@@ -119,7 +140,7 @@ struct Target<'a, 'py> {
 }
 
 impl Target<'_, '_> {
-    fn write(&self, bytes: &[u8], buffer: &mut [u8]) -> PyResult<usize> {
+    fn write(&self, bytes: &[u8], room: &mut Room<'_, '_>) -> PyResult<usize> {
         let mut done = 0;
         for part in bytes.chunks(PART) {
             if done > 0 && self.connection.is_lost() {
@@ -128,46 +149,64 @@ impl Target<'_, '_> {
             if done > 0 && self.tls.writes(self.py).is_none() {
                 break;
             }
-            self.drain(buffer)?; // what libssl has written of itself comes first
-            let (taken, count) = self.encrypt(part, buffer);
-            if count > 0 {
-                send_copied(self.py, self.connection, self.transport.as_ptr(), &buffer[..count])?;
-            }
-            if !taken {
+            self.drain(room)?; // what libssl has written of itself comes first
+            if !self.send(part, room)? {
                 break;
             }
             done += part.len();
         }
-        self.drain(buffer)?;
+        self.drain(room)?;
         Ok(done)
     }
 
-    /// Whether libssl took it, all; how much of the buffer its ciphertext uses.
-    fn encrypt(&self, part: &[u8], buffer: &mut [u8]) -> (bool, usize) {
-        let ends = self.ends;
-        with_critical_section(&ends.object(self.py), || {
-            let (taken, used) = ends.pipe().writing(buffer, || {
-                let (bytes, mut count) = (part.as_ptr().cast(), 0);
-                // SAFETY: alive as long as `ends`; so many bytes. In the mode that `_ssl` sets it
-                // takes all or nothing.
-                unsafe { (ends.library.write)(ends.ssl, bytes, part.len(), &mut count) == 1 }
-            });
-            if !taken {
-                ends.library.forget_errors(); // who tries the rest meets them again
-            }
-            (taken, used)
-        })
+    /// Whether libssl took it, all.
+    fn send(&self, part: &[u8], room: &mut Room<'_, '_>) -> PyResult<bool> {
+        let (py, transport) = (self.py, self.transport.as_ptr());
+        let (pipe, object) = (self.ends.pipe(), self.ends.object(py));
+        let is_to_hold = is_to_hold(py, self.connection, transport, part.len());
+        // Of several records each would be a system call of its own.
+        if part.len() <= RECORD
+            && !is_to_hold
+            && let Some(socket) = free_socket(py, self.connection)
+        {
+            let send = || pipe.sending(socket, || self.encrypt(part));
+            let (taken, count, refused) = with_critical_section(&object, send);
+            has_written(self.connection, &self.transport.bind(py), count, refused)?;
+            return Ok(taken);
+        }
+        let buffer = room.get();
+        let write = || pipe.writing(buffer, || self.encrypt(part));
+        let (taken, count) = with_critical_section(&object, write);
+        if count > 0 {
+            send_copied(py, self.connection, transport, &buffer[..count], is_to_hold)?;
+        }
+        Ok(taken)
+    }
+
+    /// Whether libssl took it, all; its ciphertext goes where the pipe leads to now.
+    fn encrypt(&self, part: &[u8]) -> bool {
+        let (bytes, mut count) = (part.as_ptr().cast(), 0);
+        let library = self.ends.library;
+        // SAFETY: alive as long as `ends`; so many bytes. In the mode that `_ssl` sets it takes all
+        // or nothing.
+        let taken = unsafe { (library.write)(self.ends.ssl, bytes, part.len(), &mut count) == 1 };
+        if !taken {
+            library.forget_errors(); // who tries the rest meets them again
+        }
+        taken
     }
 
     /// Sends what is in the memory BIO.
-    fn drain(&self, buffer: &mut [u8]) -> PyResult<()> {
-        let (py, pipe) = (self.py, self.ends.pipe());
+    fn drain(&self, room: &mut Room<'_, '_>) -> PyResult<()> {
+        let (py, pipe, transport) = (self.py, self.ends.pipe(), self.transport.as_ptr());
         while pipe.unsent() != 0 {
+            let buffer = room.get();
             let count = with_critical_section(&self.ends.object(py), || pipe.drain(buffer));
             if count == 0 {
                 break;
             }
-            send_copied(py, self.connection, self.transport.as_ptr(), &buffer[..count])?;
+            let is_to_hold = is_to_hold(py, self.connection, transport, count);
+            send_copied(py, self.connection, transport, &buffer[..count], is_to_hold)?;
         }
         Ok(())
     }
