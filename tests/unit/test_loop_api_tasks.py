@@ -80,6 +80,19 @@ def test_an_eager_task_begins_at_once(loop: AbstractEventLoop) -> None:
     assert seen == ["begun", "done"]
 
 
+@starts
+def test_whether_a_task_begins_at_once_is_said_each_time(loop: AbstractEventLoop) -> None:
+    async def main() -> None:
+        for eager in (True, False, True, True, False):
+            task = loop.create_task(value(), eager_start=eager)  # type: ignore[call-arg]
+            assert (task.done(), task.get_loop()) == (eager, loop)
+            plain = loop.create_task(value())
+            assert not plain.done()
+            await asyncio.gather(task, plain)
+
+    loop.run_until_complete(main())
+
+
 def test_a_task_factory_makes_the_tasks(loop: AbstractEventLoop) -> None:
     made: list[asyncio.Task[Any]] = []
 

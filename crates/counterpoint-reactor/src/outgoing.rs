@@ -24,6 +24,33 @@ pub struct Outgoing<P> {
     left: usize,
 }
 
+/// Pieces that are sent. It is one, mostly: that needs no memory.
+#[derive(Debug)]
+pub struct Done<P> {
+    first: Option<P>,
+    more: Vec<P>,
+}
+
+impl<P> Default for Done<P> {
+    fn default() -> Self {
+        Self { first: None, more: Vec::new() }
+    }
+}
+
+impl<P> Done<P> {
+    fn push(&mut self, piece: P) {
+        match self.first {
+            None => self.first = Some(piece),
+            Some(_) => self.more.push(piece),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        usize::from(self.first.is_some()) + self.more.len()
+    }
+}
+
 impl<P> Default for Outgoing<P> {
     fn default() -> Self {
         Self { pieces: VecDeque::new(), sent: 0, left: 0 }
@@ -93,7 +120,7 @@ impl<P: Piece> Outgoing<P> {
 
     /// So many bytes are sent: hands the pieces that are done to `done`, to be dropped outside the
     /// lock.
-    pub fn advance(&mut self, count: usize, done: &mut Vec<P>) {
+    pub fn advance(&mut self, count: usize, done: &mut Done<P>) {
         debug_assert!(count <= self.left);
         self.left -= count;
         let mut count = count + self.sent;
@@ -105,7 +132,7 @@ impl<P: Piece> Outgoing<P> {
                 return;
             }
             count -= len;
-            done.extend(self.pieces.pop_front());
+            self.pieces.pop_front().into_iter().for_each(|piece| done.push(piece));
         }
     }
 
@@ -124,7 +151,7 @@ impl<P: Piece> Outgoing<P> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use super::{Outgoing, Piece};
+    use super::{Done, Outgoing, Piece};
     use std::io::Read;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
@@ -143,7 +170,8 @@ mod tests {
     fn every_byte_is_sent_once_and_in_order() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let (mut outgoing, mut expected, mut done) = (Outgoing::default(), Vec::new(), Vec::new());
+        let (mut outgoing, mut expected, mut done) =
+            (Outgoing::default(), Vec::new(), Done::default());
         for number in 0..20_000 {
             expected.extend(piece(number));
             outgoing.push(piece(number), 0);
@@ -160,19 +188,19 @@ mod tests {
         }
         assert!(outgoing.is_empty());
         assert!(received == expected);
-        assert_eq!(done.len(), 20_000);
+        assert_eq!(done.count(), 20_000);
     }
 
     #[test]
     fn a_piece_may_come_half_sent() {
-        let (mut outgoing, mut done) = (Outgoing::default(), Vec::new());
+        let (mut outgoing, mut done) = (Outgoing::default(), Done::default());
         outgoing.push(vec![1, 2, 3], 2);
         outgoing.push(vec![4, 5], 0);
         assert_eq!(outgoing.len(), 3);
         outgoing.advance(2, &mut done);
-        assert_eq!((outgoing.len(), done.len()), (1, 1));
+        assert_eq!((outgoing.len(), done.count()), (1, 1));
         outgoing.advance(1, &mut done);
-        assert!(outgoing.is_empty() && done.len() == 2);
+        assert!(outgoing.is_empty() && done.count() == 2);
         outgoing.push(vec![6], 1);
         assert!(outgoing.is_empty() && outgoing.iter().next().is_none());
     }

@@ -8,6 +8,7 @@ use super::registry::{Registry, Watcher, Watchers};
 use super::stall::Pulse;
 use super::stream::Spare;
 use super::system::System;
+use super::tasks::Named;
 use super::watchdog;
 use crate::boundary::{Meter, Protected, halts_at_exit, is_observed, observe, os_error};
 use crate::executor::reference::Ref;
@@ -58,8 +59,8 @@ pub struct State {
     pub transports: Option<Ref>,
     /// A future that is done, once it is needed.
     pub settled: Option<Ref>,
-    /// `{"loop": it}`, once it is needed.
-    pub named: Option<Ref>,
+    /// What names it to a task or future that is to be made, once it is needed.
+    pub named: Named,
     /// None once the loop is closed.
     pub system: Option<Arc<System>>,
     /// What was received last, if nobody has it any more.
@@ -371,8 +372,14 @@ impl Loop {
         halts_at_exit();
         let everything = self.state.with(py, |state| {
             let spare = mem::take(&mut state.spare);
-            let more = [state.transports.take(), state.settled.take(), state.named.take()];
-            let more = (more, state.context.take(), spare, mem::take(&mut state.held));
+            let more = [state.transports.take(), state.settled.take()];
+            let more = (
+                more,
+                mem::take(&mut state.named),
+                state.context.take(),
+                spare,
+                mem::take(&mut state.held),
+            );
             (state.ready.clear(), state.timers.clear(), state.registry.clear(), more)
         });
         everything.1.iter().for_each(unschedule);
@@ -402,8 +409,8 @@ impl Loop {
         }
         // SAFETY: as above.
         let adopted = unsafe { self.pulse.adopted.peek() };
-        let more = [&state.current, &state.transports, &state.settled, &state.named, adopted];
-        more.into_iter().flatten().try_for_each(|object| object.visit(&visit))
+        let more = [&state.current, &state.transports, &state.settled, adopted];
+        more.into_iter().chain(&state.named).flatten().try_for_each(|object| object.visit(&visit))
     }
 
     fn __clear__(&self) {

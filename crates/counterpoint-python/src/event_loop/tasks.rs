@@ -34,6 +34,18 @@ struct Names {
     named: Py<PyTuple>,
 }
 
+/// The keywords with which the constructors are called.
+#[derive(Clone, Copy)]
+enum Keywords {
+    /// `{"loop": it}`.
+    Loop,
+    /// `{"loop": it, "eager_start": True}`.
+    Eager,
+}
+
+/// They, by their number.
+pub type Named = [Option<Ref>; 2];
+
 static NAMES: PyOnceLock<Names> = PyOnceLock::new();
 
 /// Makes what the functions need.
@@ -107,7 +119,7 @@ pub unsafe extern "C" fn create_task(
         let native = Loop::of(py, owner).filter(|native| !native.is(CLOSED | DEBUG));
         let keywords = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
         let usual = arguments.count == 1 && keywords <= MOST;
-        let usual = usual && !(keywords > 0 && names_loop(py, names));
+        let usual = usual && (is_eager(py, arguments) || !(keywords > 0 && names_loop(py, names)));
         let Some(native) = native.filter(|_| usual) else { return slowly(py, owner, arguments) };
         match makes_tasks(py, owner) {
             Some(true) => {
@@ -117,6 +129,21 @@ pub unsafe extern "C" fn create_task(
             Some(false) => slowly(py, owner, arguments),
             None => ptr::null_mut(),
         }
+    }
+}
+
+/// Whether nothing is named but that the task is to begin at once.
+///
+/// # Safety
+/// The arguments of a running vectorcall.
+#[inline(always)]
+unsafe fn is_eager(py: Python<'_>, arguments: Arguments) -> bool {
+    // SAFETY: the caller's promise: names are strings, mostly interned ones, and each has its value.
+    unsafe {
+        !arguments.names.is_null()
+            && ffi::PyTuple_GET_SIZE(arguments.names) == 1
+            && ffi::PyTuple_GET_ITEM(arguments.names, 0) == intern!(py, "eager_start").as_ptr()
+            && *arguments.place.add(arguments.count) == ffi::Py_True()
     }
 }
 
@@ -147,10 +174,19 @@ unsafe fn new_task(
 ) -> Option<Ref> {
     let names = NAMES.get(py)?;
     let class = own(names.tasks.bind(py), &TASK_CLASS)?;
-    if keywords == 0 && class.as_ptr() == TASK.load(Ordering::Relaxed).cast() {
+    // SAFETY: the caller's promise.
+    let known = unsafe {
+        match keywords {
+            0 => Some(Keywords::Loop),
+            _ => is_eager(py, arguments).then_some(Keywords::Eager),
+        }
+    };
+    if let Some(known) = known
+        && class.as_ptr() == TASK.load(Ordering::Relaxed).cast()
+    {
         // SAFETY: the caller's promise.
         let coroutine = unsafe { Ref::new(*arguments.place) };
-        return of_asyncios(py, native, owner, &class, [coroutine]);
+        return of_asyncios(py, native, owner, &class, [coroutine], known);
     }
     let words = names.with_loop(py, arguments.names)?;
     // SAFETY: the caller's promise; so many places are written as are told of.
@@ -173,14 +209,16 @@ fn of_asyncios<const N: usize>(
     owner: *mut PyObject,
     class: &Ref,
     arguments: [Ref; N],
+    keywords: Keywords,
 ) -> Option<Ref> {
-    let named = native.state.with(py, |state| state.named.as_ref().map(Ref::share));
+    let known = |named: &Named| named[keywords as usize].as_ref().map(Ref::share);
+    let named = native.state.with(py, |state| known(&state.named));
     // SAFETY: live objects; new references, or null with an exception set. A new tuple takes what is put
     // into it.
     unsafe {
         let named = match named {
             Some(named) => named,
-            None => name_loop(py, native, owner)?,
+            None => name_loop(py, native, owner, keywords)?,
         };
         let tuple = Ref::owned(ffi::PyTuple_New(N as ffi::Py_ssize_t))?;
         for (at, argument) in (0..).zip(arguments) {
@@ -197,24 +235,34 @@ pub fn native_future(py: Python<'_>, native: &Loop, owner: &Ref) -> Option<Optio
         let class = FUTURE.load(Ordering::Relaxed);
         Bound::from_borrowed_ptr_or_opt(py, class.cast())?
     };
-    Some(of_asyncios(py, native, owner.as_ptr(), &Ref::from(class), []))
+    Some(of_asyncios(py, native, owner.as_ptr(), &Ref::from(class), [], Keywords::Loop))
 }
 
-/// `{"loop": owner}`, which the loop keeps.
+/// A dict of these keywords, which the loop keeps.
 ///
 /// # Safety
 /// A live loop, and its native part.
 #[cold]
-unsafe fn name_loop(py: Python<'_>, native: &Loop, owner: *mut PyObject) -> Option<Ref> {
+unsafe fn name_loop(
+    py: Python<'_>,
+    native: &Loop,
+    owner: *mut PyObject,
+    keywords: Keywords,
+) -> Option<Ref> {
     // SAFETY: the caller's promise; a new reference, or null with an exception set.
     let named = unsafe {
         let named = Ref::owned(ffi::PyDict_New())?;
-        if ffi::PyDict_SetItem(named.as_ptr(), intern!(py, "loop").as_ptr(), owner) != 0 {
-            return None;
+        let eager = (intern!(py, "eager_start").as_ptr(), ffi::Py_True());
+        let all = [(intern!(py, "loop").as_ptr(), owner), eager];
+        for (key, value) in all.into_iter().take(1 + keywords as usize) {
+            if ffi::PyDict_SetItem(named.as_ptr(), key, value) != 0 {
+                return None;
+            }
         }
         named
     };
-    drop(native.state.with(py, |state| state.named.replace(named.share())));
+    let place = |named: &mut Named, dict| named[keywords as usize].replace(dict);
+    drop(native.state.with(py, |state| place(&mut state.named, named.share())));
     Some(named)
 }
 
@@ -244,7 +292,7 @@ pub unsafe extern "C" fn create_future(owner: *mut PyObject, _: *mut PyObject) -
         if class.as_ptr() == FUTURE.load(Ordering::Relaxed).cast()
             && let Some(native) = Loop::of(py, owner).filter(|native| !native.is(CLOSED))
         {
-            let made = of_asyncios(py, native, owner, &class, []);
+            let made = of_asyncios(py, native, owner, &class, [], Keywords::Loop);
             return made.map_or(ptr::null_mut(), Ref::into_ptr);
         }
         ffi::PyObject_Vectorcall(class.as_ptr(), &raw const owner, 0, names.looped.as_ptr())

@@ -37,6 +37,9 @@ const PATIENCE: u64 = 500_000;
 /// What was held back longer is not held back for a while: a callback takes long.
 const LATE: u64 = 4 * PATIENCE;
 
+/// The list of those who hold something back is kept with room for so many.
+const KEPT: usize = 1024;
+
 /// Whether so many bytes are to be held back, if nothing is queued before them: that is expected to be of
 /// use, and the callback that writes them is the one that the loop runs.
 #[inline(always)]
@@ -173,15 +176,21 @@ impl Loop {
         mut done: PyResult<()>,
     ) -> PyResult<()> {
         self.flag(HOLDING, false);
-        let (held, since) = self.state.with(py, |state| {
+        let (mut held, since) = self.state.with(py, |state| {
             state.held_briefly = false;
             (mem::take(&mut state.held), state.held_since)
         });
         let is_late = clock::now().saturating_sub(since) >= LATE;
-        for transport in held {
+        for transport in held.drain(..) {
             let sent = send_in_context(py, &transport.bind(py), is_late);
             let sent = sent.or_else(|error| transport_failed(owner, &transport, error));
             done = done.and(sent);
+        }
+        if held.capacity() <= KEPT {
+            self.state.with(py, |state| match state.held.capacity() {
+                0 => state.held = held,
+                _ => drop(held), // empty
+            });
         }
         done
     }

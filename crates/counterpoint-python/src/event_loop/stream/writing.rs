@@ -9,7 +9,7 @@ use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
 use crate::event_loop::turn::fatal_error;
 use crate::executor::reference::Ref;
-use counterpoint_reactor::outgoing::{PIECES, Piece};
+use counterpoint_reactor::outgoing::{Done, PIECES, Piece};
 use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::PyTypeError;
@@ -399,10 +399,10 @@ pub fn fatal(transport: &Bound<'_, PyAny>, error: &io::Error) -> PyResult<()> {
 /// Sends what is queued, as far as the kernel takes it; whether that was all.
 pub fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
     loop {
-        let mut done = Vec::new();
+        let mut done = Done::default();
         let result =
             connection.inside.with(py, |inside| send_queued(inside, connection.fd(), &mut done));
-        let all_offered = done.len() == PIECES;
+        let all_offered = done.count() == PIECES;
         drop(done);
         let count = match result {
             Ok(count) => count,
@@ -416,7 +416,7 @@ pub fn flush(py: Python<'_>, connection: &Connection) -> io::Result<bool> {
     }
 }
 
-fn send_queued(inside: &mut Inside, fd: RawFd, done: &mut Vec<Bytes>) -> io::Result<usize> {
+fn send_queued(inside: &mut Inside, fd: RawFd, done: &mut Done<Bytes>) -> io::Result<usize> {
     if inside.outgoing.is_empty() {
         return Ok(0);
     }
