@@ -126,11 +126,26 @@ impl Tls {
         self.inside.with(py, |inside| inside.ends.clone())
     }
 
-    /// The ends, if the application is to be given what comes.
+    /// Whether it has ends still: they stay the same until the connection is lost.
     #[inline(always)]
-    pub fn reads(&self, py: Python<'_>) -> Option<Arc<Ends>> {
-        let flags = self.flags.load(Ordering::Relaxed) & (WRAPPED | APP_READING_PAUSED);
-        if flags == WRAPPED { self.ends(py) } else { None }
+    pub fn has_ends(&self, py: Python<'_>) -> bool {
+        self.inside.with(py, |inside| inside.ends.is_some())
+    }
+
+    /// Whether the application is to be given what comes.
+    #[inline(always)]
+    pub fn may_read(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & (WRAPPED | APP_READING_PAUSED) == WRAPPED
+    }
+
+    /// The application's protocol, if it is to be given what comes.
+    #[inline(always)]
+    pub fn reader(&self, py: Python<'_>) -> Option<Ref> {
+        let reader = |inside: &mut Inside| {
+            let protocol = inside.ends.as_ref().and(inside.protocol.as_ref());
+            protocol.map(Ref::share)
+        };
+        if self.may_read() { self.inside.with(py, reader) } else { None }
     }
 
     /// The ends, if what is written can be encrypted and sent at once.

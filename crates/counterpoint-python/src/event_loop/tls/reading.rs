@@ -90,8 +90,8 @@ pub fn read(reading: &Reading<'_, '_>) -> PyResult<()> {
     // SAFETY: whoever calls holds it.
     let protocol = unsafe { Bound::from_borrowed_ptr(py, reading.protocol) };
     let mut fresh = Some(Fresh { native, buffer, count });
-    let done = if tls.reads(py).is_some() {
-        hand_over(tls, &protocol, fresh)
+    let done = if tls.may_read() {
+        hand_over(tls, &ends, &protocol, fresh)
     } else {
         leaving(py, &ends, &mut fresh)
             .and_then(|()| protocol.call_method0(intern!(py, "_advance")).map(drop))
@@ -107,8 +107,8 @@ pub unsafe extern "C" fn do_read(protocol: *mut PyObject, _: *mut PyObject) -> *
         // SAFETY: the receiver of a method.
         let (tls, protocol) =
             unsafe { (PROTOCOL.demand(py, protocol)?, Bound::from_borrowed_ptr(py, protocol)) };
-        match tls.reads(py) {
-            Some(ends) if ends.pipe().unread() != 0 => hand_over(tls, &protocol, None)?,
+        match tls.ends(py).filter(|_| tls.may_read()) {
+            Some(ends) if ends.pipe().unread() != 0 => hand_over(tls, &ends, &protocol, None)?,
             _ => leave(&protocol)?,
         }
         Ok(none())
@@ -121,16 +121,21 @@ fn leave(protocol: &Bound<'_, PyAny>) -> PyResult<()> {
     protocol.call_method0(intern!(protocol.py(), "_do_read_as_asyncio")).map(drop)
 }
 
-fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>, fresh: Option<Fresh<'_>>) -> PyResult<()> {
+fn hand_over(
+    tls: &Tls,
+    ends: &Ends,
+    protocol: &Bound<'_, PyAny>,
+    fresh: Option<Fresh<'_>>,
+) -> PyResult<()> {
     let py = protocol.py();
-    match hand_over_all(tls, protocol, fresh) {
+    match hand_over_all(tls, ends, protocol, fresh) {
         Err(error) if error.is_instance_of::<PyException>(py) => {
             let arguments = (error.into_value(py), "Fatal error on SSL protocol");
             protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
         }
         Err(error) => {
             // Ctrl-C, or an exit. What has come already is for when the loop is run again.
-            let left = tls.ends(py).is_some_and(|ends| ends.has_more());
+            let left = tls.has_ends(py) && ends.has_more();
             if left {
                 protocol.call_method0(intern!(py, "_read_soon"))?;
             }
@@ -142,30 +147,36 @@ fn hand_over(tls: &Tls, protocol: &Bound<'_, PyAny>, fresh: Option<Fresh<'_>>) -
 
 fn hand_over_all(
     tls: &Tls,
+    ends: &Ends,
     protocol: &Bound<'_, PyAny>,
     mut fresh: Option<Fresh<'_>>,
 ) -> PyResult<()> {
     let py = protocol.py();
-    let stop = hand_over_each(py, tls, &mut fresh);
-    let Some(ends) = tls.ends(py) else { return stop.map(drop) };
+    let stop = hand_over_each(py, tls, ends, &mut fresh);
+    if !tls.has_ends(py) {
+        return stop.map(drop);
+    }
     if fresh.is_some() {
-        leaving(py, &ends, &mut fresh)?; // get_buffer() has failed
+        leaving(py, ends, &mut fresh)?; // get_buffer() has failed
     }
     match stop? {
         Stop::Closed | Stop::Failed => leave(protocol),
-        Stop::Empty | Stop::Full => settle(tls, &ends, protocol),
+        Stop::Empty | Stop::Full => settle(tls, ends, protocol),
     }
 }
 
 /// Whatever the application does in a callback counts for what comes after it.
-fn hand_over_each(py: Python<'_>, tls: &Tls, fresh: &mut Option<Fresh<'_>>) -> PyResult<Stop> {
-    while let Some(ends) = tls.reads(py) {
-        let application = tls.inside.with(py, |inside| inside.protocol.as_ref().map(Ref::share));
-        let Some(application) = application else { break };
+fn hand_over_each(
+    py: Python<'_>,
+    tls: &Tls,
+    ends: &Ends,
+    fresh: &mut Option<Fresh<'_>>,
+) -> PyResult<Stop> {
+    while let Some(application) = tls.reader(py) {
         let stop = if tls.is(BUFFERED) {
-            give_buffer(py, &ends, &application, fresh)?
+            give_buffer(py, ends, &application, fresh)?
         } else {
-            give_data(py, &ends, &application, fresh)?
+            give_data(py, ends, &application, fresh)?
         };
         if stop != Stop::Full {
             return Ok(stop);
