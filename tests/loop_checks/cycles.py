@@ -7,18 +7,22 @@ import gc
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.loop_checks.arena import HOST, Arena, Echo, Made, address
 from tests.loop_checks.certificates import client_context, server_context
 
-# Before measuring, as a share: caches, pools and free lists fill.
-WARM_UP = 1 / 4
+# Before measuring caches, pools and free lists fill.
+WARM_UP = 1_000
 AT_ONCE = 20
 
+# What is held is compared after the first and the last of so many rounds.
+ROUNDS = 5
+
 # The pages that a process takes are no exact measure of what it holds.
-SLACK = 6 << 20
-BYTES_A_CYCLE = 40
+SLACK = 1 << 20
+BYTES_A_CYCLE = 8
+OBJECTS_A_CYCLE = 1 / 100
 
 
 def descriptors() -> int:
@@ -45,26 +49,37 @@ async def _repeat(cycle: Cycle, count: int) -> None:
     await asyncio.gather(*(many(count // AT_ONCE) for _ in range(AT_ONCE)))
 
 
+class Held(NamedTuple):
+    """What the process holds."""
+
+    files: int
+    objects: int
+    memory: int
+
+
 def _leaks_nothing(arena: Arena, cycle: Cycle, count: int) -> None:
-    def run(times: int) -> tuple[int, int, int]:
+    times = count // ROUNDS
+
+    def run(times: int) -> Held:
         arena.loop.run_until_complete(_repeat(cycle, times))
         arena.run(asyncio.sleep(0.01))
         gc.collect()
-        return descriptors(), len(gc.get_objects()), resident()
+        return Held(descriptors(), len(gc.get_objects()), resident())
 
-    warm_up = min(int(count * WARM_UP), 1_000)
-    run(warm_up)
-    files, objects, memory = run(warm_up)
-    files_after, objects_after, memory_after = run(count)
-    assert files_after == files, f"{files_after - files} descriptors are left of {count} cycles"
-    more = objects_after - objects
-    assert more < count / 10, f"{more} objects are left of {count} cycles"
-    most = SLACK + BYTES_A_CYCLE * count
-    if memory_after - memory >= most:
+    run(min(count, WARM_UP))
+    first, *rest = [run(times) for _ in range(ROUNDS)]
+    measured = times * len(rest)
+    if rest[-1].memory - first.memory >= SLACK + BYTES_A_CYCLE * measured:
         # An allocator may take its time to reach its size; what leaks grows as much again.
-        memory, memory_after = memory_after, run(count)[2]
-    grown = memory_after - memory
-    assert grown < most, f"{grown >> 10} KiB for {count} cycles"
+        first, *rest = [run(times) for _ in range(ROUNDS)]
+    last = rest[-1]
+    lost = last.files - first.files
+    assert lost == 0, f"{lost} descriptors are left of {measured} cycles"
+    more = last.objects - first.objects
+    assert more < 10 + OBJECTS_A_CYCLE * measured, f"{more} objects are left of {measured} cycles"
+    grown = last.memory - first.memory
+    most = SLACK + BYTES_A_CYCLE * measured
+    assert grown < most, f"{grown >> 10} KiB for {measured} cycles"
 
 
 def connections(arena: Arena) -> None:

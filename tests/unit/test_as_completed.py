@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures as stdlib
 import gc
 import threading
@@ -89,6 +90,28 @@ class TestAsCompleted:
                 future.set_result(1)
             seen = [future for each in consumers for future in result(each)]
         assert len(seen) == len(pending)
+        assert set(seen) == set(pending)
+
+    @pytest.mark.parametrize("consumers", ["tasks", "threads"])
+    def test_consumers_that_take_one_each_all_get_one(self, consumers: str) -> None:
+        pending = [Future[int]() for _ in range(4)]
+        iterator = futures.as_completed(pending, DEADLINE)
+
+        async def main() -> list[Any]:
+            waiting = [asyncio.ensure_future(anext(iterator)) for _ in pending]
+            await asyncio.sleep(0)
+            for future in pending:
+                future.set_result(1)
+            return await asyncio.gather(*waiting)
+
+        if consumers == "tasks":
+            seen = run_async(main())
+        else:
+            waiting = [spawn(next, iterator) for _ in pending]
+            eventually(lambda: all(is_asleep(each.thread) for each in waiting))  # type: ignore[attr-defined]
+            for future in pending:
+                future.set_result(1)
+            seen = [result(each) for each in waiting]
         assert set(seen) == set(pending)
 
     def test_closing_ends_the_other_consumers(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -32,3 +33,20 @@ def test_it_says_the_same_on_either_loop() -> None:
     ours = run_example("-m", "counterpoint", "run")
     assert (ours.returncode, ours.stdout) == (plain.returncode, plain.stdout)
     assert "\nEventLoop " in ours.stderr  # a row of the summary
+
+
+def imported(source: str) -> set[str]:
+    """The packages that it imports, wherever in it that is."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." * node.level + (node.module or "").partition(".")[0])
+    return found
+
+
+def test_it_imports_nothing_but_the_standard_library() -> None:
+    packages = imported(EXAMPLE.read_text(encoding="utf-8"))
+    assert "asyncio" in packages
+    assert packages <= sys.stdlib_module_names

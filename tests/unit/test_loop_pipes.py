@@ -200,6 +200,35 @@ def test_what_flow_control_raises_closes_it(loop: AbstractEventLoop, method: str
     run(loop, main())
 
 
+@pytest.mark.parametrize("end", ["read", "write"])
+def test_what_connection_made_raises_closes_it(loop: AbstractEventLoop, end: str) -> None:
+    reported: list[Any] = []
+    made: list[Recorder] = []
+
+    class Failing(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            made.append(self)
+            raise LookupError
+
+    async def main() -> None:
+        loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        ours, theirs = os.pipe()
+        with os.fdopen(ours, "rb", 0) as readable, os.fdopen(theirs, "wb", 0) as writable:
+            mine, connect = readable, loop.connect_read_pipe
+            if end == "write":
+                mine, connect = writable, loop.connect_write_pipe
+            with pytest.raises(LookupError):
+                await connect(Failing, mine)
+            await eventually_async(lambda: made[0].lost)
+            assert mine.closed
+        assert reported == made[0].lost
+        assert [type(error) for error in reported] == [LookupError]
+        assert (made[0].data, made[0].transport.get_protocol()) == (b"", None)
+
+    run(loop, main())
+
+
 def test_an_exception_reaches_the_handler_and_closes_it(loop: AbstractEventLoop) -> None:
     reported: list[Any] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import os
 import re
 import socket
@@ -47,6 +48,20 @@ def test_a_blocked_loop_is_reported_while_it_is_blocked(loop: EventLoop) -> None
     assert functions[1] == "until_reported"
     assert not any("run_forever" in function for function in functions)
     assert Path(seen.stack[0][0]) == Path(__file__)
+
+
+def test_a_tenth_of_a_second_is_long_unless_said_otherwise(loop: EventLoop) -> None:
+    def blocks() -> None:
+        until_reported(loop)
+
+    assert inspect.signature(loop.watch).parameters["threshold"].default == 0.1
+    loop.watch()
+    loop.call_soon(blocks)
+    run_once(loop)
+    (seen,) = stalls(loop)
+    assert seen.ended
+    assert 0.1 <= seen.seconds < DEADLINE
+    assert "<locals>.blocks()" in seen.callback
 
 
 def test_a_task_is_named(loop: EventLoop) -> None:

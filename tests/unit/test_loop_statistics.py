@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,41 @@ def test_a_callback_that_takes_long_makes_those_behind_it_late(loop: EventLoop) 
     loop.call_soon(busy, 0.05)
     loop.run_forever()
     assert loop.statistics().lag.max >= 0.05
+
+
+def occupied(seconds: float, took: list[float]) -> None:
+    """Keep the thread, and the processor too, for so long; it notes for how long it was."""
+    begun = now = time.perf_counter()
+    while now < begun + seconds:
+        now = time.perf_counter()
+    took.append(now - begun)
+
+
+def test_the_histogram_tells_how_many_callbacks_took_how_long(loop: EventLoop) -> None:
+    took: list[float] = []
+    loop.measure()
+    for seconds in (0.0, 0.002, 0.02, 0.0, 0.002, 0.002):
+        loop.call_soon(occupied, seconds, took)
+    loop.call_soon(loop.stop)
+    begun = time.perf_counter()
+    loop.run_forever()
+    elapsed = time.perf_counter() - begun
+    seen = loop.statistics().run_histogram
+    assert sum(count for _, count in seen) == len(took) + 1
+    bounds = [bound for bound, _ in seen]
+    assert bounds == sorted(bounds)
+
+    def longer_than(seconds: float) -> int:
+        return sum(count for bound, count in seen if bound > seconds)
+
+    # What is measured has a callback's own time in it; it is rounded to 7 %.
+    assert longer_than(0.93 * 0.002) >= 4
+    assert longer_than(0.93 * 0.02) >= 1
+    for bound in bounds:
+        assert longer_than(bound) >= sum(1 for seconds in took if 0.93 * seconds > bound)
+    # And no more than there was: the last bucket begins where the one before it ends.
+    assert 0.93 * bounds[-2] < elapsed
+    assert loop.statistics().run_time.total >= 0.93 * sum(took)
 
 
 def test_a_timer_that_has_to_wait_is_late(loop: EventLoop) -> None:

@@ -134,9 +134,8 @@ class Completed(Generic["T"]):
         self._total = len(futures)
         self._collector = Collector()
         self._collector.need(1)
-        self._ready, _ = _watch(self._collector, list(futures))
-        # Reversed, so that popping from the end yields in order and keeps no reference.
-        self._ready.reverse()
+        settled, _ = _watch(self._collector, list(futures))
+        self._collector.put(settled)
         self._pending = futures
 
     def __iter__(self) -> Iterator[_StdlibFuture[T]]:
@@ -149,7 +148,6 @@ class Completed(Generic["T"]):
                 self._check_late(waited)
                 raise StopIteration
             self._collector.wait(self._left())
-            self._take()
             waited = True
         return future
 
@@ -165,7 +163,6 @@ class Completed(Generic["T"]):
                 self._check_late(waited)
                 raise StopAsyncIteration
             await drive(self._collector.ticket(), self._left())
-            self._take()
             waited = True
         return future
 
@@ -175,14 +172,14 @@ class Completed(Generic["T"]):
         self._pending.add(future)
         self._collector.need(1)
         settled, _ = _watch(self._collector, [future])
-        self._ready[:0] = settled
+        self._collector.put(settled)
 
     def close(self) -> None:
         """Forgets the futures that are not done yet."""
         pending, self._pending = self._pending, set()
-        self._ready.clear()
         _unwatch(self._collector, pending)
-        self._release()
+        self._collector.take()
+        self._collector.release()
 
     def __del__(self) -> None:
         if getattr(self, "_pending", None):
@@ -203,23 +200,11 @@ class Completed(Generic["T"]):
         if waited and self._late:
             raise TimeoutError(self._late)
 
-    def _take(self) -> None:
-        # In front of what another consumer of the same iterator has taken meanwhile.
-        taken = [future for future in self._collector.take() if future is not None]
-        taken.reverse()
-        self._ready[:0] = taken
-
     def _pop(self) -> _StdlibFuture[T] | None:
-        try:
-            future = self._ready.pop()
-        except IndexError:
-            return None
-        self._pending.discard(future)
-        if not self._pending:
-            self._release()
+        future = self._collector.pop()
+        if future is not None:
+            self._pending.discard(future)
+            if not self._pending:
+                # The other consumers wait for futures that there are no more.
+                self._collector.release()
         return future
-
-    def _release(self) -> None:
-        """Lets other consumers, who wait for futures that there are no more, go on."""
-        self._collector.need(0)
-        self._collector.add_result(None)

@@ -20,15 +20,45 @@ class _Native:
     ) -> None:
         self._counterpoint_pipe = Pipe(loop._counterpoint_loop)
         asyncios: Any = super()
-        asyncios.__init__(loop, pipe, protocol, waiter, extra)
+        beginning = _Beginning(protocol)
+        asyncios.__init__(loop, pipe, beginning, None, extra)
+        self.set_protocol(protocol)
         self._counterpoint_pipe.begin(self._fileno)
+        loop.call_soon(self._has_begun, beginning, waiter)
+
+    def _has_begun(self: Any, beginning: _Beginning, waiter: Any) -> None:
+        error = beginning.error
+        if error is not None:
+            self._fatal_error(error, "Fatal error: protocol.connection_made() call failed.")
+        if waiter is None or waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+
+class _Beginning:
+    """Stands for a protocol until it is told that the transport is made, and keeps what that raises."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self.error: BaseException | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        try:
+            self._protocol.connection_made(transport)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self.error = error
 
 
 class ReadPipeTransport(_Native, ReadPipeBase):
     """The end of a pipe from which is read: of a subprocess, a FIFO, a terminal.
 
     What differs:
-        What `data_received()` raises closes it.
+        What `connection_made()` and `data_received()` raise closes it.
     """
 
     def _at_end(self) -> None:
@@ -40,7 +70,7 @@ class WritePipeTransport(_Native, WritePipeBase):
     """The end of a pipe to which is written.
 
     What differs:
-        What `pause_writing()` and `resume_writing()` raise closes it.
+        What `connection_made()`, `pause_writing()` and `resume_writing()` raise closes it.
     """
 
     def _maybe_pause_protocol(self) -> None:

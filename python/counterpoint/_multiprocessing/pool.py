@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.pool import (  # type: ignore[attr-defined]
@@ -100,6 +101,7 @@ class Pool:
         terminate_at_exit(self._executor._counterpoint_pool)
         # Those whose input is not read to its end, which `join` does.
         self._reading: set[IMapIterator] = set()
+        self._lock = _thread.RLock()
         self._state = RUN
 
     def __del__(self) -> None:
@@ -250,22 +252,28 @@ class Pool:
             chunks(iterable, chunksize),
             self._processes * _AHEAD,
         )
-        self._reading = {each for each in self._reading if not each.is_submitted}
-        if not results.is_submitted:
-            self._reading.add(results)
+        with self._lock:
+            # In place: what is called here may begin to read another input.
+            self._reading.difference_update([each for each in [*self._reading] if each.is_submitted])
+            if not results.is_submitted:
+                self._reading.add(results)
         return results
 
     def close(self) -> None:
         """Accepts no more calls."""
-        if self._state == RUN:
+        with self._lock:
+            if self._state != RUN:
+                return
             self._state = CLOSE
-            if all(each.is_submitted for each in self._reading):
-                self._executor.shutdown(wait=False)
+            is_done = all(each.is_submitted for each in [*self._reading])
+        if is_done:
+            self._executor.shutdown(wait=False)
 
     def terminate(self) -> None:
         """Ends the workers at once, and with them the calls."""
-        self._state = TERMINATE
-        self._reading.clear()
+        with self._lock:
+            self._state = TERMINATE
+            self._reading = set()
         self._executor.terminate_workers()
 
     def join(self) -> None:
@@ -278,8 +286,13 @@ class Pool:
             raise ValueError("Pool is still running")
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
-        while self._reading:
-            self._reading.pop().submit_all()
+        # Each stays there until it is submitted: others who join wait for it too.
+        with self._lock:
+            reading = [*self._reading]
+        for each in reading:
+            each.submit_all()
+        with self._lock:
+            self._reading.difference_update(reading)
         self._executor.shutdown(wait=True)
 
 

@@ -35,6 +35,9 @@ def outcome(future: Future[Any]) -> tuple[bool, Any]:
 class _Result:
     """Of one or more futures."""
 
+    # Whether they succeeded, and the value; of the object itself once it is known.
+    _outcome: tuple[bool, Any] | None = None
+
     def __init__(
         self,
         futures: Sequence[Future[Any]],
@@ -42,7 +45,6 @@ class _Result:
         error_callback: Callable[[BaseException], object] | None,
     ) -> None:
         self._futures = futures
-        self._outcome: tuple[bool, Any] | None = None
         self._callback = callback
         self._error_callback = error_callback
         # Set after the callbacks, which whoever waits may rely on.
@@ -73,14 +75,17 @@ class _Result:
             self._called.set()
 
     def _collected(self) -> tuple[bool, Any]:
-        if self._outcome is None:
-            self._outcome = self._collect()
+        # In this order: another thread stores the outcome before it lets the futures go.
+        futures, known = self._futures, self._outcome
+        if known is None:
+            # Of several threads one is first: they all get the same list.
+            known = vars(self).setdefault("_outcome", self._collect(futures))
             # The futures would keep what they were given and returned.
             self._futures = ()
-        return self._outcome
+        return known
 
-    def _collect(self) -> tuple[bool, Any]:
-        return outcome(self._futures[0])
+    def _collect(self, futures: Sequence[Future[Any]]) -> tuple[bool, Any]:
+        return outcome(futures[0])
 
     def ready(self) -> bool:
         """Whether the call is over."""
@@ -142,8 +147,8 @@ AsyncResult = ApplyResult
 class MapResult(_Result):
     """The result of `Pool.map_async` and `starmap_async`."""
 
-    def _collect(self) -> tuple[bool, Any]:
-        chunks = [outcome(future) for future in self._futures]
+    def _collect(self, futures: Sequence[Future[Any]]) -> tuple[bool, Any]:
+        chunks = [outcome(future) for future in futures]
         for success, error in chunks:
             if not success:
                 return False, error

@@ -24,10 +24,13 @@ class _Owner(Protocol):
     is_over: bool
 
 
-_pools: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
+# Sets: threads may add to them while others look, which a WeakSet does not bear.
+_Pools = weakref.WeakKeyDictionary[ProcessPool, None]
+
+_pools = _Pools()
 
 # Those that do not go on then, and in which process that was registered.
-_terminated: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
+_terminated = _Pools()
 _registered = 0
 
 # The error that had ended the parent when this process was forked.
@@ -37,19 +40,23 @@ _inherited: object = None
 _left: dict[_Owner, ProcessPool] = {}
 
 
+def _alive(pools: _Pools) -> set[ProcessPool]:
+    return {pool for each in pools.keyrefs() if (pool := each()) is not None}
+
+
 def remember(pool: ProcessPool) -> None:
     """Have a pool closed, and waited for, when the interpreter ends."""
-    _pools.add(pool)
+    _pools[pool] = None
 
 
 def terminate_at_exit(pool: ProcessPool) -> None:
     """Have what a pool runs at the end of the interpreter ended with it."""
     global _registered
-    _terminated.add(pool)
+    _terminated[pool] = None
     if _registered != os.getpid():
         # As the stdlib's: after the threads that may still use it have ended.
         _registered = os.getpid()
-        util.Finalize(None, lambda: _terminate([*_terminated]), exitpriority=15)
+        util.Finalize(None, lambda: _terminate(_alive(_terminated)), exitpriority=15)
 
 
 def stop(pool: ProcessPool, number: int) -> None:
@@ -83,10 +90,10 @@ def forget(owner: _Owner) -> None:
 
 
 def _end() -> None:
-    pools = {*_pools, *_left.values()}
+    pools = _alive(_pools).union(list(_left.values()))
     if _is_interrupted():
         return _terminate(pools)
-    pools.difference_update(_terminated)
+    pools -= _alive(_terminated)
     for pool in pools:
         pool.close(False)
     return _wait_or_kill(pools)

@@ -32,12 +32,13 @@ class Shared(Generic[T]):
     with it has ended. It has no name: nothing of it is left, whoever is killed.
     """
 
-    __slots__ = ("__weakref__", "_parcel", "_value")
+    __slots__ = ("__weakref__", "_parcel", "_unpacked")
 
     def __init__(self, parcel: Parcel) -> None:
         self._parcel: Parcel | None = parcel
-        # In a tuple, since it may be None itself.
-        self._value: tuple[T] | None = None
+        # The object, once it was needed: of several threads one puts it there. Another dict once
+        # it is closed, so that nothing is kept of what was closed meanwhile.
+        self._unpacked: dict[str, T] = {}
 
     def __repr__(self) -> str:
         state = "closed" if self._parcel is None else f"{self._parcel.nbytes} bytes"
@@ -61,10 +62,10 @@ class Shared(Generic[T]):
         >>> share([1, 2]).get()
         [1, 2]
         """
-        if self._value is None:
-            block, pieces = self._open().open()
-            self._value = (_unpack(block, pieces),)
-        return self._value[0]
+        unpacked = self._unpacked
+        if not unpacked:
+            unpacked.setdefault("object", _unpack(*self._open().open()))
+        return unpacked["object"]
 
     def close(self) -> None:
         """Lets go of the memory; tasks that were submitted with it still get the object.
@@ -72,7 +73,8 @@ class Shared(Generic[T]):
         >>> with share([1, 2]) as numbers:
         ...     numbers.close()
         """
-        self._parcel = self._value = None
+        self._parcel = None
+        self._unpacked = {}
 
     def __enter__(self) -> Shared[T]:
         return self
@@ -183,7 +185,7 @@ def receive_from(server: Server) -> None:
 
 def arrival_of(obj: object) -> _Arrival | None:
     """What arrived as this very object, in a worker that hands it on."""
-    for arrival in _arrivals.values():
+    for arrival in list(_arrivals.values()):
         if arrival.value is not None and arrival.value[0] is obj and arrival.fd >= 0:
             return arrival
     return None

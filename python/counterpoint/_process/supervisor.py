@@ -120,11 +120,18 @@ class Supervisor:
 
     def _take_place(self, number: int) -> int:
         with self._lock:
-            taken = {employed.place for employed in self.employed.values()}
-            taken.update(self._coming.values())
-            place = next(place for place in itertools.count() if place not in taken)
-            self._coming[number] = place
-            return place
+            while True:
+                taken = self._taken(number)
+                place = next(place for place in itertools.count() if place not in taken)
+                self._coming[number] = place
+                # The handler of a signal may have hired in between, and taken it.
+                if place not in self._taken(number):
+                    return place
+
+    def _taken(self, number: int) -> set[int]:
+        """The places of all others."""
+        coming = [place for other, place in list(self._coming.items()) if other != number]
+        return {each.place for each in list(self.employed.values())}.union(coming)
 
     def _setup(self, place: int) -> bytes:
         terms = self._terms
@@ -210,7 +217,7 @@ class Supervisor:
     def all_workers(self, numbers: Sequence[int] | None = None) -> list[Worker]:
         """Those that have not been let go, or of them those with these numbers."""
         with self._lock:
-            employed = self.employed.items()
+            employed = list(self.employed.items())
             chosen = self.employed if numbers is None else numbers
             return [each.worker for number, each in employed if number in chosen]
 

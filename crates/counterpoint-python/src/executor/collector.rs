@@ -152,6 +152,22 @@ impl Collector {
         PyList::new(py, settled.into_iter().map(|future| future.bind(py)))
     }
 
+    /// Adds those that had settled when it began to watch.
+    fn put(&self, futures: &Bound<'_, PyList>) {
+        let mut settled: Vec<_> = futures.iter().map(Ref::from).collect();
+        wake(futures.py(), &self.state, |state, wakes| state.put(settled.drain(..), wakes));
+    }
+
+    /// Takes what settled first; None if nothing has.
+    fn pop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
+        self.state.with(py, State::pop).map(|future| future.bind(py))
+    }
+
+    /// Lets everybody who waits go on, and nobody wait.
+    fn release(&self, py: Python<'_>) {
+        wake(py, &self.state, State::release);
+    }
+
     /// Called by futures of others.
     fn add_result(&self, future: Bound<'_, PyAny>) {
         self.settle(future.py(), Ref::from(future.clone()), false);
@@ -170,7 +186,7 @@ impl Collector {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         // SAFETY: called by the collector of garbage.
         let state = unsafe { self.state.peek() };
-        state.settled().iter().try_for_each(|future| future.visit(&visit))?;
+        state.settled().try_for_each(|future| future.visit(&visit))?;
         traverse_waiters(state.waiters(), &visit)
     }
 

@@ -1,14 +1,16 @@
 //! [`CollectorState`]: what `wait` and `as_completed` wait on: how many futures have settled.
 //!
-//! One collector is told by many futures; one or more threads or tasks wait for it. What settled
-//! is kept in order by the binding, beside this state and under the same lock.
+//! One collector is told by many futures; one or more threads or tasks wait for it, and take what
+//! settled, all or one at a time. What nobody has taken is here and nowhere else: whoever is woken, or
+//! is about to wait, finds it, and of several who were woken for one the others wait again.
 
 use crate::wait::{Source, State};
 use crate::waiter::{Claim, Notify, WaitList, Waiter, Wakes};
+use std::collections::VecDeque;
 
 /// What settled, how much of that is awaited, and who waits for it.
 pub struct CollectorState<T, N> {
-    settled: Vec<T>,
+    settled: VecDeque<T>,
     /// How many must have settled before anybody is woken.
     needed: usize,
     /// Somebody said that this is enough, whatever the count.
@@ -18,18 +20,37 @@ pub struct CollectorState<T, N> {
 
 impl<T, N> Default for CollectorState<T, N> {
     fn default() -> Self {
-        Self { settled: Vec::new(), needed: usize::MAX, enough: false, waiters: WaitList::new() }
+        Self {
+            settled: VecDeque::new(),
+            needed: usize::MAX,
+            enough: false,
+            waiters: WaitList::new(),
+        }
     }
 }
 
 impl<T, N> CollectorState<T, N> {
     /// One more settled; `enough` ends the waiting whatever the count.
     pub fn tell(&mut self, item: T, enough: bool, wakes: &mut Wakes<N>) {
-        self.settled.push(item);
+        self.settled.push_back(item);
         self.enough |= enough;
         if self.is_ready() {
             self.waiters.claim_all(Claim::Permission, wakes);
         }
+    }
+
+    /// These had settled before it could watch them.
+    pub fn put(&mut self, items: impl IntoIterator<Item = T>, wakes: &mut Wakes<N>) {
+        self.settled.extend(items);
+        if self.is_ready() {
+            self.waiters.claim_all(Claim::Permission, wakes);
+        }
+    }
+
+    /// There is nothing to wait for any more: nobody waits from now on.
+    pub fn release(&mut self, wakes: &mut Wakes<N>) {
+        self.needed = 0;
+        self.waiters.claim_all(Claim::Permission, wakes);
     }
 
     /// From now on, waits until so many have settled.
@@ -43,13 +64,18 @@ impl<T, N> CollectorState<T, N> {
     }
 
     /// Takes what settled so far, in order.
-    pub fn take(&mut self) -> Vec<T> {
+    pub fn take(&mut self) -> VecDeque<T> {
         std::mem::take(&mut self.settled)
     }
 
+    /// Takes what settled first.
+    pub fn pop(&mut self) -> Option<T> {
+        self.settled.pop_front()
+    }
+
     /// What settled and was not taken.
-    pub fn settled(&self) -> &[T] {
-        &self.settled
+    pub fn settled(&self) -> impl Iterator<Item = &T> {
+        self.settled.iter()
     }
 
     /// Who waits.

@@ -362,6 +362,33 @@ fn a_collector_hears_of_every_future() {
 }
 
 #[test]
+fn consumers_of_one_collector_each_get_what_settled_for_them() {
+    loom::model(|| {
+        let collector = Arc::new(Guarded::new(CollectorState::<u32, Task>::default()));
+        collector.with(|collector| collector.need(1));
+        let theirs = collector.clone();
+        let consumer = thread::spawn(move || pop_one(&theirs));
+        let theirs = collector.clone();
+        let teller = thread::spawn(move || {
+            (1..=2).for_each(|item| theirs.change(|c, wakes| c.tell(item, false, wakes)));
+        });
+        let mine = pop_one(&collector);
+        assert_eq!(mine + consumer.join().unwrap(), 3);
+        teller.join().unwrap();
+    });
+}
+
+/// Waits for an item, as a consumer of `as_completed` does, and takes no more.
+fn pop_one(collector: &Guarded<CollectorState<u32, Task>>) -> u32 {
+    loop {
+        if let Some(item) = collector.with(CollectorState::pop) {
+            return item;
+        }
+        block_on(collector, Ready::default());
+    }
+}
+
+#[test]
 fn a_timer_is_served_by_the_thread_that_its_adding_starts_or_wakes() {
     loom::model(|| {
         let timers = Arc::new(Mutex::new(TimerState::<u32, Task>::default()));

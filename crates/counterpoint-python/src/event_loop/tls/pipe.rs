@@ -241,7 +241,9 @@ impl Pipe {
         if sent < len {
             self.socket.set(None); // what follows goes the same way
             // SAFETY: what is left of so many bytes.
-            unsafe { self.keep(bytes.add(sent), len - sent) }?;
+            if unsafe { self.keep(bytes.add(sent), len - sent) }.is_none() {
+                self.refused.set(Some(libc::ENOMEM)); // its beginning must not be sent twice
+            }
         }
         Some(len)
     }

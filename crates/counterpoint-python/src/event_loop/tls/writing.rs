@@ -165,14 +165,16 @@ impl Target<'_, '_> {
         let (pipe, object) = (self.ends.pipe(), self.ends.object(py));
         let is_to_hold = is_to_hold(py, self.connection, transport, part.len());
         // Of several records each would be a system call of its own.
-        if part.len() <= RECORD
-            && !is_to_hold
-            && let Some(socket) = free_socket(py, self.connection)
-        {
-            let send = || pipe.sending(socket, || self.encrypt(part));
-            let (taken, count, refused) = with_critical_section(&object, send);
-            has_written(self.connection, &self.transport.bind(py), count, refused)?;
-            return Ok(taken);
+        if part.len() <= RECORD && !is_to_hold {
+            // Asked inside: another thread may have written until then.
+            let sent = with_critical_section(&object, || {
+                let socket = free_socket(py, self.connection).filter(|_| pipe.unsent() == 0)?;
+                Some(pipe.sending(socket, || self.encrypt(part)))
+            });
+            if let Some((taken, count, refused)) = sent {
+                has_written(self.connection, &self.transport.bind(py), count, refused)?;
+                return Ok(taken);
+            }
         }
         let buffer = room.get();
         let write = || pipe.writing(buffer, || self.encrypt(part));
@@ -205,8 +207,7 @@ impl Target<'_, '_> {
             if count == 0 {
                 break;
             }
-            let is_to_hold = is_to_hold(py, self.connection, transport, count);
-            send_copied(py, self.connection, transport, &buffer[..count], is_to_hold)?;
+            send_copied(py, self.connection, transport, &buffer[..count], false)?;
         }
         Ok(())
     }

@@ -158,6 +158,10 @@ fn longer(py: Python<'_>, list: Option<&Ref>, item: *mut PyObject) -> PyResult<R
 /// A copy of a list without the first item equal to `item`; none if nothing is left.
 fn shorter(py: Python<'_>, list: Option<&Ref>, item: &Bound<'_, PyAny>) -> PyResult<Option<Ref>> {
     let Some(list) = list else { return Ok(None) };
+    let is_it = |first: Ref| first.as_ptr() == item.as_ptr();
+    if length(Some(list)) == 1 && self::item(list.as_ptr(), 0).is_some_and(is_it) {
+        return Ok(None); // as mostly
+    }
     let copy = copy(py, Some(list))?;
     if copy.bind(py).contains(item)? {
         copy.bind(py).call_method1(intern!(py, "remove"), (item,))?;
