@@ -6,6 +6,7 @@ import asyncio
 import gc
 import io
 import logging
+import sys
 import threading
 import warnings
 import weakref
@@ -230,6 +231,16 @@ class TestExceptionHandlers:
         assert isinstance(context["handle"], asyncio.Handle)
         assert "divmod" in str(context["message"])
 
+    def test_it_is_called_while_the_exception_is_handled(self, loop: AbstractEventLoop) -> None:
+        seen: list[bool] = []
+
+        def handler(_: AbstractEventLoop, context: dict[str, object]) -> None:
+            seen.append(sys.exc_info()[1] is context["exception"])
+
+        loop.set_exception_handler(handler)
+        self.fail(loop)
+        assert (seen, sys.exc_info()) == ([True], (None, None, None))
+
     def test_none_brings_the_default_back(
         self, loop: AbstractEventLoop, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -255,10 +266,11 @@ class TestExceptionHandlers:
         loop.set_exception_handler(handler)
         with caplog.at_level(logging.ERROR, "asyncio"):
             self.fail(loop)
-        assert any(
-            "Unhandled error in exception handler" in record.getMessage()
-            for record in caplog.records
-        )
+        (record,) = caplog.records
+        assert "Unhandled error in exception handler" in record.getMessage()
+        assert record.exc_info
+        assert isinstance(record.exc_info[1], KeyError)
+        assert isinstance(record.exc_info[1].__context__, ZeroDivisionError)
 
     def test_a_lost_task_reaches_it(self, loop: AbstractEventLoop) -> None:
         messages: list[object] = []

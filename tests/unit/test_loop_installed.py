@@ -64,7 +64,7 @@ INSTALLED = {
     "before asyncio": "import counterpoint; counterpoint.install()",
     "after asyncio": "import asyncio, counterpoint; counterpoint.install()",
     "before our loop": "import counterpoint as c; c.install(); import counterpoint.aio",
-    "before its inner module": "import counterpoint as c; c.install(); import counterpoint._loop.loop",
+    "before its module": "import counterpoint as c; c.install(); import counterpoint._loop.loop",
     "after our loop": "import counterpoint.aio; counterpoint.install()",
     "for asyncio alone": "from counterpoint import aio; aio.install()",
     "twice": "from counterpoint import aio, install; install(); aio.install(); install()",

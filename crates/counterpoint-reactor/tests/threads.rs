@@ -1,17 +1,19 @@
-//! What threads share of a loop, on real threads: the ready queue and its alarm, and the beat. Run
-//! under ThreadSanitizer too.
+//! What threads share of a loop, on real threads: the ready queue and its alarm, the beat, the phase of
+//! a transport, and the timers behind the loop's lock. Run under ThreadSanitizer too.
 //!
 //! Nobody waits for time to pass. A wake-up that is lost ends a wait of [`LONG`], and is an error.
 #![cfg(not(any(loom, miri)))]
 
 use counterpoint_reactor::alarm::Alarm;
 use counterpoint_reactor::beat::{Beat, News, Sight};
+use counterpoint_reactor::phase::{Flag, Phase, Receiver as Reads};
 use counterpoint_reactor::poller::{Events, Poller, READ};
 use counterpoint_reactor::ready::Ready;
+use counterpoint_reactor::timers::Timers;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -133,6 +135,71 @@ fn parks_and_rings(wakes_by_itself: impl Fn(usize) -> bool) -> (usize, usize) {
     });
     assert!(shared.pop().is_none());
     (parks, shared.rings.into_inner())
+}
+
+#[test]
+fn of_threads_that_end_a_connection_one_is_the_first() {
+    for _ in 0..EACH / 20 {
+        let (phase, start) = (Phase::default(), Barrier::new(THREADS));
+        let firsts = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let (phase, start, firsts) = (&phase, &start, &firsts);
+                scope.spawn(move || {
+                    start.wait();
+                    phase.set(Flag::Paused, number % 2 == 0);
+                    phase.hand_to([Reads::Buffered, Reads::Tls][number % 2]);
+                    phase.set(Flag::Closing, true);
+                    firsts.fetch_add(usize::from(phase.end()), Ordering::Relaxed);
+                    assert!(!phase.may_read() && !phase.may_write());
+                });
+            }
+        });
+        assert_eq!(firsts.into_inner(), 1);
+        assert!(phase.is(Flag::Closing) && phase.is_lost());
+        assert_ne!(phase.receiver(), Reads::Plain);
+    }
+}
+
+/// A timer as the binding has it: who cancels one does so in it, and the heap is told.
+struct Timer {
+    deadline: u64,
+    number: usize,
+    is_cancelled: AtomicBool,
+}
+
+#[test]
+fn timers_that_threads_set_and_cancel_come_once_in_the_order_of_their_times() {
+    let timers = Mutex::new(Timers::default());
+    let add = |number: usize, index: usize| {
+        let deadline = (index * 7_919 % 1_000) as u64;
+        let timer = Arc::new(Timer { deadline, number, is_cancelled: AtomicBool::new(false) });
+        timers.lock().unwrap().push(deadline, timer.clone());
+        if index % 3 == 0 {
+            timer.is_cancelled.store(true, Ordering::Relaxed);
+            let mut timers = timers.lock().unwrap();
+            if timers.note_cancelled() {
+                drop(timers.drop_cancelled(is_cancelled));
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let add = &add;
+            scope.spawn(move || (0..EACH / 10).for_each(|index| add(number, index)));
+        }
+    });
+    let (mut timers, mut last, mut came) = (timers.into_inner().unwrap(), 0, [0; THREADS]);
+    while let Some(timer) = timers.pop_due(1_000) {
+        assert!(timer.deadline >= last);
+        last = timer.deadline;
+        came[timer.number] += usize::from(!is_cancelled(&timer));
+    }
+    assert_eq!(came, [EACH / 10 - (EACH / 10).div_ceil(3); THREADS]);
+}
+
+fn is_cancelled(timer: &Arc<Timer>) -> bool {
+    timer.is_cancelled.load(Ordering::Relaxed)
 }
 
 #[test]

@@ -14,13 +14,14 @@ use crate::executor::reference::Ref;
 use counterpoint_reactor::clock;
 use counterpoint_reactor::pace::Pace;
 use counterpoint_reactor::poller::{Events, Poller};
-use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
-use pyo3::ffi::PyObject;
+use pyo3::exceptions::{PyBaseException, PyKeyboardInterrupt, PySystemExit};
+use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd};
+use std::ptr;
 
 impl Loop {
     /// Turns until `stop()`; an error is one that ends a program (Ctrl-C, exit), and leaves the loop
@@ -304,6 +305,24 @@ pub fn polled(py: Python<'_>, pace: &mut Pace, now: u64, has_told: bool) {
     MEMORIES.iter().for_each(|memory| memory.age(py, now));
 }
 
+/// Calls Python as an `except` clause does: the exception is what `sys.exc_info()` gives, and the context
+/// of what is raised meanwhile.
+pub fn handling<'py>(
+    error: PyErr,
+    py: Python<'py>,
+    call: impl FnOnce(Bound<'py, PyBaseException>) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    let error = error.into_value(py).into_bound(py);
+    // SAFETY: an exception, or null for none.
+    unsafe {
+        let before = Ref::owned(ffi::PyErr_GetHandledException());
+        ffi::PyErr_SetHandledException(error.as_ptr());
+        let done = call(error);
+        ffi::PyErr_SetHandledException(before.map_or(ptr::null_mut(), |error| error.as_ptr()));
+        done.map(drop)
+    }
+}
+
 /// What a transport did not deal with itself goes to the exception handler, unless it is to end the
 /// program.
 #[cold]
@@ -312,17 +331,16 @@ pub fn transport_failed(owner: &Bound<'_, PyAny>, transport: &Ref, error: PyErr)
     if is_fatal(py, &error) {
         return Err(error);
     }
-    let arguments = (transport.bind(py), error.into_value(py));
-    owner.call_method1(intern!(py, "_transport_failed"), arguments)?;
-    Ok(())
+    let name = intern!(py, "_transport_failed");
+    handling(error, py, |error| owner.call_method1(name, (transport.bind(py), error)))
 }
 
 /// The transport is at its end, for that reason, which goes to the exception handler.
 #[cold]
 pub fn fatal_error(transport: &Bound<'_, PyAny>, error: PyErr, message: &str) -> PyResult<()> {
     let py = transport.py();
-    let arguments = (error.into_value(py), message);
-    transport.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
+    let name = intern!(py, "_fatal_error");
+    handling(error, py, |error| transport.call_method1(name, (error, message)))
 }
 
 /// So it is with what a callback of its protocol has raised, unless that is to end the program.
@@ -444,10 +462,11 @@ pub fn report(
     } else {
         handle.put_back(py, call, context);
     }
-    let arguments = (shown.bind(py), error.into_value(py));
-    let reported = owner.bind(py).call_method1(intern!(py, "_callback_failed"), arguments);
+    let name = intern!(py, "_callback_failed");
+    let tell = |error| owner.bind(py).call_method1(name, (shown.bind(py), error));
+    let reported = handling(error, py, tell);
     if !keeps {
         drop(handle.empty(py));
     }
-    reported.map(drop)
+    reported
 }

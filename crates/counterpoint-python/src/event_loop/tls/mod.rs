@@ -21,6 +21,9 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+/// What is said of an error that ends a connection, as by asyncio.
+const FATAL: &str = "Fatal error on SSL protocol";
+
 /// The most that one record holds.
 const RECORD: usize = 16 * 1024;
 

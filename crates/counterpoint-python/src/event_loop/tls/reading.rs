@@ -5,12 +5,13 @@ use super::engine::{
 };
 use super::library::{WANT_READ, ZERO_RETURN};
 use super::pipe::Input;
-use super::{PROTOCOL, RECORD, native_of};
+use super::{FATAL, PROTOCOL, RECORD, native_of};
 use crate::boundary::{guarded, none};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{
     Reading, call_method, cut, place, set_len, view_of_buffer, with_room,
 };
+use crate::event_loop::turn::fatal_error;
 use crate::executor::reference::Ref;
 use pyo3::exceptions::{PyException, PyMemoryError};
 use pyo3::ffi::{self, PyObject};
@@ -130,8 +131,7 @@ fn hand_over(
     let py = protocol.py();
     match hand_over_all(tls, ends, protocol, fresh) {
         Err(error) if error.is_instance_of::<PyException>(py) => {
-            let arguments = (error.into_value(py), "Fatal error on SSL protocol");
-            protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
+            fatal_error(protocol, error, FATAL)
         }
         Err(error) => {
             // Ctrl-C, or an exit. What has come already is for when the loop is run again.

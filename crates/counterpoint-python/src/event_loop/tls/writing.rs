@@ -1,12 +1,13 @@
 //! Encrypting what the application writes, and sending it at once.
 
 use super::engine::{Ends, Tls};
-use super::{RECORD, TRANSPORT};
+use super::{FATAL, RECORD, TRANSPORT};
 use crate::boundary::{self, Sole, guarded, none};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{
     self, Connection, free_socket, has_written, is_to_hold, send_copied, snapshot,
 };
+use crate::event_loop::turn::fatal_error;
 use crate::executor::reference::Ref;
 use counterpoint_reactor::outgoing::Piece;
 use pyo3::exceptions::PyException;
@@ -89,8 +90,7 @@ fn failed(transport: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
         return Err(error);
     }
     let protocol = transport.getattr(intern!(py, "_ssl_protocol"))?;
-    let arguments = (error.into_value(py), "Fatal error on SSL protocol");
-    protocol.call_method1(intern!(py, "_fatal_error"), arguments).map(drop)
+    fatal_error(&protocol, error, FATAL)
 }
 
 /// Encrypts and sends as much as may be; how much that was. An error of libssl's comes again for who
