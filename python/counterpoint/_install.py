@@ -288,8 +288,9 @@ def _asyncio_imported() -> None:
     if not hasattr(policy, "Attributes"):
         return  # likewise
     with _guard:
-        factory = policy.Attributes(policy.default_policy)
-        _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)
+        if policy.default_policy is not None:  # there are no policies from 3.16 on
+            factory = policy.Attributes(policy.default_policy)
+            _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)
         space = vars(importlib.import_module("asyncio"))
         for name in ("SelectorEventLoop", "EventLoop"):
             if name in space:

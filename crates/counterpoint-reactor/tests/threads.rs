@@ -175,7 +175,7 @@ fn timers_that_threads_set_and_cancel_come_once_in_the_order_of_their_times() {
         let deadline = (index * 7_919 % 1_000) as u64;
         let timer = Arc::new(Timer { deadline, number, is_cancelled: AtomicBool::new(false) });
         timers.lock().unwrap().push(deadline, timer.clone());
-        if index % 3 == 0 {
+        if index.is_multiple_of(3) {
             timer.is_cancelled.store(true, Ordering::Relaxed);
             let mut timers = timers.lock().unwrap();
             if timers.note_cancelled() {

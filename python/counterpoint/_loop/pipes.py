@@ -39,7 +39,7 @@ class _Native:
 
 
 class _Beginning:
-    """Stands for a protocol until it is told that the transport is made, and keeps what that raises."""
+    """Stands for a protocol until it is told that it is connected, and keeps what that raises."""
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol

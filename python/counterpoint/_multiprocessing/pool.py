@@ -254,7 +254,8 @@ class Pool:
         )
         with self._lock:
             # In place: what is called here may begin to read another input.
-            self._reading.difference_update([each for each in [*self._reading] if each.is_submitted])
+            done = [each for each in [*self._reading] if each.is_submitted]
+            self._reading.difference_update(done)
             if not results.is_submitted:
                 self._reading.add(results)
         return results
