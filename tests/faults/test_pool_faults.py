@@ -46,12 +46,18 @@ class TestStarts:
     def test_an_interruption_after_the_start(
         self, monkeypatch: pytest.MonkeyPatch, arrives: str
     ) -> None:
-        go_on = threading.Event()
+        begun, go_on = threading.Event(), threading.Event()
         real = threading.Thread.start
-        pool = ThreadPoolExecutor(1, initializer=go_on.wait, initargs=(DEADLINE,))
+
+        def initialize() -> None:
+            begun.set()
+            assert go_on.wait(DEADLINE)
+
+        pool = ThreadPoolExecutor(1, initializer=initialize)
 
         def start(thread: threading.Thread) -> None:
             real(thread)
+            assert begun.wait(DEADLINE)
             if arrives == "before":
                 go_on.set()
                 eventually(lambda: ran)
@@ -95,9 +101,31 @@ class TestStarts:
             assert not pool._threads
             assert pool.submit(abs, -1).result(DEADLINE) == 1
 
+    def test_a_thread_that_ends_before_it_works_is_replaced(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Interruption(BaseException):
+            pass
+
+        start, alive = threading.Thread.start, threading.Event()
+
+        def interrupted(thread: threading.Thread) -> None:
+            # What a signal's handler raises here may end the thread that is waited for.
+            monkeypatch.undo()
+            monkeypatch.setattr(thread, "run", lambda: alive.wait(DEADLINE))
+            start(thread)
+            raise Interruption
+
+        with ThreadPoolExecutor(1) as pool:
+            monkeypatch.setattr(threading.Thread, "start", interrupted)
+            with pytest.raises(Interruption):
+                pool.submit(int)
+            alive.set()
+            assert pool.submit(abs, -1).result(DEADLINE) == 1
+
     def test_real_signals(self) -> None:
         program = """
-import random
+import random, traceback
 from counterpoint.futures import ThreadPoolExecutor
 class Interruption(BaseException): pass
 def handle(*_): raise Interruption
@@ -112,6 +140,12 @@ def mend():
     limbo = threading._active_limbo_lock
     if getattr(limbo, "_is_owned", bool)():
         limbo.release()
+def ignore(what):
+    # So may the thread that `start` waits for: it ends before it comes to anything of ours.
+    frames = traceback.extract_tb(what.exc_traceback)
+    if any(frame.filename != threading.__file__ for frame in frames):
+        sys.__unraisablehook__(what)
+sys.unraisablehook = ignore
 random.seed(11)
 interrupted = 0
 # Threads die at the end: what a handler raises in a callback of a weak reference, of which a thread

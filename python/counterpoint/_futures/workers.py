@@ -89,16 +89,19 @@ class Starter:
         with self.starting:
             threads = self._threads(extra)
             name = f"{self.prefix}_{'extra_' if extra else ''}{len(threads)}"
-            thread = threading.Thread(name=name, target=_work, args=(pool, self, extra, number))
+            begun: list[bool] = []
+            args = (pool, self, extra, number, begun)
+            thread = threading.Thread(name=name, target=_work, args=args)
             try:
                 self.register(thread, pool, extra)
                 thread.start()
             except BaseException:
-                if thread.is_alive():
+                if begun:
                     pool.started(number)
                 else:
                     # There is none; or it is about to start, and then registers itself; or it never
-                    # gets there, because the interruption left a lock of `start` locked.
+                    # gets there, because the interruption left a lock of `start` locked, or
+                    # unlocked one that the thread has, which ends it.
                     threads.discard(thread)
                     _pools.pop(thread, None)
                 raise
@@ -165,7 +168,8 @@ def _join(thread: threading.Thread) -> None:
     thread.join()
 
 
-def _work(pool: Pool, starter: Starter, extra: bool, number: int) -> None:
+def _work(pool: Pool, starter: Starter, extra: bool, number: int, begun: list[bool]) -> None:
+    begun.append(True)
     thread = threading.current_thread()
     starter.register(thread, pool, extra)
     try:

@@ -114,7 +114,7 @@ impl Pool {
         super::worker::work(slf, number)
     }
 
-    /// The thread of that start exists: it will arrive, whatever is raised in the thread that
+    /// The thread of that start has begun: it will arrive, whatever is raised in the thread that
     /// started it.
     fn started(&self, py: Python<'_>, number: u64) {
         self.state.with(py, |state| state.started(number));

@@ -74,7 +74,7 @@ pub struct PoolState<T, N> {
     workers: usize,
     extras: usize,
     arriving: usize,
-    /// Whose threads have not arrived, and whether they are known to exist.
+    /// Whose threads have not arrived, and whether they are known to have begun.
     starting: Vec<(Start, bool)>,
     blocked: usize,
     closed: bool,
@@ -252,7 +252,7 @@ impl<T, N> PoolState<T, N> {
         Some(self.starting.swap_remove(at).0)
     }
 
-    /// The thread of that start exists, whatever else is heard: it will arrive.
+    /// The thread of that start has begun, whatever else is heard: it will arrive.
     pub fn started(&mut self, number: u64) {
         self.starting
             .iter_mut()
@@ -260,7 +260,7 @@ impl<T, N> PoolState<T, N> {
             .for_each(|(_, certain)| *certain = true);
     }
 
-    /// Starting it raised something: takes the start back, unless its thread is known to exist.
+    /// Starting it raised something: takes the start back, unless its thread is known to have begun.
     pub fn start_raised(&mut self, number: u64, again: bool) -> Call<N> {
         let certain =
             self.starting.iter().any(|(start, certain)| start.number == number && *certain);
