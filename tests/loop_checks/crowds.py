@@ -50,10 +50,9 @@ def idle_crowd(arena: Arena) -> None:
         for _ in range(count):
             stack.enter_context(socket.create_connection(address(server)))
         arena.until(lambda: made.are_connected(count))
-        shares, turns = [], _turns(arena)
-        for _ in range(2):
-            shares.append(arena.run(_cpu_share(INTERVAL)))
-        assert min(shares) < SHARE, f"{min(shares):.0%} of a CPU for {count} idle connections"
+        turns = _turns(arena)
+        share = min(arena.run(_cpu_share(INTERVAL)) for _ in range(2))
+        assert share < SHARE, f"{share:.0%} of a CPU for {count} idle connections"
         # Each run is begun, wakes up from its sleep, and is ended.
         assert _turns(arena) - turns <= 2 * TURNS, "it wakes up for nothing"
     arena.until(lambda: all(each.lost for each in made.all))

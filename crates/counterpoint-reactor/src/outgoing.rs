@@ -132,7 +132,9 @@ impl<P: Piece> Outgoing<P> {
                 return;
             }
             count -= len;
-            self.pieces.pop_front().into_iter().for_each(|piece| done.push(piece));
+            if let Some(piece) = self.pieces.pop_front() {
+                done.push(piece);
+            }
         }
     }
 

@@ -118,12 +118,16 @@ pub unsafe extern "C" fn create_task(
         let py = Python::assume_attached();
         let native = Loop::of(py, owner).filter(|native| !native.is(CLOSED | DEBUG));
         let keywords = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
+        let known = match keywords {
+            0 => Some(Keywords::Loop),
+            _ => is_eager(py, arguments).then_some(Keywords::Eager),
+        };
         let usual = arguments.count == 1 && keywords <= MOST;
-        let usual = usual && (is_eager(py, arguments) || !(keywords > 0 && names_loop(py, names)));
+        let usual = usual && (known.is_some() || !names_loop(py, names));
         let Some(native) = native.filter(|_| usual) else { return slowly(py, owner, arguments) };
         match makes_tasks(py, owner) {
             Some(true) => {
-                let made = new_task(py, native, owner, arguments, keywords);
+                let made = new_task(py, native, owner, arguments, keywords, known);
                 made.map_or(ptr::null_mut(), Ref::into_ptr)
             }
             Some(false) => slowly(py, owner, arguments),
@@ -163,7 +167,7 @@ unsafe fn names_loop(py: Python<'_>, names: *mut PyObject) -> bool {
 }
 
 /// # Safety
-/// One positional argument and at most [`MOST`] keywords, of a running vectorcall.
+/// One positional argument and at most [`MOST`] keywords, of a running vectorcall; what is known of these.
 #[inline(always)]
 unsafe fn new_task(
     py: Python<'_>,
@@ -171,16 +175,10 @@ unsafe fn new_task(
     owner: *mut PyObject,
     arguments: Arguments,
     keywords: usize,
+    known: Option<Keywords>,
 ) -> Option<Ref> {
     let names = NAMES.get(py)?;
     let class = own(names.tasks.bind(py), &TASK_CLASS)?;
-    // SAFETY: the caller's promise.
-    let known = unsafe {
-        match keywords {
-            0 => Some(Keywords::Loop),
-            _ => is_eager(py, arguments).then_some(Keywords::Eager),
-        }
-    };
     if let Some(known) = known
         && class.as_ptr() == TASK.load(Ordering::Relaxed).cast()
     {

@@ -34,23 +34,25 @@ impl<T, N> CollectorState<T, N> {
     pub fn tell(&mut self, item: T, enough: bool, wakes: &mut Wakes<N>) {
         self.settled.push_back(item);
         self.enough |= enough;
-        if self.is_ready() {
-            self.waiters.claim_all(Claim::Permission, wakes);
-        }
+        self.wake_if_ready(wakes);
     }
 
     /// These had settled before it could watch them.
     pub fn put(&mut self, items: impl IntoIterator<Item = T>, wakes: &mut Wakes<N>) {
         self.settled.extend(items);
-        if self.is_ready() {
-            self.waiters.claim_all(Claim::Permission, wakes);
-        }
+        self.wake_if_ready(wakes);
     }
 
     /// There is nothing to wait for any more: nobody waits from now on.
     pub fn release(&mut self, wakes: &mut Wakes<N>) {
         self.needed = 0;
-        self.waiters.claim_all(Claim::Permission, wakes);
+        self.wake_if_ready(wakes);
+    }
+
+    fn wake_if_ready(&mut self, wakes: &mut Wakes<N>) {
+        if self.is_ready() {
+            self.waiters.claim_all(Claim::Permission, wakes);
+        }
     }
 
     /// From now on, waits until so many have settled.

@@ -187,9 +187,10 @@ impl Loop {
             done = done.and(sent);
         }
         if held.capacity() <= KEPT {
-            self.state.with(py, |state| match state.held.capacity() {
-                0 => state.held = held,
-                _ => drop(held), // empty
+            self.state.with(py, |state| {
+                if state.held.capacity() == 0 {
+                    state.held = held;
+                }
             });
         }
         done
