@@ -43,6 +43,7 @@ class SSLProtocol(TlsProtocolBase):
 
     What differs:
         A BufferedProtocol may have a bytearray for a buffer.
+        A limit of 0 pauses only where something is buffered; asyncio's may pause for ever.
         What `pause_writing()` and `resume_writing()` raise ends the connection.
     """
 
@@ -74,24 +75,21 @@ class SSLProtocol(TlsProtocolBase):
             get_buffer = self._app_protocol_get_buffer
             self._app_protocol_get_buffer = lambda hint: memoryview(get_buffer(hint)).cast("B")
 
-    def _set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        super()._set_write_buffer_limits(high, low)
-        self._counterpoint_tls.set_limits(self._outgoing_high_water > 0, None)
-
-    def _set_read_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        super()._set_read_buffer_limits(high, low)
-        self._counterpoint_tls.set_limits(None, self._incoming_high_water > 0)
-
     def _control_app_writing(self, context: Any = None) -> None:
         if self._app_transport is None:
             return  # it is lost
         size = self._get_write_buffer_size()
-        if size >= self._outgoing_high_water and not self._app_writing_paused:
+        if size and size >= self._outgoing_high_water and not self._app_writing_paused:
             self._app_writing_paused = True
             tell(self._app_transport, "pause_writing", self._end)
         elif size <= self._outgoing_low_water and self._app_writing_paused:
             self._app_writing_paused = False
             tell(self._app_transport, "resume_writing", self._end)
+
+    def _control_ssl_reading(self) -> None:
+        # Paused with nothing left to take, it would never be resumed.
+        if self._get_read_buffer_size() or self._ssl_reading_paused:
+            super()._control_ssl_reading()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport below has ended; what it has counted can be asked for still."""

@@ -25,7 +25,7 @@ pub fn attributes() -> Vec<ffi::PyGetSetDef> {
     ]
 }
 
-fn flag(name: &'static CStr, flag: u16) -> ffi::PyGetSetDef {
+fn flag(name: &'static CStr, flag: u8) -> ffi::PyGetSetDef {
     ffi::PyGetSetDef { closure: flag as usize as *mut c_void, ..attribute(name, get, set) }
 }
 
@@ -36,13 +36,13 @@ fn receiver<'a>(py: Python<'a>, object: *mut PyObject) -> PyResult<&'a Tls> {
 }
 
 unsafe extern "C" fn get(object: *mut PyObject, flag: *mut c_void) -> *mut PyObject {
-    guarded(|py| Ok(boolean(receiver(py, object)?.is(flag as usize as u16))))
+    guarded(|py| Ok(boolean(receiver(py, object)?.is(flag as usize as u8))))
 }
 
 unsafe extern "C" fn set(object: *mut PyObject, given: *mut PyObject, flag: *mut c_void) -> c_int {
     guarded(|py| {
         let given = value(py, given)?.is_truthy()?;
-        receiver(py, object)?.flag(flag as usize as u16, given);
+        receiver(py, object)?.flag(flag as usize as u8, given);
         Ok(0)
     })
 }

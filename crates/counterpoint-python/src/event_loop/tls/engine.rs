@@ -10,26 +10,22 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// The handshake is done, and nobody has begun to close.
-pub const WRAPPED: u16 = 1;
+pub const WRAPPED: u8 = 1;
 /// The application has paused reading.
-pub const APP_READING_PAUSED: u16 = 2;
+pub const APP_READING_PAUSED: u8 = 2;
 /// The application was told to pause writing.
-pub const APP_WRITING_PAUSED: u16 = 4;
+pub const APP_WRITING_PAUSED: u8 = 4;
 /// The socket's transport is not to be read from.
-pub const SSL_READING_PAUSED: u16 = 8;
+pub const SSL_READING_PAUSED: u8 = 8;
 /// The socket's transport is not to be written to.
-pub const SSL_WRITING_PAUSED: u16 = 16;
+pub const SSL_WRITING_PAUSED: u8 = 16;
 /// The application's protocol is a BufferedProtocol.
-pub const BUFFERED: u16 = 32;
-/// A limit of 0, which pauses also where nothing is buffered.
-pub const ZERO_WRITE_LIMIT: u16 = 64;
-/// The same for reading.
-pub const ZERO_READ_LIMIT: u16 = 128;
+pub const BUFFERED: u8 = 32;
 /// The socket's transport is one of ours, and writes as ours do.
-pub const DIRECT: u16 = 256;
+pub const DIRECT: u8 = 64;
 
 static WRAPPED_STATE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
@@ -100,19 +96,19 @@ pub struct Inside {
 /// are called with.
 #[pyclass(frozen, module = "counterpoint._core.event_loop")]
 pub struct Tls {
-    flags: AtomicU16,
+    flags: AtomicU8,
     pub inside: Protected<Inside>,
 }
 
 impl Tls {
     /// Whether it has one of these flags.
     #[inline(always)]
-    pub fn is(&self, flags: u16) -> bool {
+    pub fn is(&self, flags: u8) -> bool {
         self.flags.load(Ordering::Relaxed) & flags != 0
     }
 
     /// Sets a flag, or takes it away.
-    pub fn flag(&self, flag: u16, value: bool) {
+    pub fn flag(&self, flag: u8, value: bool) {
         if value {
             self.flags.fetch_or(flag, Ordering::Relaxed);
         } else {
@@ -151,7 +147,7 @@ impl Tls {
     /// The ends, if what is written can be encrypted and sent at once.
     #[inline(always)]
     pub fn writes(&self, py: Python<'_>) -> Option<Arc<Ends>> {
-        let no = APP_WRITING_PAUSED | SSL_WRITING_PAUSED | ZERO_WRITE_LIMIT;
+        let no = APP_WRITING_PAUSED | SSL_WRITING_PAUSED;
         let flags = self.flags.load(Ordering::Relaxed) & (WRAPPED | DIRECT | no);
         let ends = if flags == WRAPPED | DIRECT { self.ends(py) } else { None };
         ends.filter(|ends| ends.no_backlog())
@@ -204,7 +200,7 @@ fn is_exactly(object: &Bound<'_, PyAny>, class: &str, words: usize) -> PyResult<
 impl Tls {
     #[new]
     fn new() -> Self {
-        Self { flags: AtomicU16::new(0), inside: Protected::new(Inside::default()) }
+        Self { flags: AtomicU8::new(0), inside: Protected::new(Inside::default()) }
     }
 
     /// Whether libssl's functions may be called from now on: with what is behind an `SSLObject`, and
@@ -241,15 +237,6 @@ impl Tls {
         let before = self.inside.with(py, |inside| inside.ends.replace(Arc::new(ends)));
         drop(before);
         Ok(true)
-    }
-
-    /// Says whether anything may be buffered before writing, and before reading, is paused.
-    fn set_limits(&self, writing: Option<bool>, reading: Option<bool>) {
-        for (flag, some) in [(ZERO_WRITE_LIMIT, writing), (ZERO_READ_LIMIT, reading)] {
-            if let Some(some) = some {
-                self.flag(flag, !some);
-            }
-        }
     }
 
     /// Whether it calls libssl's functions.

@@ -1,8 +1,6 @@
 //! Decrypting what has come, straight into what the application's protocol is given.
 
-use super::engine::{
-    APP_WRITING_PAUSED, BUFFERED, Ends, SSL_READING_PAUSED, Tls, ZERO_READ_LIMIT, ZERO_WRITE_LIMIT,
-};
+use super::engine::{APP_WRITING_PAUSED, BUFFERED, Ends, SSL_READING_PAUSED, Tls};
 use super::library::{WANT_READ, ZERO_RETURN};
 use super::pipe::Input;
 use super::{FATAL, PROTOCOL, RECORD, native_of};
@@ -190,10 +188,10 @@ fn settle(tls: &Tls, ends: &Ends, protocol: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = protocol.py();
     if !ends.no_backlog() {
         protocol.call_method0(intern!(py, "_do_write"))?;
-    } else if ends.pipe().unsent() != 0 || tls.is(APP_WRITING_PAUSED | ZERO_WRITE_LIMIT) {
+    } else if ends.pipe().unsent() != 0 || tls.is(APP_WRITING_PAUSED) {
         protocol.call_method0(intern!(py, "_process_outgoing"))?;
     }
-    if ends.pipe().unread() != 0 || tls.is(SSL_READING_PAUSED | ZERO_READ_LIMIT) {
+    if ends.pipe().unread() != 0 || tls.is(SSL_READING_PAUSED) {
         protocol.call_method0(intern!(py, "_control_ssl_reading"))?;
     }
     Ok(())
