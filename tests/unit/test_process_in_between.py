@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from counterpoint import multiprocessing
 from counterpoint._multiprocessing.results import MapResult
-from counterpoint._process import sharing
+from counterpoint._process import ending, sharing
+from counterpoint._process.supervisor import Employed, Supervisor
 from counterpoint.futures import Future, share
 from tests.unit import processes
 
@@ -27,6 +31,31 @@ def once(act: Callable[[], object]) -> Callable[[], None]:
             acts.pop()()
 
     return call
+
+
+@contextlib.contextmanager
+def in_between(lines: int, act: Callable[[], object]) -> Iterator[list[int]]:
+    """Acts as a signal's handler may, before the line of this number that the block runs.
+
+    Yields:
+        What is empty once that line was reached.
+    """
+    left = [lines]
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if event == "line" and left:
+            left[0] -= 1
+            if not left[0]:
+                left.clear()
+                act()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield left
+    finally:
+        sys.settrace(before)
 
 
 class Looked(MapResult):
@@ -132,3 +161,60 @@ def test_parcels_arrive_while_one_looks_for_an_object(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sharing, "_arrivals", {1: Arriving(), 2: Arriving()})
     assert sharing.arrival_of(object()) is None
     assert len(sharing._arrivals) == 4
+
+
+@pytest.mark.parametrize("employed", [0, 2])
+def test_workers_that_are_hired_at_once_have_places_of_their_own(employed: int) -> None:
+    nothing: Any = None
+    lines = 0
+    reached = True
+    while reached:
+        lines += 1
+        supervisor = Supervisor(nothing, nothing)
+        for number in range(employed):
+            supervisor.employed[number] = Employed(nothing, number, nothing)
+        places: list[int] = []
+        with in_between(lines, lambda: places.append(supervisor._take_place(11))) as left:
+            places.append(supervisor._take_place(10))
+        reached = not left
+        if reached:
+            assert sorted(places) == [employed, employed + 1]
+    assert lines > 5
+
+
+class Ending:
+    """A pool, as the interpreter's end sees it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def close(self, cancel: bool) -> None:
+        self.calls.append("close")
+
+    def wait_for_end(self) -> None:
+        self.calls.append("wait")
+
+
+def test_pools_are_made_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ending, "_is_interrupted", lambda: False)
+    lines = 0
+    reached = True
+    while reached:
+        lines += 1
+        monkeypatch.setattr(ending, "_pools", ending._Pools())
+        monkeypatch.setattr(ending, "_left", {})
+        pools: Any = [Ending() for _ in range(6)]
+        for pool in pools[:2]:
+            ending.remember(pool)
+        ending._left.update(dict.fromkeys(pools[2:4], pools[3]))
+
+        def make(late: Any = pools[4], left: Any = pools[5]) -> None:
+            ending.remember(late)
+            ending._left[left] = left
+
+        with in_between(lines, make) as left:
+            ending._end()
+        reached = not left
+        for pool in (*pools[:2], pools[3]):
+            assert pool.calls == ["close", "wait"]
+    assert lines > 5
