@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 from tests.support import eventually_async
 
@@ -16,8 +18,14 @@ LEARNT = 4
 # No more bytes are held back.
 MOST = 16 * 1024
 
-# To be closed.
-PEERS: list[socket.socket] = []
+_PEERS: list[socket.socket] = []
+
+
+def each_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A fixture's: the kind of the sockets, whose other ends are closed after the test."""
+    yield str(request.param)
+    while _PEERS:
+        _PEERS.pop().close()
 
 
 class Told:
@@ -118,7 +126,7 @@ async def accepted(
     else:
         server = await loop.create_unix_server(make, f"\0{__name__}-{os.getpid()}", **more)
         peer = socket.socket(socket.AF_UNIX)
-    PEERS.append(peer)
+    _PEERS.append(peer)
     peer.setblocking(False)
     await loop.sock_connect(peer, server.sockets[0].getsockname())
     await eventually_async(lambda: made and hasattr(made[0], "transport"))

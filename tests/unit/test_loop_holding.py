@@ -8,22 +8,16 @@ import random
 import socket
 import threading
 from asyncio import AbstractEventLoop
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import eventually_async
-from tests.unit.pieces import LEARNT, MOST, PEERS, Recorder, Writer, writer
+from tests.unit.pieces import LEARNT, MOST, Recorder, Writer, each_kind, writer
 from tests.unit.secure import contexts
 from tests.unit.sockets import KINDS, Pair, connected, run
 
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield str(request.param)
-    while PEERS:
-        PEERS.pop().close()
+kind = pytest.fixture(params=KINDS)(each_kind)
 
 
 def test_it_is_held_back_until_the_callback_has_ended(loop: AbstractEventLoop, kind: str) -> None:

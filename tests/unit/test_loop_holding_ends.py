@@ -8,21 +8,16 @@ import socket
 import struct
 import weakref
 from asyncio import AbstractEventLoop, selector_events
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.support import eventually_async, is_collected
-from tests.unit.pieces import LEARNT, MOST, PEERS, Recorder, Writer, fill, writer
+from tests.unit.pieces import LEARNT, MOST, Recorder, Writer, each_kind, fill, writer
 from tests.unit.sockets import FORKS, KINDS, children, run
 
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield str(request.param)
-    while PEERS:
-        PEERS.pop().close()
+kind = pytest.fixture(params=KINDS)(each_kind)
 
 
 ENDS: dict[str, Callable[[Any], object]] = {

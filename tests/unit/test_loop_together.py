@@ -5,25 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.support import eventually_async
-from tests.unit.pieces import PEERS, Recorder, Writer, accepted
+from tests.unit.pieces import Recorder, Writer, accepted, each_kind
 from tests.unit.sockets import FORKS, KINDS, children, run
 
 # So many callbacks, and it is known.
 LEARNT = 4
 PATIENCE, LATE = 0.0005, 0.002
 
-
-@pytest.fixture(params=KINDS)
-def kind(request: pytest.FixtureRequest) -> Iterator[str]:
-    yield str(request.param)
-    while PEERS:
-        PEERS.pop().close()
+kind = pytest.fixture(params=KINDS)(each_kind)
 
 
 async def writer(kind: str) -> tuple[Writer, Recorder]:
