@@ -135,9 +135,11 @@ def test_redis(tmp_path: Path, over: str) -> None:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed (Debian and Ubuntu: apt install redis-server)")
-    with socket.socket() as free:
-        free.bind((HOST, 0))
-        port = free.getsockname()[1]
+    # Kept, so that nobody else is given the port; the server may bind to it as well.
+    free = socket.socket()
+    free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    free.bind((HOST, 0))
+    port = free.getsockname()[1]
     path = tmp_path / "socket"
     options: list[str] = ["--save", "", "--dir", str(tmp_path), "--bind", HOST]
     options += ["--port", str(port if over == "tcp" else 0), "--unixsocket", str(path)]
@@ -158,7 +160,8 @@ def test_redis(tmp_path: Path, over: str) -> None:
             server.terminate()
             await server.communicate()
 
-    run(main)
+    with free:
+        run(main)
 
 
 async def talk_to_redis(client: Any) -> None:

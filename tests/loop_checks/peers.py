@@ -169,9 +169,11 @@ def unreachable_datagram(arena: Arena) -> None:
         def error_received(self, exc: Exception) -> None:
             seen.append(exc)
 
-    with socket.socket(type=socket.SOCK_DGRAM) as taken:
-        taken.bind((HOST, 0))
-        where = taken.getsockname()
+    taken = socket.socket(type=socket.SOCK_DGRAM)
+    taken.bind((HOST, 0))
+    where = taken.getsockname()
+    # So it takes nothing of others, and nobody else is given the port.
+    taken.connect(where)
 
     async def main() -> None:
         transport, _ = await arena.loop.create_datagram_endpoint(Datagrams, remote_addr=where)
@@ -182,7 +184,8 @@ def unreachable_datagram(arena: Arena) -> None:
             await asyncio.sleep(0.001)
         transport.abort()
 
-    arena.run(main())
+    with taken:
+        arena.run(main())
     assert {type(error) for error in seen} == {ConnectionRefusedError}
     assert arena.handled == [], arena.contexts
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,6 +68,10 @@ def fill(fd: int, size: int = 1_000) -> int:
     with contextlib.suppress(BlockingIOError):
         while True:
             filled += os.write(fd, bytes(size))
+    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+        # TCP moves on what nobody reads, a while later, and there would be room again.
+        with socket.socket(fileno=os.dup(fd)) as same:
+            same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     return filled
 
 

@@ -285,7 +285,7 @@ holder.start()
 inside.wait()
 contender = threading.Thread(target=contend, daemon=True)
 contender.start()
-while not lock.waiters:
+while not (lock.waiters and jobs.statistics().getters):
     pass
 jobs.put(1)
 holder.join()

@@ -239,7 +239,7 @@ def test_a_cancelled_wait_is_measured(wait: Wait) -> None:
     run_async(main(subject))
     elsewhere.end()
     assert subject.statistics().waits.count == 1
-    assert subject.statistics().waits.max > 0.005
+    assert subject.statistics().waits.max > 0
 
 
 @every_class

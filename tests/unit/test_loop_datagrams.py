@@ -173,7 +173,8 @@ def test_nobody_is_there(loop: AbstractEventLoop, peer: socket.socket) -> None:
     async def main() -> None:
         address = peer.getsockname()[:2]
         ours = await endpoint(remote_addr=address)
-        peer.close()
+        # So it takes nothing of others, and nobody else is given the port.
+        peer.connect(peer.getsockname())
         ours.transport.sendto(b"one")
         await eventually_async(lambda: ours.errors)
         assert isinstance(ours.errors[0], ConnectionRefusedError)

@@ -170,8 +170,15 @@ def test_another_thread_has_it_sent_at_once(loop: AbstractEventLoop, kind: str) 
 
 
 def test_the_kernel_does_not_take_it(loop: AbstractEventLoop, kind: str) -> None:
+    unsent: list[int] = []
+
+    class Noting(Recorder):
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            unsent.append(self.transport.get_write_buffer_size())
+
     async def main() -> None:
-        made, protocol = await writer(kind)
+        made, protocol = await writer(kind, Noting)
         made.transport.get_extra_info("socket").setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, 4096
         )
@@ -187,8 +194,7 @@ def test_the_kernel_does_not_take_it(loop: AbstractEventLoop, kind: str) -> None
 
         while not protocol.told:
             await made.call(write)
-        assert protocol.told == ["pause"]
-        assert made.transport.get_write_buffer_size() > 0
+        assert unsent[0] > 0
         got = b""
 
         def grown() -> bool:

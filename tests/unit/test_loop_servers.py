@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from asyncio import AbstractEventLoop
@@ -179,7 +180,7 @@ def test_a_socket_that_cannot_be_removed_is_logged(
 def test_an_abstract_socket_is_no_file(loop: AbstractEventLoop) -> None:
     async def main() -> None:
         server: Any = await loop.create_unix_server(
-            Peer, "\0counterpoint-servers", cleanup_socket=True
+            Peer, f"\0{__name__}-{os.getpid()}", cleanup_socket=True
         )
         server.close()
         await server.wait_closed()

@@ -19,7 +19,16 @@ import pytest
 
 from counterpoint.aio import EventLoop, new_event_loop
 from tests.support import DEADLINE, eventually, is_collected, python
-from tests.unit.blocking import THRESHOLD, has_ended, run_once, stalls, until_reported
+from tests.unit.blocking import (
+    THRESHOLD,
+    functions,
+    long_callbacks,
+    reported,
+    run_once,
+    stalls,
+    until_counted,
+    until_reported,
+)
 
 
 @pytest.fixture
@@ -32,21 +41,21 @@ def loop() -> Iterator[EventLoop]:
 def test_a_blocked_loop_is_reported_while_it_is_blocked(loop: EventLoop) -> None:
     def blocks() -> None:
         until_reported(loop)
-        assert not has_ended(loop)
+        assert not reported(loop).ended
 
     loop.watch(THRESHOLD, log=False)
     loop.call_soon(blocks)
     run_once(loop)
-    eventually(lambda: has_ended(loop))
-    (seen,) = stalls(loop)
+    eventually(lambda: reported(loop).ended)
+    seen = reported(loop)
     assert "test_a_blocked_loop_is_reported_while_it_is_blocked.<locals>.blocks()" in seen.callback
     assert THRESHOLD <= seen.seconds < DEADLINE
     assert seen.sampled is not None
     assert seen.sampled >= THRESHOLD
-    functions = [function for _, _, function in seen.stack]
-    assert functions[0].endswith("<locals>.blocks")
-    assert functions[1] == "until_reported"
-    assert not any("run_forever" in function for function in functions)
+    found = functions(seen)
+    assert found[0].endswith("<locals>.blocks")
+    assert found[1] == "until_reported"
+    assert not any("run_forever" in function for function in found)
     assert Path(seen.stack[0][0]) == Path(__file__)
 
 
@@ -58,7 +67,7 @@ def test_a_tenth_of_a_second_is_long_unless_said_otherwise(loop: EventLoop) -> N
     loop.watch()
     loop.call_soon(blocks)
     run_once(loop)
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert seen.ended
     assert 0.1 <= seen.seconds < DEADLINE
     assert "<locals>.blocks()" in seen.callback
@@ -70,7 +79,7 @@ def test_a_task_is_named(loop: EventLoop) -> None:
 
     loop.watch(THRESHOLD, log=False)
     loop.run_until_complete(loop.create_task(main(), name="the one"))
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert "name='the one'" in seen.callback
     assert seen.stack[0][2].endswith("<locals>.main")
 
@@ -83,7 +92,7 @@ def test_the_stack_of_a_task_in_python_begins_with_its_coroutine(loop: EventLoop
     loop.watch(THRESHOLD, log=False)
     tasks: Any = asyncio.tasks
     loop.run_until_complete(tasks._PyTask(main(), loop=loop))
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert seen.stack[0][2].endswith("<locals>.main")
 
 
@@ -115,7 +124,7 @@ def test_a_task_that_data_wakes_is_named(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     with theirs:
         loop.run_until_complete(main())
-    assert "name='the server'" in stalls(loop)[-1].callback
+    assert "name='the server'" in reported(loop).callback
 
 
 def test_a_task_that_an_operation_wakes_is_named(loop: EventLoop) -> None:
@@ -135,7 +144,7 @@ def test_a_task_that_an_operation_wakes_is_named(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     with ours, theirs:
         loop.run_until_complete(main())
-    assert "name='the receiver'" in stalls(loop)[-1].callback
+    assert "name='the receiver'" in reported(loop).callback
 
 
 def test_a_nested_turn_ends_what_was_switched_on(loop: EventLoop) -> None:
@@ -143,14 +152,15 @@ def test_a_nested_turn_ends_what_was_switched_on(loop: EventLoop) -> None:
         loop.call_soon(loop.stop)
         loop._run_once()  # type: ignore[attr-defined]
 
+    loop.measure()
     loop.call_soon(loop.watch, THRESHOLD)
     loop.call_soon(nests)
     loop.run_forever()
-    assert loop.statistics().stalls == 0
+    assert loop.statistics().stalls <= long_callbacks(loop)
     # What ran is let go of: the watchdog finds nothing of it while the loop sleeps.
     loop.call_later(5 * THRESHOLD, loop.stop)
     loop.run_forever()
-    assert loop.statistics().stalls == 0
+    assert loop.statistics().stalls <= long_callbacks(loop)
 
 
 def test_a_loop_of_turns_ends_what_was_switched_on() -> None:
@@ -163,11 +173,12 @@ def test_a_loop_of_turns_ends_what_was_switched_on() -> None:
         loop.stop()
 
     loop = Turns()
+    loop.measure()
     loop.call_soon(watch, loop)
     loop.run_forever()
     looks = time.monotonic() + 5 * THRESHOLD
     eventually(lambda: time.monotonic() > looks)
-    assert loop.statistics().stalls == 0
+    assert loop.statistics().stalls <= long_callbacks(loop)
     loop.close()
     reference = weakref.ref(loop)
     del loop
@@ -179,34 +190,35 @@ def test_a_callback_that_switches_it_on_is_watched(loop: EventLoop) -> None:
         loop.watch(THRESHOLD, log=False)
         until_reported(loop)
 
+    loop.measure()
     loop.run_until_complete(loop.create_task(main(), name="first"))
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert "name='first'" in seen.callback
     assert seen.ended
 
     def plain() -> None:
         loop.watch(None)
         loop.watch(THRESHOLD, log=False)
-        until_reported(loop, 2)
+        until_reported(loop)
 
     loop.watch(None)
     loop.call_soon(plain)
     run_once(loop)
-    assert stalls(loop)[-1].callback.endswith("EventLoop")
-    assert stalls(loop)[-1].stack[0][2].endswith("plain")
+    assert reported(loop).callback.endswith("EventLoop")
+    assert reported(loop).stack[0][2].endswith("plain")
     # It is over with that turn: a loop that sleeps does not stall.
     loop.call_later(5 * THRESHOLD, loop.stop)
     loop.run_forever()
-    assert loop.statistics().stalls == 2
+    assert 2 <= loop.statistics().stalls <= long_callbacks(loop)
 
 
 def test_a_stall_is_over_when_the_loop_is(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     loop.call_soon(until_reported, loop)
     run_once(loop)
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert seen.ended
-    assert stalls(loop) == (seen,)
+    assert reported(loop) == seen
 
 
 def test_a_protocol_is_named(loop: EventLoop) -> None:
@@ -221,12 +233,13 @@ def test_a_protocol_is_named(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     with theirs:
         loop.run_until_complete(connect())
-    (seen,) = stalls(loop)
+    seen = reported(loop)
     assert seen.callback == f"protocol {__name__}.Slow"
     assert seen.stack[0][2] == "Slow.data_received"
 
 
 def test_callbacks_that_are_quick_are_no_stall(loop: EventLoop) -> None:
+    loop.measure()
     loop.watch(1.0, log=False)
     end = loop.time() + 0.1
 
@@ -238,19 +251,20 @@ def test_callbacks_that_are_quick_are_no_stall(loop: EventLoop) -> None:
 
     loop.call_soon(again)
     loop.run_forever()
-    assert loop.statistics().stalls == 0
+    assert loop.statistics().stalls <= long_callbacks(loop, 1.0)
 
 
 def test_sleep_is_no_stall(loop: EventLoop) -> None:
+    loop.measure()
     loop.watch(THRESHOLD, log=False)
     loop.run_until_complete(asyncio.sleep(5 * THRESHOLD))
-    assert stalls(loop) == ()
+    assert loop.statistics().stalls <= long_callbacks(loop)
 
 
 def test_only_the_last_are_kept(loop: EventLoop) -> None:
     loop.watch(0.002, log=False)
     for number in range(1, 19):
-        loop.call_soon(until_reported, loop, number)
+        loop.call_soon(until_counted, loop, number)
         loop.call_soon(int)
     run_once(loop)
     assert loop.statistics().stalls >= 18
@@ -267,10 +281,9 @@ def test_what_keeps_the_interpreter_is_named_afterwards(loop: EventLoop) -> None
         run_once(loop)
         if time.monotonic() - begun > 10 * THRESHOLD:
             break
-    eventually(lambda: stalls(loop))
-    seen = stalls(loop)[-1]
-    assert seen.callback == "Pattern.match()"
-    assert seen.stack == ()
+    matching = "Pattern.match()"
+    eventually(lambda: matching in [stall.callback for stall in stalls(loop)])
+    assert {stall.stack for stall in stalls(loop) if stall.callback == matching} == {()}
 
 
 def test_it_can_be_ended_and_begun_again(loop: EventLoop) -> None:
@@ -282,7 +295,7 @@ def test_it_can_be_ended_and_begun_again(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     loop.call_soon(until_reported, loop)
     run_once(loop)
-    assert len(stalls(loop)) == 1
+    assert "until_reported" in reported(loop).callback
 
 
 @pytest.mark.parametrize("threshold", ["0.1", b"", True, 1j])
@@ -322,7 +335,7 @@ def test_the_callback_is_not_kept(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     loop.call_soon(blocks)
     run_once(loop)
-    eventually(lambda: has_ended(loop))
+    eventually(lambda: reported(loop).ended)
     reference = weakref.ref(blocks)
     del blocks
     assert is_collected(reference)
@@ -347,7 +360,7 @@ def test_several_loops_in_several_threads() -> None:
     for thread in threads:
         thread.join(DEADLINE)
     for loop in loops:
-        assert stalls(loop)[0].stack[0][2].endswith("<locals>.blocks")
+        assert reported(loop).stack[0][2].endswith("<locals>.blocks")
         loop.close()
 
 
@@ -360,7 +373,7 @@ def test_in_debug_mode_too(loop: EventLoop) -> None:
     loop.watch(THRESHOLD, log=False)
     loop.call_soon(blocks)
     run_once(loop)
-    assert "<locals>.blocks()" in stalls(loop)[0].callback
+    assert "<locals>.blocks()" in reported(loop).callback
 
 
 def test_what_a_watched_callback_raises_is_reported_as_ever(loop: EventLoop) -> None:
@@ -430,7 +443,7 @@ def test_a_child_watches_loops_of_its_own(loop: EventLoop) -> None:
     assert os.waitstatus_to_exitcode(status) == 0
     loop.call_soon(until_reported, loop)
     run_once(loop)
-    assert len(stalls(loop)) == 1
+    assert reported(loop).ended
 
 
 def test_collections_while_stacks_are_taken(loop: EventLoop) -> None:
@@ -441,7 +454,7 @@ def test_collections_while_stacks_are_taken(loop: EventLoop) -> None:
         if depth:
             deep(depth - 1)
         else:
-            until_reported(loop, loop.statistics().stalls + 1)
+            until_counted(loop, loop.statistics().stalls + 1)
 
     def again() -> None:
         nonlocal left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from counterpoint._loop.statistics import Stall
 from counterpoint.aio import EventLoop, new_event_loop
 from tests.support import eventually
-from tests.unit.blocking import THRESHOLD, has_ended, run_once, stalls
+from tests.unit.blocking import THRESHOLD, functions, run_once, stalls
 from tests.unit.secure import Ends, Plain
 
 
@@ -23,23 +24,27 @@ def loop() -> Iterator[EventLoop]:
     loop.close()
 
 
+def told(caplog: pytest.LogCaptureFixture, what: str) -> list[logging.LogRecord]:
+    """What is logged of that; on a busy machine more may be."""
+    return [record for record in caplog.records if what in record.getMessage()]
+
+
 def test_it_is_logged_once(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
     def blocks() -> None:
-        eventually(lambda: caplog.records)
+        eventually(lambda: told(caplog, "blocks"))
         threading.Event().wait(5 * THRESHOLD)  # in which a second report must not come
 
     loop.watch(THRESHOLD)
     with caplog.at_level(logging.WARNING, "counterpoint"):
         loop.call_soon(blocks)
         run_once(loop)
-        eventually(lambda: has_ended(loop))
-    (record,) = caplog.records
+        eventually(lambda: all(stall.ended for stall in stalls(loop)))
+    (record,) = told(caplog, "blocks")
     assert record.name == "counterpoint"
     assert record.levelno == logging.WARNING
     text = record.getMessage()
-    assert text.startswith("The event loop has been blocked for 0.")
+    assert re.match(r"The event loop has been blocked for \d+\.\d{3} seconds", text)
     assert f'  File "{__file__}", line ' in text
-    assert loop.statistics().stalls == 1
 
 
 def test_a_line_that_is_repeated_is_shown_a_few_times(
@@ -49,16 +54,16 @@ def test_a_line_that_is_repeated_is_shown_a_few_times(
         if depth:
             deep(depth - 1)
         else:
-            eventually(lambda: caplog.records)
+            eventually(lambda: told(caplog, "deep"))
 
     loop.watch(THRESHOLD)
     with caplog.at_level(logging.WARNING, "counterpoint"):
         loop.call_soon(deep, 100)
         run_once(loop)
-    text = caplog.records[0].getMessage()
+    text = told(caplog, "deep")[0].getMessage()
     assert len(text.splitlines()) < 20
     assert "\n  [Previous line repeated 97 more times]\n" in text
-    assert len(stalls(loop)[0].stack) > 100
+    assert max(len(stall.stack) for stall in stalls(loop)) > 100
 
 
 class Slow(Plain):
@@ -73,7 +78,7 @@ class Slow(Plain):
             eventually(lambda: self.told())  # another, as of a handshake, may have been before
 
     def told(self) -> list[Stall]:
-        return [each for each in stalls(self.loop) if any("Slow." in at[2] for at in each.stack)]
+        return [each for each in stalls(self.loop) if any("Slow." in name for name in functions(each))]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -119,7 +124,7 @@ def test_a_function_in_c_has_no_stack(loop: EventLoop, caplog: pytest.LogCapture
     held.acquire()
 
     def release() -> None:
-        eventually(lambda: caplog.records)
+        eventually(lambda: told(caplog, "lock.acquire()"))
         held.release()
 
     loop.watch(THRESHOLD)
@@ -129,4 +134,4 @@ def test_a_function_in_c_has_no_stack(loop: EventLoop, caplog: pytest.LogCapture
         loop.call_soon(held.acquire)
         run_once(loop)
         releasing.join()
-    assert caplog.records[0].getMessage().endswith(" by lock.acquire()")
+    assert told(caplog, "lock.acquire()")[0].getMessage().endswith(" by lock.acquire()")

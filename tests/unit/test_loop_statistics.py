@@ -112,18 +112,24 @@ def test_a_callback_that_takes_long_makes_those_behind_it_late(loop: EventLoop) 
 
     def slow() -> None:
         loop.call_soon(loop.stop)  # which has to wait, though not for what comes before the next
+        begun = time.perf_counter()
         busy(0.05)
+        took.append(time.perf_counter() - begun)
+
+    took: list[float] = []
 
     def first() -> None:
         loop.call_soon(int)
         loop.call_soon(slow)
 
     loop.call_soon(first)
+    begun = time.perf_counter()
     loop.run_forever()
+    elapsed = time.perf_counter() - begun
     seen = loop.statistics()
     assert 0.05 <= seen.run_time.max < seen.run_time.total
     # Ready since the callback that queued it ended: that is after it was slow.
-    assert seen.lag.max < 0.05
+    assert seen.lag.max <= elapsed - took[0]
 
     loop.call_soon(loop.call_soon, loop.stop)
     loop.call_soon(busy, 0.05)
@@ -168,8 +174,12 @@ def test_the_histogram_tells_how_many_callbacks_took_how_long(loop: EventLoop) -
 
 def test_a_timer_that_has_to_wait_is_late(loop: EventLoop) -> None:
     loop.measure()
-    loop.call_later(0.01, loop.stop)
-    loop.call_soon(busy, 0.06)
+
+    def slow() -> None:
+        timer = loop.call_later(0.01, loop.stop)
+        eventually(lambda: loop.time() >= timer.when() + 0.04)
+
+    loop.call_soon(slow)
     loop.run_forever()
     assert 0.04 <= loop.statistics().lag.max < DEADLINE
     assert loop.statistics().timers_fired == 1
@@ -184,11 +194,18 @@ def test_a_time_that_was_past_when_it_was_set_is_not_late(loop: EventLoop) -> No
 
 
 def test_sleep_is_not_work(loop: EventLoop) -> None:
+    async def main() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+
     loop.measure()
-    loop.run_until_complete(asyncio.sleep(0.1))
+    begun = time.perf_counter()
+    loop.run_until_complete(main())
+    elapsed = time.perf_counter() - begun
     seen = loop.statistics()
-    assert seen.asleep >= 0.09
-    assert seen.utilisation < 0.9
+    # Somebody else may have had the processor until the end of some of them.
+    assert 0.1 <= seen.asleep <= elapsed - seen.run_time.total
+    assert 0 < seen.utilisation <= 1 - 0.1 / elapsed
 
 
 class Echo(asyncio.Protocol):

@@ -74,7 +74,7 @@ def test_a_cancelled_get_is_counted(make: Make) -> None:
 
     seen = run_async(main())
     assert (seen.get_waits.count, seen.getters) == (1, 0)
-    assert seen.get_waits.max > 0.005
+    assert seen.get_waits.max > 0
 
 
 @every_bounded

@@ -8,6 +8,9 @@ use std::os::fd::RawFd;
 /// So many pieces at most go into one system call: what Linux takes (`IOV_MAX`).
 pub const PIECES: usize = 1024;
 
+/// What an event loop sends with: it neither waits, nor raises SIGPIPE where the peer is gone.
+pub const SEND_FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+
 /// A piece of data that does not change while it is held.
 pub trait Piece {
     /// The bytes.
@@ -100,11 +103,10 @@ impl<P: Piece> Outgoing<P> {
 
     /// Sends as much as the kernel takes at once; how much that was.
     pub fn send(&self, fd: RawFd, vectors: &mut Vec<libc::iovec>) -> io::Result<usize> {
-        const FLAGS: c_int = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         let sent = if self.pieces.len() == 1 {
             let bytes = &self.pieces[0].bytes()[self.sent..];
             // SAFETY: so many bytes.
-            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS) }
+            unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), SEND_FLAGS) }
         } else {
             self.vectors(vectors);
             // SAFETY: zeroed is an empty header; the vectors point to pieces that `self` holds.
@@ -112,7 +114,7 @@ impl<P: Piece> Outgoing<P> {
                 let mut header: libc::msghdr = std::mem::zeroed();
                 header.msg_iov = vectors.as_mut_ptr();
                 header.msg_iovlen = vectors.len();
-                libc::sendmsg(fd, &header, FLAGS)
+                libc::sendmsg(fd, &header, SEND_FLAGS)
             }
         };
         if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }

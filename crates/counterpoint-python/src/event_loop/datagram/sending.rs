@@ -5,6 +5,7 @@ use super::receiving::refused;
 use super::{Datagram, TRANSPORT};
 use crate::boundary::{View, guarded, none, waits};
 use crate::executor::reference::Ref;
+use counterpoint_reactor::outgoing::SEND_FLAGS;
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -95,12 +96,11 @@ impl Datagram {
             (false, address) => Raw::of(&unsafe { from_python(address, self.family) }?),
         };
         let to = if len == 0 { ptr::null() } else { (&raw const to).cast() };
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: so many bytes, and such an address. The call does not wait, so the interpreter is
         // kept.
         let sent = unsafe {
             let fd = self.descriptor.now();
-            libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), flags, to, len)
+            libc::sendto(fd, bytes.as_ptr().cast(), bytes.len(), SEND_FLAGS, to, len)
         };
         if sent >= 0 {
             self.has_sent(bytes.len() as i64);

@@ -7,6 +7,7 @@ use crate::boundary::{View, none, os_error, waits};
 use crate::event_loop::native::Loop;
 use crate::event_loop::stream::{Left, Source, is_cut, receive_bytes, receive_message};
 use crate::executor::reference::Ref;
+use counterpoint_reactor::outgoing::SEND_FLAGS;
 use counterpoint_reactor::sizes::Sizes;
 use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError};
 use pyo3::ffi;
@@ -97,13 +98,12 @@ impl Attempt<'_, '_> {
 
     /// Sends what is not sent yet.
     fn send_all(&self, data: &Ref, before: usize) -> PyResult<Option<Ref>> {
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         let view = View::readable(self.py, data)?;
         let (place, size) = (view.place(), view.len());
         let rest = size.saturating_sub(before);
         // SAFETY: so much of the buffer is left. The call does not wait.
         let sent = counted(unsafe {
-            libc::send(self.fd(), place.add(size - rest).cast_const().cast(), rest, flags)
+            libc::send(self.fd(), place.add(size - rest).cast_const().cast(), rest, SEND_FLAGS)
         });
         drop(view);
         match sent {

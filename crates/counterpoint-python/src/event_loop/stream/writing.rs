@@ -9,7 +9,7 @@ use crate::event_loop::native::Loop;
 use crate::event_loop::registry::Watcher;
 use crate::event_loop::turn::fatal_error;
 use crate::executor::reference::Ref;
-use counterpoint_reactor::outgoing::{Done, PIECES, Piece};
+use counterpoint_reactor::outgoing::{Done, PIECES, Piece, SEND_FLAGS};
 use counterpoint_reactor::poller::WRITE;
 use counterpoint_sync::waiter::fork;
 use pyo3::exceptions::PyTypeError;
@@ -197,9 +197,8 @@ unsafe fn send_of(connection: &Connection, place: *const u8, size: usize) -> io:
 /// So many bytes.
 #[inline(always)]
 pub unsafe fn send(fd: RawFd, place: *const u8, size: usize) -> io::Result<usize> {
-    let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     // SAFETY: the caller's memory. The call does not wait, so the interpreter is kept.
-    let count = unsafe { libc::send(fd, place.cast(), size, flags) };
+    let count = unsafe { libc::send(fd, place.cast(), size, SEND_FLAGS) };
     match usize::try_from(count) {
         Ok(count) => Ok(count),
         Err(_) => nothing_yet(io::Error::last_os_error()).map(|()| 0),
