@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future as _StdlibFuture
 from concurrent.futures import ProcessPoolExecutor as _StdlibProcessPoolExecutor
 from concurrent.futures import ThreadPoolExecutor as _StdlibThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import (
     Any,
     Final,
@@ -60,6 +61,12 @@ class Meter:
     def _waits(self, which: str) -> _Waits: ...
     def _histogram(self, which: str) -> _Histogram: ...
     def _stalls(self) -> tuple[int, list[_Stall]]: ...
+
+# A reentrant lock that `with guard.held():` never leaves locked, whatever a handler raises.
+@final
+class Guard:
+    def __new__(cls) -> Guard: ...
+    def held(self) -> AbstractContextManager[None]: ...
 
 @final
 class Ticket:

@@ -30,12 +30,12 @@ ours.
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import os
 import sys
 from typing import NamedTuple
 
+from counterpoint._core import Guard
 from counterpoint._process.arriving import Arrivals
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
@@ -106,7 +106,7 @@ class _Replaced(NamedTuple):
 _replaced: dict[tuple[str, str], _Replaced] = {}
 # The interpreter's own lock: this one guards the replacement of every other. Reentrant, for a
 # signal handler that calls what it interrupted.
-_guard = _thread.RLock()
+_guard = Guard()
 
 
 def install(
@@ -163,7 +163,7 @@ def install(
         importlib.import_module(names.ours)
     if futures:
         _import_derived()
-    with _guard:
+    with _guard.held():
         for names in groups:
             for name in names.names:
                 _replace(names.module, names.ours, name)
@@ -182,7 +182,7 @@ def uninstall() -> None:
     has replaced after us stays theirs. Without an installation it does nothing. Safe to call from
     several threads.
     """
-    with _guard:
+    with _guard.held():
         while _replaced:
             (_, name), replaced = _replaced.popitem()
             _restore(name, replaced)
@@ -255,7 +255,7 @@ def process_pool_imported() -> object:
     pool: object = getattr(ours, _PROCESS_POOL)
     for names in _PROCESSES:
         importlib.import_module(names.module)
-    with _guard:
+    with _guard.held():
         if (_PROCESSES[0].module, "__getattr__") in _replaced:
             for names in _PROCESSES:
                 _replace(names.module, names.ours, _PROCESS_POOL)
@@ -287,7 +287,7 @@ def _asyncio_imported() -> None:
     policy = importlib.import_module("counterpoint._loop.policy")
     if not hasattr(policy, "Attributes"):
         return  # likewise
-    with _guard:
+    with _guard.held():
         if policy.default_policy is not None:  # there are no policies from 3.16 on
             factory = policy.Attributes(policy.default_policy)
             _put("asyncio policy", factory, "_loop_factory", policy.EventLoop)
@@ -308,7 +308,7 @@ _asyncio_arrivals = Arrivals("asyncio", _asyncio_imported)
 
 def _new_guard() -> None:
     global _guard
-    _guard = _thread.RLock()
+    _guard = Guard()
 
 
 # A fork while another thread installs must not leave the child a guard that nobody will release.

@@ -78,14 +78,14 @@ print("ok")
             assert result(other).result(DEADLINE) == 3
 
     def test_one_that_is_overtaken_keeps_its_place(self) -> None:
-        with ThreadPoolExecutor(1, max_pending=1) as pool:
+        with ThreadPoolExecutor(1, max_pending=1) as pool, loops() as (loop,):
             order: list[str] = []
             with Busy(pool):
                 pool.submit(int)
-                waiting = []
+                waiting: list[Any] = []
                 for name in "abc":
-                    waiting.append(spawn(pool.submit, order.append, name))
-                    threading.Event().wait(0.03)
+                    waiting.append(loop.start(pool.async_submit(order.append, name)))
+                    eventually(lambda: waiting_for_room(pool) == len(waiting))
             for each in waiting:
                 result(each).result(DEADLINE)
             assert order == ["a", "b", "c"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from counterpoint import futures
+from counterpoint._futures import waiting
 from counterpoint.futures import Future
 from tests.support import DEADLINE, eventually, loops, result, run_async, spawn
 from tests.unit.making import MAKERS, MODULES, finished, is_asleep
@@ -123,10 +124,31 @@ class TestAsCompleted:
 
     def test_the_time_is_over_for_every_consumer(self) -> None:
         iterator = futures.as_completed([Future[int](), Future[int]()], timeout=0.05)
+        told: list[str] = []
         for consumer in [spawn(next, iterator, None) for _ in range(3)]:
-            with pytest.raises(TimeoutError, match=r"^2 \(of 2\) futures unfinished$"):
-                result(consumer)
+            try:
+                assert result(consumer) is None  # it came after the others had heard of it
+            except TimeoutError as error:
+                told.append(str(error))
+        assert set(told) == {"2 (of 2) futures unfinished"}
         assert next(iterator, None) is None
+
+    def test_the_time_is_over_for_two_consumers_at_once(self, monkeypatch: Any) -> None:
+        iterator = futures.as_completed([Future[int](), Future[int]()], timeout=0)
+        times = iter((1.0, 2.0))
+
+        class Clock:
+            @staticmethod
+            def monotonic() -> float:
+                now = next(times)
+                if now == 1.0:  # and meanwhile
+                    with pytest.raises(TimeoutError, match=r"^2 \(of 2\) futures unfinished$"):
+                        next(iterator)
+                return iterator._end + now  # type: ignore[operator]
+
+        monkeypatch.setattr(waiting, "time", Clock)
+        with pytest.raises(TimeoutError, match=r"^2 \(of 2\) futures unfinished$"):
+            next(iterator)
 
     def test_threads_settle_while_it_registers(self) -> None:
         for _ in range(50):

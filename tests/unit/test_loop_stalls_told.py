@@ -78,7 +78,9 @@ class Slow(Plain):
             eventually(lambda: self.told())  # another, as of a handshake, may have been before
 
     def told(self) -> list[Stall]:
-        return [each for each in stalls(self.loop) if any("Slow." in name for name in functions(each))]
+        return [
+            each for each in stalls(self.loop) if any("Slow." in name for name in functions(each))
+        ]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

@@ -267,10 +267,16 @@ def test_ctrl_c_ends_a_wait() -> None:
         lock, queue = multiprocessing.Lock(), multiprocessing.Queue(1)
         lock.acquire(), queue.put(1)
         main = threading.main_thread().ident
+        def interrupt(go):
+            go.wait()
+            threading.Event().wait(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
         for wait in (lock.acquire, lambda: queue.put(2), multiprocessing.Event().wait):
-            asked = threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT))
+            go = threading.Event()
+            asked = threading.Thread(target=interrupt, args=(go,))
             asked.start()
             try:
+                go.set()
                 wait()
             except KeyboardInterrupt:
                 print("interrupted")

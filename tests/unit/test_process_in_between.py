@@ -163,22 +163,24 @@ def test_parcels_arrive_while_one_looks_for_an_object(monkeypatch: pytest.Monkey
     assert len(sharing._arrivals) == 4
 
 
+def hire_two(employed: int, lines: int) -> list[int]:
+    """The places of two workers, one of which is hired before that line of hiring the other."""
+    nothing: Any = None
+    supervisor = Supervisor(nothing, nothing)
+    for number in range(employed):
+        supervisor.employed[number] = Employed(nothing, number, nothing)
+    places: list[int] = []
+    with in_between(lines, lambda: places.append(supervisor._take_place(11))):
+        places.append(supervisor._take_place(10))
+    return places
+
+
 @pytest.mark.parametrize("employed", [0, 2])
 def test_workers_that_are_hired_at_once_have_places_of_their_own(employed: int) -> None:
-    nothing: Any = None
-    lines = 0
-    reached = True
-    while reached:
+    lines = 1
+    while len(places := hire_two(employed, lines)) == 2:
+        assert sorted(places) == [employed, employed + 1]
         lines += 1
-        supervisor = Supervisor(nothing, nothing)
-        for number in range(employed):
-            supervisor.employed[number] = Employed(nothing, number, nothing)
-        places: list[int] = []
-        with in_between(lines, lambda: places.append(supervisor._take_place(11))) as left:
-            places.append(supervisor._take_place(10))
-        reached = not left
-        if reached:
-            assert sorted(places) == [employed, employed + 1]
     assert lines > 5
 
 
@@ -195,26 +197,29 @@ class Ending:
         self.calls.append("wait")
 
 
+def end_while_one_is_made(monkeypatch: pytest.MonkeyPatch, lines: int) -> bool:
+    """Whether the end has so many lines; before that one, two pools are made."""
+    monkeypatch.setattr(ending, "_pools", ending._Pools())
+    monkeypatch.setattr(ending, "_left", {})
+    pools: Any = [Ending() for _ in range(6)]
+    for pool in pools[:2]:
+        ending.remember(pool)
+    ending._left.update(dict.fromkeys(pools[2:4], pools[3]))
+
+    def make() -> None:
+        ending.remember(pools[4])
+        ending._left[pools[5]] = pools[5]
+
+    with in_between(lines, make) as left:
+        ending._end()
+    for pool in (*pools[:2], pools[3]):
+        assert pool.calls == ["close", "wait"]
+    return not left
+
+
 def test_pools_are_made_while_the_interpreter_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ending, "_is_interrupted", lambda: False)
-    lines = 0
-    reached = True
-    while reached:
+    lines = 1
+    while end_while_one_is_made(monkeypatch, lines):
         lines += 1
-        monkeypatch.setattr(ending, "_pools", ending._Pools())
-        monkeypatch.setattr(ending, "_left", {})
-        pools: Any = [Ending() for _ in range(6)]
-        for pool in pools[:2]:
-            ending.remember(pool)
-        ending._left.update(dict.fromkeys(pools[2:4], pools[3]))
-
-        def make(late: Any = pools[4], left: Any = pools[5]) -> None:
-            ending.remember(late)
-            ending._left[left] = left
-
-        with in_between(lines, make) as left:
-            ending._end()
-        reached = not left
-        for pool in (*pools[:2], pools[3]):
-            assert pool.calls == ["close", "wait"]
     assert lines > 5

@@ -78,7 +78,7 @@ def test_a_writer_that_gives_up_lets_in_the_readers_behind_it(mode: Mode, how: s
     lock.read_lock.acquire()
     with loops() as [loop]:
         writing = loop.start(lock.write_lock.async_acquire(None if how == "cancel" else 0.3))
-        eventually(lambda: lock.waiters == 1)
+        eventually(lambda: lock.waiters == 1 or writing.done())
         reading = spawn(lock.read_lock.acquire)
         eventually(lambda: lock.waiters == 2 or reading.done())
         if how == "cancel":

@@ -37,12 +37,16 @@ class TestShutdown:
     def test_waits_for_workers_that_start_meanwhile(self) -> None:
         go_on, release, ended = threading.Event(), threading.Event(), []
 
+        begun = threading.Event()
+
         def impatient() -> None:
             assert go_on.wait(DEADLINE)
-            with pytest.raises(TimeoutError):
-                slow.result(timeout=0.01)
+            with slow._condition:
+                pass  # as whoever waits for it by hand: another thread is started for it
+            assert begun.wait(DEADLINE)
 
         def slowly() -> None:
+            begun.set()
             assert release.wait(DEADLINE)
             ended.append(True)
 
@@ -225,15 +229,15 @@ pool.submit(int)
     @pytest.mark.parametrize(
         "wait",
         [
-            "pool.submit(time.sleep, 1).result()",
-            "futures.wait([pool.submit(time.sleep, 1)])",
-            "list(futures.as_completed([pool.submit(time.sleep, 1)]))",
-            "list(pool.map(time.sleep, [1]))",
-            "list(pool.map(time.sleep, [1], ordered=False))",
+            "pool.submit(over.wait).result()",
+            "futures.wait([pool.submit(over.wait)])",
+            "list(futures.as_completed([pool.submit(over.wait)]))",
+            "list(pool.map(wait, [over]))",
+            "list(pool.map(wait, [over], ordered=False))",
             "futures.CancellationToken().wait()",
             "futures.CancellationToken().wait(60)",
-            "pool.submit(time.sleep, 1); pool.shutdown()",
-            "full.submit(time.sleep, 1); full.submit(int); full.submit(int)",
+            "pool.submit(over.wait); pool.shutdown()",
+            "full.submit(over.wait); full.submit(int); full.submit(int)",
         ],
     )
     def test_ctrl_c_ends_every_wait_at_once(self, wait: str) -> None:
@@ -242,25 +246,30 @@ pool.submit(int)
             + f"""
 from counterpoint import futures
 sent, took = [0.0], []
-def interrupt():
+def wait(event):
+    event.wait()
+def interrupt(go):
+    go.wait()
     time.sleep(0.1)
     sent[0] = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
 for _ in range(5):
     pool, full = ThreadPoolExecutor(1), ThreadPoolExecutor(1, max_pending=1)
     pool.submit(int).result()
-    sender = threading.Thread(target=interrupt)
+    go, over = threading.Event(), threading.Event()
+    sender = threading.Thread(target=interrupt, args=(go,))
     sender.start()
     try:
+        go.set()
         {wait}
     except KeyboardInterrupt:
         took.append(time.monotonic() - sent[0])
     else:
         raise SystemExit("not interrupted")
+    over.set()
     sender.join()
-# The median is what is promised; the worst is for a machine that is busy with other things.
-took.sort()
-assert took[2] < 0.1 and took[-1] < 2.0, took
+# The median is what is promised; the machine may be busy with other things.
+assert sorted(took)[2] < 0.1, took
 """,
             *PATHS,
         )

@@ -6,13 +6,14 @@ import asyncio
 import concurrent.futures as stdlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from counterpoint import futures
-from counterpoint.futures import Future, ThreadPoolExecutor
+from counterpoint.futures import Future, ThreadPoolExecutor, cancellation_token
 from tests.support import DEADLINE, eventually, loops, result, spawn
 from tests.unit.pools import Busy
 
@@ -350,17 +351,21 @@ class TestDestructors:
 
 class TestTimeLimits:
     def test_each_attempt_has_its_own(self) -> None:
-        attempts: list[float] = []
+        limit, ended, told = 0.4, [], []
+        begun = time.monotonic()
 
-        def task() -> str:
-            attempts.append(1)
-            threading.Event().wait(0.6)
-            if len(attempts) == 1:
+        def task() -> None:
+            if not ended:
+                threading.Event().wait(limit / 2)
+                ended.append(time.monotonic())
                 raise OSError
-            return "second"
+            assert cancellation_token().wait(DEADLINE)
+            told.append(time.monotonic())
 
-        with ThreadPoolExecutor(1) as pool:
-            assert pool.options(timeout=1.0, retries=1).submit(task).result(DEADLINE) == "second"
+        with ThreadPoolExecutor(1) as pool, pytest.raises(TimeoutError):
+            pool.options(timeout=limit, retries=1).submit(task).result(DEADLINE)
+        # There is no second attempt if the first was held up for so long.
+        assert [at >= ended[0] + limit for at in told] == [True] or ended[0] - begun >= limit
 
     def test_none_runs_between_two_attempts(self, caplog: pytest.LogCaptureFixture) -> None:
         attempts: list[int] = []
@@ -368,18 +373,15 @@ class TestTimeLimits:
         def task() -> str:
             attempts.append(1)
             if len(attempts) == 1:
-                assert go_on.wait(DEADLINE)
                 raise OSError
             return "second"
 
-        go_on = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            future = pool.options(timeout=0.2, retries=1).submit(task)
-            eventually(lambda: attempts)
-            urgent = pool.options(priority=5).submit(threading.Event().wait, 0.4)
-            go_on.set()
+            with Busy(pool):
+                future = pool.options(timeout=0.2, retries=1).submit(task)
+                between = pool.submit(threading.Event().wait, 0.4)
             assert future.result(DEADLINE) == "second"
-            assert urgent.done()
+            assert between.done()
         assert not caplog.records
 
     def test_one_that_ends_between_two_attempts_is_left_alone(

@@ -144,10 +144,11 @@ class Completed(Generic["T"]):
     def __next__(self) -> _StdlibFuture[T]:
         waited = False
         while (future := self._pop()) is None:
-            if not self._pending:
+            pending = self._pending
+            if not pending:
                 self._check_late(waited)
                 raise StopIteration
-            self._collector.wait(self._left())
+            self._collector.wait(self._left(pending))
             waited = True
         return future
 
@@ -159,10 +160,11 @@ class Completed(Generic["T"]):
 
         waited = False
         while (future := self._pop()) is None:
-            if not self._pending:
+            pending = self._pending
+            if not pending:
                 self._check_late(waited)
                 raise StopAsyncIteration
-            await drive(self._collector.ticket(), self._left())
+            await drive(self._collector.ticket(), self._left(pending))
             waited = True
         return future
 
@@ -177,7 +179,8 @@ class Completed(Generic["T"]):
     def close(self) -> None:
         """Forgets the futures that are not done yet."""
         pending, self._pending = self._pending, set()
-        _unwatch(self._collector, pending)
+        # A copy: another consumer may be about to take one out.
+        _unwatch(self._collector, list(pending))
         self._collector.take()
         self._collector.release()
 
@@ -185,12 +188,13 @@ class Completed(Generic["T"]):
         if getattr(self, "_pending", None):
             self.close()
 
-    def _left(self) -> float | None:
+    def _left(self, pending: set[_StdlibFuture[T]]) -> float | None:
         if self._end is None:
             return None
         left = self._end - time.monotonic()
         if left < 0:
-            self._late = f"{len(self._pending)} (of {self._total}) futures unfinished"
+            # Not of those that are pending by now: another may have closed it just then.
+            self._late = f"{len(pending)} (of {self._total}) futures unfinished"
             self.close()
             raise TimeoutError(self._late)
         return left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import concurrent.futures._base as _base
 import os
 import threading
@@ -10,6 +9,7 @@ import weakref
 from collections.abc import Callable
 
 from counterpoint._core import (
+    Guard,
     Pool,
     _close_pools,
     _forget_timers,
@@ -64,7 +64,7 @@ class Starter:
         self.pid = os.getpid()
         # Held while a thread starts. Reentrant, for a signal handler that submits meanwhile; the
         # interpreter's own, which no observer is shown.
-        self.starting = _thread.RLock()
+        self.starting = Guard()
         self.executor: weakref.ref[ThreadPoolExecutor] | None = None
         self.pool: weakref.ref[Pool] | None = None
 
@@ -86,7 +86,7 @@ class Starter:
         self._forget_parent()
         pool = self.pool() if self.pool is not None else None
         assert pool is not None
-        with self.starting:
+        with self.starting.held():
             threads = self._threads(extra)
             name = f"{self.prefix}_{'extra_' if extra else ''}{len(threads)}"
             begun: list[bool] = []
@@ -121,13 +121,13 @@ class Starter:
         threads = self._threads(extra)
         # Almost every thread is known when it comes here itself, and need not wait for the lock.
         if thread not in threads:
-            with self.starting:
+            with self.starting.held():
                 threads.add(thread)
         _pools[thread] = pool
 
     def forget(self, thread: threading.Thread) -> None:
         """An extra thread has ended."""
-        with self.starting:
+        with self.starting.held():
             if self.extra_threads is not None:
                 self.extra_threads.discard(thread)
 
@@ -135,7 +135,7 @@ class Starter:
         # In a forked child: its parent's threads are not here, one that held the lock included.
         if self.pid != os.getpid():
             self.pid = os.getpid()
-            self.starting = _thread.RLock()
+            self.starting = Guard()
             self.threads.clear()
             self.extra_threads = None
 
@@ -144,7 +144,7 @@ class Starter:
         self._forget_parent()
         joined: set[threading.Thread] = set()
         while True:
-            with self.starting:
+            with self.starting.held():
                 known = {*self.threads, *(self.extra_threads or ())} - joined
                 threads = {thread for thread in known if thread.is_alive()}
             if not threads:

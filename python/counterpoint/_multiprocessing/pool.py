@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.pool import (  # type: ignore[attr-defined]
@@ -15,6 +14,7 @@ from multiprocessing.pool import (  # type: ignore[attr-defined]
 )
 from typing import Any
 
+from counterpoint._core import Guard
 from counterpoint._futures.cpus import usable_cpus
 from counterpoint._process.ending import terminate_at_exit
 from counterpoint._process.executor import ProcessPoolExecutor
@@ -101,7 +101,7 @@ class Pool:
         terminate_at_exit(self._executor._counterpoint_pool)
         # Those whose input is not read to its end, which `join` does.
         self._reading: set[IMapIterator] = set()
-        self._lock = _thread.RLock()
+        self._lock = Guard()
         self._state = RUN
 
     def __del__(self) -> None:
@@ -252,7 +252,7 @@ class Pool:
             chunks(iterable, chunksize),
             self._processes * _AHEAD,
         )
-        with self._lock:
+        with self._lock.held():
             # In place: what is called here may begin to read another input.
             done = [each for each in [*self._reading] if each.is_submitted]
             self._reading.difference_update(done)
@@ -262,7 +262,7 @@ class Pool:
 
     def close(self) -> None:
         """Accepts no more calls."""
-        with self._lock:
+        with self._lock.held():
             if self._state != RUN:
                 return
             self._state = CLOSE
@@ -272,7 +272,7 @@ class Pool:
 
     def terminate(self) -> None:
         """Ends the workers at once, and with them the calls."""
-        with self._lock:
+        with self._lock.held():
             self._state = TERMINATE
             self._reading = set()
         self._executor.terminate_workers()
@@ -288,11 +288,11 @@ class Pool:
         if self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
         # Each stays there until it is submitted: others who join wait for it too.
-        with self._lock:
+        with self._lock.held():
             reading = [*self._reading]
         for each in reading:
             each.submit_all()
-        with self._lock:
+        with self._lock.held():
             self._reading.difference_update(reading)
         self._executor.shutdown(wait=True)
 

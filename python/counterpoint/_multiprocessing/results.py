@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import collections
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ from multiprocessing import TimeoutError
 from multiprocessing.pool import RemoteTraceback  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
+from counterpoint._core import Guard
 from counterpoint._futures.waiting import wait
 from counterpoint.queue import Empty, SimpleQueue
 
@@ -51,14 +51,14 @@ class _Result:
         self._called = threading.Event() if callback or error_callback else None
         if self._called is not None:
             self._left = len(futures)
-            self._lock = _thread.allocate_lock()
+            self._lock = Guard()
             for future in futures:
                 future.add_done_callback(self._one_done)
             if not futures:
                 self._call_back()
 
     def _one_done(self, _: object) -> None:
-        with self._lock:
+        with self._lock.held():
             self._left -= 1
             left = self._left
         if left == 0:
@@ -170,7 +170,7 @@ class IMapIterator:
         self._error: BaseException | None = None
         self._running: collections.deque[Future[Any]] = collections.deque()
         self._ready: collections.deque[Any] = collections.deque()
-        self._lock = _thread.RLock()
+        self._lock = Guard()
         self._fill()
 
     @property
@@ -184,7 +184,7 @@ class IMapIterator:
 
     def _fill(self, window: int | None = -1) -> None:
         most = self._window if window == -1 else window
-        with self._lock:
+        with self._lock.held():
             while self._chunks is not None and (most is None or self._unclaimed() < most):
                 try:
                     chunk = next(self._chunks)
@@ -219,7 +219,7 @@ class IMapIterator:
             TimeoutError: It is not there after `timeout` seconds.
             StopIteration: There are no more.
         """
-        with self._lock:
+        with self._lock.held():
             while not self._ready:
                 self._fill()
                 if not self._unclaimed():

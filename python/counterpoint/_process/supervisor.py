@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import itertools
 import pickle
 import signal
@@ -11,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import _RemoteTraceback
 from typing import Any, NamedTuple
 
+from counterpoint._core import Guard
 from counterpoint._worker.launch import PATIENCE, Begun, Launcher, Worker
 
 from . import telling
@@ -73,7 +73,7 @@ class Supervisor:
         # By number: the places of those that are being launched, and those that were asked for.
         self._coming: dict[int, int] = {}
         self._requested: dict[int, Requested] = {}
-        self._lock = _thread.RLock()
+        self._lock = Guard()
         self.is_over = False
 
     def request(self, number: int, fds: tuple[int, ...]) -> int:
@@ -100,7 +100,7 @@ class Supervisor:
         worker = None
         try:
             worker = asked.worker(max(0.0, end - time.monotonic()))
-            with self._lock:
+            with self._lock.held():
                 self.employed[number] = Employed(worker, place, dump)
                 del self._requested[number]
                 before = self.launches.get(place, 0)
@@ -115,11 +115,11 @@ class Supervisor:
         return worker.pid, worker.pidfd, before > 0
 
     def _leave_place(self, number: int) -> None:
-        with self._lock:
+        with self._lock.held():
             self._coming.pop(number, None)
 
     def _take_place(self, number: int) -> int:
-        with self._lock:
+        with self._lock.held():
             while True:
                 taken = self._taken(number)
                 place = next(place for place in itertools.count() if place not in taken)
@@ -145,7 +145,7 @@ class Supervisor:
         self, number: int, was_ready: bool, expected: bool, used: int | None, running: list[str]
     ) -> BaseException:
         """Let go of a worker that is gone; the error for what it was running."""
-        with self._lock:
+        with self._lock.held():
             employed = self.employed.pop(number, None)
         if employed is None:
             return WorkerCrashed("the process that ran this task is gone")
@@ -177,7 +177,7 @@ class Supervisor:
 
     def abandon(self, number: int) -> None:
         """Want a worker no more that was asked for, or launched in vain."""
-        with self._lock:
+        with self._lock.held():
             requested = self._requested.pop(number, None)
             employed = self.employed.pop(number, None)
         if employed is not None:
@@ -216,7 +216,7 @@ class Supervisor:
 
     def all_workers(self, numbers: Sequence[int] | None = None) -> list[Worker]:
         """Those that have not been let go, or of them those with these numbers."""
-        with self._lock:
+        with self._lock.held():
             employed = list(self.employed.items())
             chosen = self.employed if numbers is None else numbers
             return [each.worker for number, each in employed if number in chosen]

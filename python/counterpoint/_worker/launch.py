@@ -8,7 +8,6 @@ True
 
 from __future__ import annotations
 
-import _thread
 import errno
 import itertools
 import os
@@ -17,6 +16,8 @@ import time
 from collections.abc import Iterable, Sequence
 from multiprocessing import process, resource_tracker, spawn, util
 from typing import NoReturn, TypeAlias
+
+from counterpoint._core import Guard
 
 from . import kernel, wire, zygotes
 from .worker import ForkedWorker, Worker, ZygoteWorker
@@ -34,7 +35,7 @@ PATIENCE = 60.0
 _numbers = itertools.count(1)
 # Held from the making of a pipe until it is known to be closed in forks of this process: two
 # workers that held each other's would both outlive it. Reentrant, for a signal handler that forks.
-_forking = _thread.RLock()
+_forking = Guard()
 
 
 class Launch:
@@ -324,7 +325,7 @@ class Launcher:
             tracker=False,
         )
         util._flush_std_streams()  # type: ignore[attr-defined]
-        with _forking:
+        with _forking.held():
             return _fork(start, fds)
 
 
@@ -362,7 +363,7 @@ def _open_or_null(fd: int, opened: list[int]) -> int:
 
 def _new_lock() -> None:
     global _forking
-    _forking = _thread.RLock()
+    _forking = Guard()
 
 
 os.register_at_fork(after_in_child=_new_lock)

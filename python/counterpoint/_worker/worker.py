@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal as signals
 import socket
+
+from counterpoint._core import Guard
 
 from . import kernel, wire, zygotes
 
@@ -33,7 +34,7 @@ class Worker:
         self._status: int | None = None
         self._closed = False
         # Reentrant, for a signal handler that kills.
-        self._lock = _thread.RLock()
+        self._lock = Guard()
         zygotes.forget_in_child(self)
 
     def __repr__(self) -> str:
@@ -50,13 +51,13 @@ class Worker:
             status = self._status
             if status is not None or self._closed or not self._wait(timeout):
                 return status
-            with self._lock:
+            with self._lock.held():
                 if self._status is None and not self._closed:
                     self._status = self._collect()
 
     def has_ended(self, timeout: float | None = 0.0) -> bool:
         """Whether it has ended, after a wait of at most `timeout` seconds; also when closed."""
-        with self._lock:
+        with self._lock.held():
             if self._closed:
                 return True
             # Another may close ours meanwhile.
@@ -68,13 +69,13 @@ class Worker:
 
     def exit_status_if_ended(self, timeout: float) -> int | None:
         """How it ended, whose report may take so many seconds; None if it still runs."""
-        with self._lock:
+        with self._lock.held():
             # Held, so that nobody closes it.
             return self.exit_status(timeout) if self.has_ended() else None
 
     def send_signal(self, signal: int) -> bool:
         """Signal the process alone; whether it could still receive one."""
-        with self._lock:
+        with self._lock.held():
             if self._closed:
                 return False
             try:
@@ -88,7 +89,7 @@ class Worker:
 
         The group alone may be left, after the end of the process.
         """
-        with self._lock:
+        with self._lock.held():
             if self._closed:
                 return False
             # If a task made it leave the group that it has led, the group's signal misses it.
@@ -124,7 +125,7 @@ class Worker:
 
         Called again, it does nothing.
         """
-        with self._lock:
+        with self._lock.held():
             if not self._closed:
                 self._closed = True
                 self._release()
@@ -132,7 +133,7 @@ class Worker:
 
     def forget(self) -> None:
         """Close it in a fork of this process, where it is none of ours."""
-        self._lock = _thread.RLock()
+        self._lock = Guard()
         if not self._closed:
             self._closed = True
             self._abandon()

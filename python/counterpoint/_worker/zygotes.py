@@ -6,7 +6,6 @@ requests lie in the socket until it reads them. One that died is replaced at the
 
 from __future__ import annotations
 
-import _thread
 import errno
 import os
 import socket
@@ -15,6 +14,8 @@ import sys
 import weakref
 from collections.abc import Iterable, Sequence
 from typing import Protocol
+
+from counterpoint._core import Guard
 
 from . import commands, kernel, wire
 
@@ -69,7 +70,7 @@ class ZygoteHandle:
     def has_ended(self, timeout: float | None = 0) -> bool:
         """Wait for its end."""
         if self.status is None and wire.wait_readable(self.pidfd, timeout):
-            with _lock:
+            with _lock.held():
                 if self.status is None:
                     self.status = kernel.wait_for(self.pidfd, reap=True)
         return self.status is not None
@@ -125,7 +126,7 @@ def _directory() -> str:
 
 
 # Reentrant, for a signal handler that launches; the interpreter's own, which no observer is shown.
-_lock = _thread.RLock()
+_lock = Guard()
 _zygote: ZygoteHandle | None = None
 _modules: dict[str, None] = {}
 _inherited: weakref.WeakSet[_Inherited] = weakref.WeakSet()
@@ -134,7 +135,7 @@ _inherited: weakref.WeakSet[_Inherited] = weakref.WeakSet()
 def ensure() -> ZygoteHandle:
     """The zygote of this process, started if there is none that lives. Does not wait for it."""
     global _zygote
-    with _lock:
+    with _lock.held():
         if _zygote is not None and _zygote.has_ended():
             _zygote.control.close()
             _zygote = None
@@ -156,7 +157,7 @@ def stop(timeout: float | None = None) -> bool:
     Programs need not call it: the zygote ends with the process.
     """
     global _zygote
-    with _lock:
+    with _lock.held():
         zygote, _zygote = _zygote, None
     if zygote is None:
         return True
@@ -166,7 +167,7 @@ def stop(timeout: float | None = None) -> bool:
 
 def preload(modules: Iterable[str]) -> None:
     """Have modules imported by the zygote, and by every one that follows it, while it is idle."""
-    with _lock:
+    with _lock.held():
         new = [module for module in modules if module not in _modules]
         if new:
             _modules.update(dict.fromkeys(new))
@@ -191,7 +192,7 @@ def _forked() -> None:
     # The zygote and the workers are the parent's. Their descriptors, kept open here, would hide
     # from them that the parent has ended.
     global _lock, _zygote
-    _lock = _thread.RLock()
+    _lock = Guard()
     zygote, _zygote = _zygote, None
     if zygote is not None:
         zygote.forget()

@@ -9,6 +9,7 @@ mod blocking;
 mod collect;
 mod context;
 mod failure;
+mod guard;
 #[cfg(not(Py_3_14))]
 mod halt;
 mod observe;
@@ -66,6 +67,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Ticket>()?;
     module.add_function(wrap_pyfunction!(task::resolve, module)?)?;
     module.add_class::<LoopWaker>()?;
+    module.add_class::<guard::Guard>()?;
     observe::register(module)?;
     let resolve = module.getattr("resolve")?.unbind();
     let object = py.import("builtins")?.getattr("object")?;
