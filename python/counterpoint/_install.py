@@ -31,7 +31,6 @@ ours.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import NamedTuple
 
@@ -304,12 +303,3 @@ def loop_imported() -> None:
 
 
 _asyncio_arrivals = Arrivals("asyncio", _asyncio_imported)
-
-
-def _new_guard() -> None:
-    global _guard
-    _guard = Guard()
-
-
-# A fork while another thread installs must not leave the child a guard that nobody will release.
-os.register_at_fork(after_in_child=_new_guard)

@@ -69,14 +69,16 @@ for _ in range(ROUNDS):
             pass
 sender.join()
 delays.sort()
-print(delays[len(delays) // 2])
+print(delays[ROUNDS // 2], delays[ROUNDS * 9 // 10])
 """
 
 
 @every_wait
 def test_ctrl_c_ends_every_wait_at_once(wait: Wait) -> None:
     """A signal that the futex misses is found within 50 ms; the rest is a busy machine's doing."""
-    assert float(run(wait, INTERRUPTED)) < 0.1
+    middle, most = map(float, run(wait, INTERRUPTED).split())
+    assert middle < 0.1
+    assert most < 0.5
 
 
 @pytest.fixture

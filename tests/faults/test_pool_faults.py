@@ -14,6 +14,7 @@ from counterpoint.futures import CancelledError, Future, ThreadPoolExecutor
 from counterpoint.queue import Queue
 from tests.faults.scripts import run
 from tests.support import DEADLINE, eventually, loops, result, spawn
+from tests.unit.making import is_asleep
 from tests.unit.pools import Busy
 
 
@@ -77,15 +78,23 @@ print("ok")
                 failing.result(DEADLINE)
             assert result(other).result(DEADLINE) == 3
 
-    def test_one_that_is_overtaken_keeps_its_place(self) -> None:
+    @pytest.mark.parametrize("who", ["threads", "tasks"])
+    def test_one_that_is_overtaken_keeps_its_place(self, who: str) -> None:
         with ThreadPoolExecutor(1, max_pending=1) as pool, loops() as (loop,):
             order: list[str] = []
             with Busy(pool):
                 pool.submit(int)
                 waiting: list[Any] = []
                 for name in "abc":
-                    waiting.append(loop.start(pool.async_submit(order.append, name)))
-                    eventually(lambda: waiting_for_room(pool) == len(waiting))
+                    if who == "tasks":
+                        waiting.append(loop.start(pool.async_submit(order.append, name)))
+                        eventually(lambda: waiting_for_room(pool) == len(waiting))
+                    else:
+                        waiting.append(spawn(pool.submit, order.append, name))
+                        # More than once: it is not the interpreter that it waits for.
+                        for _ in range(3):
+                            eventually(lambda: is_asleep(waiting[-1].thread))
+                            threading.Event().wait(0.001)
             for each in waiting:
                 result(each).result(DEADLINE)
             assert order == ["a", "b", "c"]

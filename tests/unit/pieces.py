@@ -25,6 +25,11 @@ _PEERS: list[socket.socket] = []
 def each_kind(request: pytest.FixtureRequest) -> Iterator[str]:
     """A fixture's: the kind of the sockets, whose other ends are closed after the test."""
     yield str(request.param)
+    close_peers()
+
+
+def close_peers() -> None:
+    """Close the other ends of all that were accepted."""
     while _PEERS:
         _PEERS.pop().close()
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import ssl
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import pytest
+
 from counterpoint import aio
+from counterpoint._loop import tls
 from tests.loop_checks.certificates import CERTIFICATE
 from tests.support import DEADLINE, eventually_async
 
@@ -138,6 +143,22 @@ class Ends:
         self.loop.run_until_complete(asyncio.sleep(0))
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         self.loop.close()
+
+
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """A fixture's: whether libssl's functions are called directly."""
+    monkeypatch.setattr(tls, "NATIVE", request.param == "native")
+    return bool(request.param == "native")
+
+
+def noise(size: int) -> bytes:
+    """So many bytes, always the same."""
+    return random.Random(size).randbytes(size)
+
+
+def raw(transport: Any) -> socket.socket:
+    """Another descriptor of the connection's socket."""
+    return socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno()))
 
 
 def is_native(transport: Any) -> bool:

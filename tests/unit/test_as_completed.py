@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures as stdlib
 import gc
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -132,6 +133,21 @@ class TestAsCompleted:
                 told.append(str(error))
         assert set(told) == {"2 (of 2) futures unfinished"}
         assert next(iterator, None) is None
+
+    def test_the_time_is_over_for_every_task_that_waits(self) -> None:
+        begun = time.monotonic()
+        iterator = futures.as_completed([Future[int](), Future[int]()], timeout=0.5)
+
+        async def main() -> list[Any]:
+            consumers = [asyncio.ensure_future(anext(iterator)) for _ in range(3)]
+            await asyncio.sleep(0)  # they have begun to wait, unless the time was over by then
+            expected = 3 if time.monotonic() < begun + 0.5 else 1
+            told = await asyncio.gather(*consumers, return_exceptions=True)
+            errors = [str(each) for each in told if isinstance(each, TimeoutError)]
+            assert len(errors) >= expected
+            return errors
+
+        assert set(run_async(main())) == {"2 (of 2) futures unfinished"}
 
     def test_the_time_is_over_for_two_consumers_at_once(self, monkeypatch: Any) -> None:
         iterator = futures.as_completed([Future[int](), Future[int]()], timeout=0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
+import threading
 import time
 from contextlib import AbstractContextManager
 
 import pytest
 
-from counterpoint._core import Guard
-from tests.support import result, spawn
+from counterpoint._core import Guard, held
+from tests.support import DEADLINE, result, spawn
+from tests.unit.sockets import FORKS, children
 
 
 def is_free(guard: Guard) -> bool:
@@ -50,9 +54,9 @@ def test_an_error_comes_through() -> None:
     assert is_free(guard)
 
 
-def entered(guard: Guard) -> AbstractContextManager[None]:
+def entered(guard: Guard) -> AbstractContextManager[bool]:
     holder = guard.held()
-    holder.__enter__()
+    assert holder.__enter__()
     return holder
 
 
@@ -110,3 +114,53 @@ def interrupted(guard: Guard) -> None:
                 pass
             with guard.held():
                 pass
+
+
+def test_one_that_is_not_reentrant_says_when_it_is_not_to_be_had() -> None:
+    guard = Guard(reentrant=False)
+    with guard.held(timeout=0) as outer, guard.held(timeout=0) as inner:
+        assert (outer, inner) == (True, False)
+    with guard.held(), guard.held(timeout=0.001) as inner:
+        assert not inner
+    assert is_free(guard)
+
+
+def test_one_that_is_not_had_is_not_unlocked() -> None:
+    guard = Guard(reentrant=False)
+    with guard.held():
+        with guard.held(timeout=0):
+            pass
+        assert not result(spawn(lambda: guard.held(timeout=0).__enter__()))
+
+
+@pytest.mark.filterwarnings(FORKS)
+def test_a_forked_child_has_another() -> None:
+    guard, inside, go_on = Guard(), threading.Event(), threading.Event()
+    reading, writing = os.pipe()
+
+    def hold() -> None:
+        with guard.held():
+            inside.set()
+            assert go_on.wait(DEADLINE)
+
+    holding = spawn(hold)
+    assert inside.wait(DEADLINE)
+    with children() as forked:
+        child = os.fork()
+        if not child:
+            with guard.held(), guard.held():
+                os.write(writing, b"x")
+            os._exit(0)
+        forked.append(child)
+        assert select.select([reading], [], [], DEADLINE)[0], "it waits for its parent's thread"
+    os.close(reading), os.close(writing)
+    go_on.set()
+    result(holding)
+    assert is_free(guard)
+
+
+def test_the_lock_of_a_condition_of_others() -> None:
+    condition = threading.Condition()
+    with held(condition):
+        assert not result(spawn(condition.acquire, False))
+    assert result(spawn(condition.acquire, False))

@@ -297,10 +297,13 @@ def test_the_stdlib_works_on_our_classes(use: str, tmp_path: Path) -> None:
 
 def test_a_fork_in_another_threads_installation_leaves_a_usable_guard(tmp_path: Path) -> None:
     source = (
-        "import os, counterpoint._install as c\n"
-        "c._guard.acquire()\n"
+        "import os, threading, counterpoint._install as c\n"
+        "holder = c._guard.held()\n"
+        "installing = threading.Thread(target=holder.__enter__)\n"
+        "installing.start(), installing.join()\n"
         "if os.fork() == 0:\n    c.install(); os._exit(0)\n"
-        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)\n"
+        "os._exit(0)\n"
     )
     line = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", source]
     assert programs.run(line, tmp_path) == (0, "0\n", "")

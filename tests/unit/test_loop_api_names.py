@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import eventually_async
-from tests.unit.pieces import PEERS, accepted
+from tests.unit.pieces import accepted, close_peers
 from tests.unit.sockets import run
 
 CALLED: list[tuple[object, ...]] = []
@@ -120,7 +120,7 @@ def test_what_is_written_may_be_named(loop: AbstractEventLoop) -> None:
         await eventually_async(lambda: protocol.lost)
 
     run(loop, main())
-    PEERS.pop().close()
+    close_peers()
 
 
 def test_no_other_name_is_taken_for_the_context(loop: AbstractEventLoop) -> None:

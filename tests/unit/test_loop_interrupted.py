@@ -13,7 +13,7 @@ import pytest
 
 from counterpoint import aio
 from tests.support import FREE_THREADED, eventually_async, python
-from tests.unit.pieces import PEERS, Recorder, accepted
+from tests.unit.pieces import Recorder, accepted, close_peers
 from tests.unit.secure import Buffered, Ends, Plain
 from tests.unit.sockets import run
 
@@ -52,7 +52,7 @@ def test_an_end_is_told_once(loop: AbstractEventLoop, kind: str, measured: bool)
     assert told == ["eof"]
     protocol.transport.abort()
     run(loop, eventually_async(lambda: protocol.lost))
-    PEERS.pop().close()
+    close_peers()
 
 
 class Limited:
@@ -94,7 +94,7 @@ def test_too_much_to_copy_is_an_error_like_others(loop: AbstractEventLoop) -> No
         await asyncio.sleep(0)
 
     run(loop, main())
-    PEERS.pop().close()
+    close_peers()
     run(loop, asyncio.sleep(0))
 
 
@@ -115,7 +115,7 @@ def test_nothing_follows_a_part_of_what_was_written(loop: AbstractEventLoop) -> 
             assert not got.endswith(b"after")
 
     run(loop, main())
-    PEERS.pop().close()
+    close_peers()
 
 
 def _is_readable(peer: socket.socket) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import random
 import ssl
 import weakref
 from collections.abc import Iterator
@@ -12,17 +10,22 @@ from typing import Any
 
 import pytest
 
-from counterpoint._loop import tls
 from tests.support import eventually_async
-from tests.unit.secure import VERSIONS, Buffered, Ends, Plain, contexts, is_native
+from tests.unit.secure import (
+    VERSIONS,
+    Buffered,
+    Ends,
+    Plain,
+    contexts,
+    either_way,
+    is_native,
+    noise,
+)
 
 SIZES = (1, 2, 100, 16_383, 16_384, 16_385, 70_000, 262_144, 1_000_003)
 
 
-@pytest.fixture(params=["native", "asyncio"])
-def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(tls, "NATIVE", request.param == "native")
-    return bool(request.param == "native")
+native = pytest.fixture(params=["native", "asyncio"])(either_way)
 
 
 @pytest.fixture
@@ -31,10 +34,6 @@ def ends(native: bool) -> Iterator[Ends]:
     yield made
     made.close()
     assert [context["message"] for context in made.contexts] == []
-
-
-def noise(size: int) -> bytes:
-    return random.Random(size).randbytes(size)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -188,72 +187,6 @@ def test_a_protocol_may_pause_in_get_buffer(ends: Ends) -> None:
         await eventually_async(lambda: server.hints)
         server.transport.resume_reading()
         assert await server.got(24) == b"a message of some length"
-
-    ends.run(main())
-
-
-@pytest.mark.parametrize("limit", [None, 0])
-@pytest.mark.parametrize("size", [1_000, 16_384, 100_000])
-def test_writing_is_paused_while_the_peer_does_not_read(
-    ends: Ends, size: int, limit: int | None
-) -> None:
-    async def main() -> None:
-        server, client = Plain(), Plain()
-        await ends.connect(server, client)
-        client.transport.set_write_buffer_limits(limit)
-        server.transport.pause_reading()
-        data = noise(size)
-        count = 0
-        while client.events != ["pause"]:
-            assert count * size < 100_000_000, "nobody paused it"
-            client.transport.write(data)
-            count += 1
-        assert client.transport.get_write_buffer_size() > 0
-        server.transport.resume_reading()
-        assert await server.got(count * len(data)) == data * count
-        await eventually_async(lambda: client.events == ["pause", "resume"])
-        assert client.transport.get_write_buffer_size() == 0
-        client.transport.write(b"more")
-        await server.got(count * len(data) + 4)
-        assert server.data.endswith(b"more")
-
-    ends.run(main())
-
-
-def test_what_is_empty_is_not_full_with_limits_of_zero(ends: Ends) -> None:
-    async def main() -> None:
-        server, client = Plain(), Plain()
-        await ends.connect(server, client)
-        client.transport.set_write_buffer_limits(0)
-        server.transport.set_read_buffer_limits(0)
-        for count in range(1, 6):
-            client.transport.write(b"some")
-            assert await server.got(4 * count) == b"some" * count
-            server.transport.write(b"more")
-            assert await client.got(4 * count) == b"more" * count
-        assert client.events == []
-
-    ends.run(main())
-
-
-def test_a_stream_with_limits_of_zero_drains(ends: Ends) -> None:
-    async def main() -> None:
-        reader, server = asyncio.StreamReader(), Plain()
-        client: Any = asyncio.StreamReaderProtocol(reader)
-        client.lost = False
-        await ends.connect(server, client)
-        client.transport = client._transport
-        writer = asyncio.StreamWriter(client.transport, client, reader, ends.loop)
-        writer.transport.set_write_buffer_limits(0)
-        for turn in range(1, 6):
-            # Nothing, one or two things happen between two writes.
-            for _ in range(turn % 3):
-                server.transport.write(b"tell")
-                assert await reader.readexactly(4) == b"tell"
-            writer.write(b"ask")
-            await writer.drain()
-            await server.got(3 * turn)
-        writer.close()
 
     ends.run(main())
 

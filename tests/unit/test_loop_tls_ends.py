@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from counterpoint._loop import tls
 from tests.loop_checks.certificates import CERTIFICATE
 from tests.support import DEADLINE, eventually_async
-from tests.unit.secure import Buffered, Ends, Plain, contexts, is_native
+from tests.unit.secure import Buffered, Ends, Plain, contexts, either_way, is_native, raw
 
 # A record of application data with nothing that any key has made.
 BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(range(32))
@@ -24,10 +23,7 @@ BAD_RECORD = b"\x17\x03\x03\x00\x20" + bytes(range(32))
 ALLOW_CLIENT_RENEGOTIATION = 1 << 8
 
 
-@pytest.fixture(params=["native", "asyncio"])
-def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(tls, "NATIVE", request.param == "native")
-    return bool(request.param == "native")
+native = pytest.fixture(params=["native", "asyncio"])(either_way)
 
 
 @pytest.fixture
@@ -205,11 +201,6 @@ def test_nothing_is_lost_when_get_buffer_is_interrupted(ends: Ends) -> None:
 
     ends.run(again())
     assert server.data == b"firstsecond"
-
-
-def raw(transport: Any) -> socket.socket:
-    """Another descriptor of the connection's socket."""
-    return socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno()))
 
 
 @pytest.mark.parametrize("kind", [Plain, Buffered])

@@ -57,8 +57,9 @@ for _ in range(5):
     else:
         raise SystemExit("was not interrupted")
     thread.join()
-# The median is what is promised; the machine may be busy with other things.
-assert sorted(late)[2] < 0.1, late
+# The median is what is promised; the machine may be busy with other things, once.
+late.sort()
+assert late[2] < 0.1 and late[-2] < 2.0, late
 for each in (full, moved_full):
     assert each.qsize() == 1 and each.get() == 0
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -311,9 +312,10 @@ def test_objects_made_by_finalizers_during_a_sweep() -> None:
 
 def test_a_snapshot_from_inside_the_registry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Impatient:
-        def acquire(self, timeout: float) -> bool:
+        @contextlib.contextmanager
+        def held(self, timeout: float) -> Iterator[bool]:
             assert timeout > 0
-            return False
+            yield False
 
     monkeypatch.setattr(registry._state, "sweeping", Impatient())
     with pytest.raises(RuntimeError, match="outside finalizers"):

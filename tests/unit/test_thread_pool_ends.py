@@ -268,8 +268,9 @@ for _ in range(5):
         raise SystemExit("not interrupted")
     over.set()
     sender.join()
-# The median is what is promised; the machine may be busy with other things.
-assert sorted(took)[2] < 0.1, took
+# The median is what is promised; the machine may be busy with other things, once.
+took.sort()
+assert took[2] < 0.1 and took[-2] < 2.0, took
 """,
             *PATHS,
         )

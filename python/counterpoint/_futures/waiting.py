@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future as _StdlibFuture
 
-from counterpoint._core import Collector
+from counterpoint._core import Collector, held
 
 TYPE_CHECKING = False  # not typing's: see __init__.py
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _watch(
     """Puts the collector into the futures: those settled already, and whether one failed."""
     settled, failed, foreign = collector.watch(futures)
     for future in foreign:
-        with future._condition:
+        with held(future._condition):
             if future._state in _SETTLED:
                 settled.append(future)
                 failed = failed or future._exception is not None
@@ -91,7 +91,7 @@ def _watch(
 
 def _unwatch(collector: Collector, futures: Iterable[_StdlibFuture[T]]) -> None:
     for future in collector.unwatch(futures):
-        with future._condition:
+        with held(future._condition):
             if collector in _observers(future):
                 _observers(future).remove(collector)
 
@@ -143,7 +143,7 @@ class Completed(Generic["T"]):
 
     def __next__(self) -> _StdlibFuture[T]:
         waited = False
-        while (future := self._pop()) is None:
+        while (future := self._collector.pop(self._pending)) is None:
             pending = self._pending
             if not pending:
                 self._check_late(waited)
@@ -159,7 +159,7 @@ class Completed(Generic["T"]):
         from counterpoint._async import drive
 
         waited = False
-        while (future := self._pop()) is None:
+        while (future := self._collector.pop(self._pending)) is None:
             pending = self._pending
             if not pending:
                 self._check_late(waited)
@@ -178,11 +178,14 @@ class Completed(Generic["T"]):
 
     def close(self) -> None:
         """Forgets the futures that are not done yet."""
-        pending, self._pending = self._pending, set()
-        # A copy: another consumer may be about to take one out.
-        _unwatch(self._collector, list(pending))
-        self._collector.take()
-        self._collector.release()
+        pending = self._pending
+        try:
+            self._pending = set()
+            # A copy: another consumer may be about to take one out.
+            _unwatch(self._collector, list(pending))
+            self._collector.take()
+        finally:
+            self._collector.release()
 
     def __del__(self) -> None:
         if getattr(self, "_pending", None):
@@ -203,12 +206,3 @@ class Completed(Generic["T"]):
         # Another consumer found out that the time was over for all who waited.
         if waited and self._late:
             raise TimeoutError(self._late)
-
-    def _pop(self) -> _StdlibFuture[T] | None:
-        future = self._collector.pop()
-        if future is not None:
-            self._pending.discard(future)
-            if not self._pending:
-                # The other consumers wait for futures that there are no more.
-                self._collector.release()
-        return future

@@ -132,12 +132,13 @@ class Starter:
                 self.extra_threads.discard(thread)
 
     def _forget_parent(self) -> None:
-        # In a forked child: its parent's threads are not here, one that held the lock included.
+        # In a forked child: its parent's threads are not here.
         if self.pid != os.getpid():
-            self.pid = os.getpid()
-            self.starting = Guard()
-            self.threads.clear()
-            self.extra_threads = None
+            with self.starting.held():
+                if self.pid != os.getpid():
+                    self.threads.clear()
+                    self.extra_threads = None
+                    self.pid = os.getpid()
 
     def join(self) -> None:
         """Waits until every thread has ended, those included that start meanwhile."""

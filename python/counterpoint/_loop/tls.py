@@ -91,6 +91,12 @@ class SSLProtocol(TlsProtocolBase):
         if self._get_read_buffer_size() or self._ssl_reading_paused:
             super()._control_ssl_reading()
 
+    def _do_shutdown(self) -> None:
+        super()._do_shutdown()
+        # It takes what was left while the application had paused, and waits for more.
+        if self._transport is not None:
+            self._control_ssl_reading()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """The transport below has ended; what it has counted can be asked for still."""
         if isinstance(self._transport, SocketTransport):
@@ -109,7 +115,14 @@ class SSLProtocol(TlsProtocolBase):
         self.buffer_updated(0)
 
     def _do_read_as_asyncio(self) -> None:
-        sslproto.SSLProtocol._do_read(self)  # type: ignore[attr-defined]
+        try:
+            sslproto.SSLProtocol._do_read(self)  # type: ignore[attr-defined]
+        except BaseException:
+            # Ctrl-C, or an exit. What has come already is for when the loop is run again, and so
+            # is the end of a pause.
+            if self._transport is not None and (self._incoming.pending or self._ssl_reading_paused):
+                self._read_soon()
+            raise
 
 
 def _is_plain(sslobj: Any) -> bool:

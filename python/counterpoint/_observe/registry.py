@@ -49,7 +49,6 @@ the sweep that sorts records into groups runs under a lock that is tried, never 
 
 from __future__ import annotations
 
-import _thread
 import functools
 import os
 import sys
@@ -60,6 +59,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from counterpoint import _core
+from counterpoint._core import Guard
 from counterpoint._observe.rows import HOMES, LOCKS, Measured, Row, Statistics, combine
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class _State:
     def __init__(self) -> None:
         self.incoming: deque[tuple[_Key, _Record]] = deque()
         self.groups: dict[_Key, _Group] = {}
-        self.sweeping = _thread.allocate_lock()
+        self.sweeping = Guard(reentrant=False)
         self.sweep_at = _SWEEP_AT_LEAST
         self.since = perf_counter_ns()
         self.spent_ns = 0
@@ -225,11 +225,9 @@ def _leave_out(state: _State) -> None:
 
 
 def _try(tidy: Callable[[_State], None], state: _State) -> None:
-    if state.sweeping.acquire(blocking=False):
-        try:
+    with state.sweeping.held(timeout=0) as is_ours:
+        if is_ours:
             tidy(state)
-        finally:
-            state.sweeping.release()
 
 
 def snapshot() -> list[Row]:
@@ -239,9 +237,11 @@ def snapshot() -> list[Row]:
         RuntimeError: when a signal handler or finalizer that interrupted the registry calls it.
     """
     state = _state
-    if not state.sweeping.acquire(timeout=5.0):
-        raise RuntimeError("the registry is busy: call snapshot() outside finalizers and signals")
-    try:
+    with state.sweeping.held(timeout=5.0) as is_ours:
+        if not is_ours:
+            raise RuntimeError(
+                "the registry is busy: call snapshot() outside finalizers and signals"
+            )
         _sweep(state)
         rows, state.unreadable = [], 0
         for (ours, file, line), group in state.groups.items():
@@ -250,8 +250,6 @@ def snapshot() -> list[Row]:
             except Exception:  # one row must not cost the others
                 state.unreadable += group.objects
         return rows
-    finally:
-        state.sweeping.release()
 
 
 def _site(frame: FrameType | None) -> tuple[str, int]:

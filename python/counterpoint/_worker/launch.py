@@ -359,11 +359,3 @@ def _open_or_null(fd: int, opened: list[int]) -> int:
         fd = os.open(os.devnull, os.O_WRONLY)
         opened.append(fd)
     return fd
-
-
-def _new_lock() -> None:
-    global _forking
-    _forking = Guard()
-
-
-os.register_at_fork(after_in_child=_new_lock)

@@ -133,7 +133,6 @@ class Worker:
 
     def forget(self) -> None:
         """Close it in a fork of this process, where it is none of ours."""
-        self._lock = Guard()
         if not self._closed:
             self._closed = True
             self._abandon()

@@ -191,8 +191,7 @@ def forget_in_child(holder: _Inherited) -> None:
 def _forked() -> None:
     # The zygote and the workers are the parent's. Their descriptors, kept open here, would hide
     # from them that the parent has ended.
-    global _lock, _zygote
-    _lock = Guard()
+    global _zygote
     zygote, _zygote = _zygote, None
     if zygote is not None:
         zygote.forget()

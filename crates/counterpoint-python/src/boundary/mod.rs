@@ -68,6 +68,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(task::resolve, module)?)?;
     module.add_class::<LoopWaker>()?;
     module.add_class::<guard::Guard>()?;
+    module.add_function(wrap_pyfunction!(guard::held, module)?)?;
     observe::register(module)?;
     let resolve = module.getattr("resolve")?.unbind();
     let object = py.import("builtins")?.getattr("object")?;

@@ -13,7 +13,7 @@ use counterpoint_sync::wait::{Shared, Wait};
 use counterpoint_sync::waiter::fork;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PySet};
 
 type State = CollectorState<Ref, TaskHandle>;
 
@@ -158,9 +158,18 @@ impl Collector {
         wake(futures.py(), &self.state, |state, wakes| state.put(settled.drain(..), wakes));
     }
 
-    /// Takes what settled first; None if nothing has.
-    fn pop<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
-        self.state.with(py, State::pop).map(|future| future.bind(py))
+    /// Takes what settled first, here and from those that are pending; None if nothing has. With
+    /// the last everybody who waits goes on. In one step: a handler that raises in between would
+    /// leave the others waiting.
+    fn pop<'py>(&self, pending: &Bound<'py, PySet>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = pending.py();
+        let Some(future) = self.state.with(py, State::pop) else { return Ok(None) };
+        let future = future.bind(py);
+        pending.discard(&future)?;
+        if pending.is_empty() {
+            self.release(py);
+        }
+        Ok(Some(future))
     }
 
     /// Lets everybody who waits go on, and nobody wait.

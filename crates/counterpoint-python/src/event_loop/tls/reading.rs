@@ -132,8 +132,9 @@ fn hand_over(
             fatal_error(protocol, error, FATAL)
         }
         Err(error) => {
-            // Ctrl-C, or an exit. What has come already is for when the loop is run again.
-            let left = tls.has_ends(py) && ends.has_more();
+            // Ctrl-C, or an exit. What has come already is for when the loop is run again, and so
+            // is the end of a pause.
+            let left = tls.has_ends(py) && (ends.has_more() || tls.is(SSL_READING_PAUSED));
             if left {
                 protocol.call_method0(intern!(py, "_read_soon"))?;
             }
