@@ -6,7 +6,7 @@ import asyncio
 import random
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -149,6 +149,14 @@ def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """A fixture's: whether libssl's functions are called directly."""
     monkeypatch.setattr(tls, "NATIVE", request.param == "native")
     return bool(request.param == "native")
+
+
+def quiet_ends(native: bool) -> Iterator[Ends]:
+    """A fixture's: connections, of which the exception handler is told nothing."""
+    made = Ends()
+    yield made
+    made.close()
+    assert [context["message"] for context in made.contexts] == []
 
 
 def noise(size: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import ssl
 import weakref
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,20 +19,14 @@ from tests.unit.secure import (
     either_way,
     is_native,
     noise,
+    quiet_ends,
 )
 
 SIZES = (1, 2, 100, 16_383, 16_384, 16_385, 70_000, 262_144, 1_000_003)
 
 
 native = pytest.fixture(params=["native", "asyncio"])(either_way)
-
-
-@pytest.fixture
-def ends(native: bool) -> Iterator[Ends]:
-    made = Ends()
-    yield made
-    made.close()
-    assert [context["message"] for context in made.contexts] == []
+ends = pytest.fixture(quiet_ends)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

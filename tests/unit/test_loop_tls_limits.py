@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support import eventually_async
-from tests.unit.secure import Ends, Plain, either_way, noise, raw
+from tests.unit.secure import Ends, Plain, either_way, noise, quiet_ends, raw
 
 native = pytest.fixture(params=["native", "asyncio"])(either_way)
-
-
-@pytest.fixture
-def ends(native: bool) -> Iterator[Ends]:
-    made = Ends()
-    yield made
-    made.close()
-    assert [context["message"] for context in made.contexts] == []
+ends = pytest.fixture(quiet_ends)
 
 
 @pytest.mark.parametrize("limit", [None, 0])
