@@ -325,6 +325,7 @@ class Pool:
         timeout: float | None,
         retries: int,
         retry_on: type[BaseException] | tuple[type[BaseException], ...],
+        name: str | None = None,
     ) -> Future[_T]: ...
     def submit_each(
         self,

@@ -194,6 +194,26 @@ def test_an_error_of_time_names_the_task(one: ThreadPoolExecutor) -> None:
     assert str(late.value) == 'the task "it\'s" did not end within 0.01 s'
 
 
+def test_an_error_of_time_that_is_over_at_once_names_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+    pool = ThreadPoolExecutor(1, thread_name_prefix="held")
+
+    def started(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("held"):  # its time is over before `submit` is
+            eventually(lambda: pool.statistics().failed)
+
+    monkeypatch.setattr(threading.Thread, "start", started)
+    with pool:
+        limited = pool.options(timeout=0.01, name="first")
+        future = limited.submit(lambda: cancellation_token().wait(DEADLINE))
+        assert future.name == "first"
+        with pytest.raises(TimeoutError, match="the task 'first' did not end"):
+            future.result(DEADLINE)
+
+
 def test_options_show(one: ThreadPoolExecutor) -> None:
     assert "priority=3" in repr(one.options(priority=3))
 

@@ -118,7 +118,7 @@ class TaskOptions:
         7
         """
         executor = self._executor
-        future: Future[T] = executor._counterpoint_pool.submit_with(
+        return executor._counterpoint_pool.submit_with(
             executor,
             fn,
             (*args, *kwargs.values()),
@@ -127,10 +127,8 @@ class TaskOptions:
             self._timeout,
             self._retries,
             self._retry_on,
+            self._name,
         )
-        if self._name is not None:
-            future.name = self._name
-        return future
 
     async def async_submit(
         self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs

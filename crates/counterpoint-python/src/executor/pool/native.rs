@@ -15,7 +15,7 @@ use counterpoint_sync::wait::{Shared, Wait};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -240,7 +240,7 @@ impl Pool {
     }
 
     /// Submits a call with options.
-    #[pyo3(signature = (executor, call, arguments, names, priority, timeout, retries, retry_on))]
+    #[pyo3(signature = (executor, call, arguments, names, priority, timeout, retries, retry_on, name=None))]
     #[allow(clippy::too_many_arguments)] // one for each option, from one caller
     fn submit_with<'py>(
         &self,
@@ -252,9 +252,10 @@ impl Pool {
         timeout: Option<f64>,
         retries: u32,
         retry_on: Bound<'py, PyAny>,
+        name: Option<&Bound<'py, PyString>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let options = Options { priority, timeout, retries, retry_on: Ref::from(retry_on) };
-        let future = self.submit_chosen(executor, call, arguments, names, options)?;
+        let future = self.submit_chosen(executor, call, arguments, names, options, name)?;
         Ok(future.bind(executor.py()))
     }
 

@@ -14,7 +14,7 @@ use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::ffi::{self, PyObject};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Set when the interpreter begins to end.
@@ -257,12 +257,17 @@ impl Pool {
         arguments: &Bound<'_, PyTuple>,
         names: Option<&Bound<'_, PyTuple>>,
         options: Options,
+        name: Option<&Bound<'_, PyString>>,
     ) -> PyResult<Ref> {
         let py = executor.py();
         let names = names.filter(|names| !names.is_empty());
         let positional = arguments.len() - names.map_or(0, |names| names.len());
         let priority = options.priority;
         let (future, context) = self.prepare(py)?;
+        if let Some(name) = name {
+            // Before anybody runs it: the time may be over soon, and the error tells whose.
+            future.share().bind(py).setattr(intern!(py, "name"), name)?;
+        }
         let (returned, names) = (future.share(), names.map_or(std::ptr::null_mut(), Bound::as_ptr));
         let (call, arguments) = (call.as_ptr(), items(arguments));
         // SAFETY: live objects, and a tuple's items.
