@@ -86,12 +86,19 @@ def is_read_from(protocol: Plain) -> bool:
     return bool(protocol.transport._ssl_protocol._transport.is_reading())
 
 
-async def full(ends: Ends, server: Plain, client: Plain) -> None:
-    """The server's side has paused, and has as much as it may of what the client sends."""
+async def full(ends: Ends, server: Plain, client: Plain, ciphertext: bytes = b"") -> None:
+    """The server's side has paused, and has as much as it may of what the client sends.
+
+    That is data, or some ciphertext that is given.
+    """
     await ends.connect(server, client)
     server.transport.set_read_buffer_limits(0)
     server.transport.pause_reading()
-    client.transport.write(b"data")
+    if ciphertext:
+        with raw(client.transport) as sock:
+            sock.send(ciphertext)
+    else:
+        client.transport.write(b"data")
     await eventually_async(lambda: not is_read_from(server))
 
 
@@ -138,13 +145,10 @@ def test_an_interrupt_does_not_keep_the_socket_paused(ends: Ends) -> None:
 def test_a_connection_that_is_closed_while_it_is_full_hears_of_its_peers_end(ends: Ends) -> None:
     async def main() -> None:
         server, client = Plain(), Plain()
-        await ends.connect(server, client)
-        server.transport.set_read_buffer_limits(0)
-        server.transport.pause_reading()
+        part_of_a_record = b"\x17\x03\x03\x01\x00" + bytes(100)
+        await full(ends, server, client, part_of_a_record)
+        server.transport.close()
         with raw(client.transport) as sock:
-            sock.send(b"\x17\x03\x03\x01\x00" + bytes(100))  # a part of a record
-            await eventually_async(lambda: not is_read_from(server))
-            server.transport.close()
             sock.shutdown(socket.SHUT_WR)
         assert not isinstance(await server.ended(), TimeoutError)
 

@@ -35,9 +35,8 @@ from counterpoint.futures import ThreadPoolExecutor
 
 class TestShutdown:
     def test_waits_for_workers_that_start_meanwhile(self) -> None:
-        go_on, release, ended = threading.Event(), threading.Event(), []
-
-        begun = threading.Event()
+        go_on, begun, release = threading.Event(), threading.Event(), threading.Event()
+        ended: list[bool] = []
 
         def impatient() -> None:
             assert go_on.wait(DEADLINE)
